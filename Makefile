@@ -1,0 +1,64 @@
+# Kurma's build. `make run` and `make test` are all that a newcomer needs; each
+# sets up what it lacks. `make help` lists the rest.
+
+SHELL := /bin/sh
+ROOT := $(CURDIR)
+TOOLS := $(ROOT)/.toolchain
+
+export PATH := $(TOOLS)/bin:$(PATH)
+export DENO_DIR := $(TOOLS)/deno-dir
+export DENO_TLS_CA_STORE ?= system
+export DENO_NO_UPDATE_CHECK := 1
+export ZIG_GLOBAL_CACHE_DIR := $(TOOLS)/zig-cache
+
+DENO_FLAGS := $(if $(CI),--frozen)
+SOURCES := $(shell find main.ts cmd ffi stage1 stage2 stage3 -name '*.ts' ! -name '*_test.ts' 2>/dev/null)
+ZIG_SOURCES := build.zig native.zig $(shell find ffi stage1 stage2 stage3 bench tests -name '*.zig' 2>/dev/null)
+
+.PHONY: run
+run: build ## Build, then look around inside a container
+	dist/kurma run hello
+
+.PHONY: build
+build: dist/kurma ## Build dist/kurma
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+# The tools, pinned in toolchain/pins.
+$(TOOLS)/ready: toolchain/pins toolchain/fetch
+	@toolchain/fetch
+	@touch $@
+
+# One run of zig makes all native parts; it decides itself what is stale.
+build/native/.made: $(TOOLS)/ready $(ZIG_SOURCES)
+	zig build --prefix build/native
+	@touch $@
+
+build/app/main.js: build/native/.made $(SOURCES) scripts/bundle.ts VERSION deno.json deno.lock Makefile
+	deno run -A $(DENO_FLAGS) scripts/bundle.ts
+
+dist/kurma: build/app/main.js
+	@mkdir -p dist
+	cd build/app && DENORT_BIN=$(TOOLS)/denort deno compile --quiet --no-check --no-code-cache \
+	  --unstable-raw-imports --allow-all --output $(ROOT)/dist/kurma main.js
+
+.PHONY: bindings
+bindings: $(TOOLS)/ready ## Write ffi/abi.gen.ts anew after a change of ffi/libkurma.zig
+	zig build bindings
+
+.PHONY: ok
+ok: build/native/.made ## The gate: format, lint, types, tidiness
+	deno fmt --check
+	deno lint
+	deno check $(DENO_FLAGS) main.ts
+	zig fmt --check build.zig native.zig ffi stage1 stage2 stage3 bench tests
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf build dist .zig-cache
+
+.PHONY: distclean
+distclean: clean ## Remove the tools as well
+	rm -rf .toolchain

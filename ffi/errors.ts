@@ -1,0 +1,39 @@
+/**
+ * The errors that Kurma reports on purpose: what the receiver can do about a
+ * failure, what failed, and why.
+ *
+ * @module
+ */
+
+/** What the receiver can do about it: each code has one exit status and one API status. */
+export const outcomes = {
+  invalid: { exit: 2, http: 400 }, // Fix the request.
+  missing: { exit: 3, http: 404 }, // Create it first.
+  state: { exit: 4, http: 409 }, // Wait, or stop it first.
+  denied: { exit: 5, http: 403 }, // Run with the right privilege.
+  kernel: { exit: 6, http: 500 }, // The host refused; the message names step and errno.
+} as const;
+
+export type Code = keyof typeof outcomes;
+
+/** How a {@linkcode KurmaError} came about and what to do about it. */
+export interface KurmaErrorOptions extends ErrorOptions {
+  /** What to do, as one sentence without a full stop: `Run it as root`. */
+  fix?: string;
+}
+
+/** Every failure that Kurma reports on purpose. Any other `Error` is a bug. */
+export class KurmaError extends Error {
+  /** What the reader of the message can do, or undefined where nothing would help. */
+  readonly fix: string | undefined;
+
+  /**
+   * @param code What the receiver can do about it.
+   * @param message One line: verb first, names quoted, errno by name, no full stop.
+   */
+  constructor(readonly code: Code, message: string, options: KurmaErrorOptions = {}) {
+    super(message, options);
+    this.name = new.target.name;
+    this.fix = options.fix;
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * What Kurma asks of the kernel from TypeScript, as an interface: the real one is
+ * behind {@link ./mod.ts}, a recording one stands in for it in tests without root.
+ *
+ * @module
+ */
+
+import { Failure_step } from "./abi.gen.ts";
+import { KurmaError } from "./errors.ts";
+
+/** The operation that a native failure stopped at. */
+export type Step = typeof Failure_step[number];
+
+/** A system call that failed. */
+export class KernelError extends KurmaError {
+  /**
+   * @param step What was being done.
+   * @param errno The kernel's answer by name, for example `EPERM`.
+   * @param subject What it was done to: a path, a name, a pid.
+   */
+  constructor(readonly step: Step, readonly errno: string, readonly subject: string) {
+    super(
+      errno === "EPERM" || errno === "EACCES" ? "denied" : "kernel",
+      `Cannot ${step.replaceAll("_", " ")} "${subject}": ${errno}`,
+      errno === "EPERM" && Deno.uid() !== 0 ? { fix: "Run it as root" } : {},
+    );
+  }
+}
+
+/** A descriptor number of this process; whoever got it from the kernel closes it. */
+export type Descriptor = number;
+
+/** A process to start: this executable again, under an intercept. */
+export interface Spawn {
+  /** argv, with the name it is called by in front. */
+  args: readonly string[];
+  /** The whole environment; nothing is inherited. */
+  env: Readonly<Record<string, string>>;
+  /** Become the child's descriptors 3, 4, … in this order; 0 to 2 are shared. */
+  descriptors: readonly Descriptor[];
+}
+
+/** The kernel as stage1 sees it. All methods but {@linkcode Kernel.wait} block briefly. */
+export interface Kernel {
+  /**
+   * A sealed memory file.
+   *
+   * @param kind `program` may be executed, `data` may not.
+   * @throws {KernelError} `step` is `memfd`.
+   * @see memfd_create(2)
+   */
+  memfd(name: string, bytes: Uint8Array, kind: "program" | "data"): Descriptor;
+  /**
+   * Starts this executable again in a session of its own.
+   *
+   * @returns Its pid.
+   * @throws {KernelError} `step` is `spawn`; nothing was started.
+   */
+  spawn(request: Spawn): number;
+  /** The exit status of a child started with `spawn`: 0 to 255, 128 + n after signal n. */
+  wait(pid: number): Promise<number>;
+  /**
+   * Sends a signal to a child that {@linkcode Kernel.wait} has not settled for.
+   *
+   * @throws {KernelError} `step` is `signal`.
+   */
+  signal(pid: number, signal: number): void;
+  /**
+   * Makes this process the program behind `program`; V8 is gone afterwards.
+   *
+   * @throws {KernelError} `step` is `exec`.
+   */
+  become(
+    program: Descriptor,
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ): never;
+  /**
+   * Removes a file or a folder with all it holds; one that is gone already is success.
+   *
+   * @throws {KernelError} `step` is `remove`, or `umount` if something is mounted there.
+   */
+  remove(path: string): void;
+  /** Closes a descriptor. */
+  close(descriptor: Descriptor): void;
+}

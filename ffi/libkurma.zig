@@ -1,0 +1,143 @@
+//! libkurma.so: what the Deno process itself does with the kernel. No libc, no
+//! heap, no threads, no state. Everything else happens in the static program.
+
+const std = @import("std");
+const assert = std.debug.assert;
+const linux = @import("linux");
+const Failure = linux.Failure;
+
+pub const panic = std.debug.no_panic;
+
+/// The whole boundary. `pool` symbols run on a Deno pool thread: numbers only, and
+/// no fork, because PR_SET_PDEATHSIG follows the *thread* and Deno ends idle ones.
+pub const exports = .{
+    .{ .name = "kurma_memfd", .call = &memfd, .pool = false },
+    .{ .name = "kurma_spawn", .call = &spawn, .pool = false },
+    .{ .name = "kurma_wait", .call = &wait, .pool = true },
+    .{ .name = "kurma_signal", .call = &signal, .pool = false },
+    .{ .name = "kurma_become", .call = &become, .pool = false },
+    .{ .name = "kurma_remove", .call = &remove, .pool = false },
+    .{ .name = "kurma_close", .call = &close, .pool = false },
+};
+
+/// Structs that cross: their sizes and field offsets are written into ffi/abi.gen.ts.
+pub const layouts = .{ .Failure = Failure };
+
+comptime {
+    for (exports) |entry| @export(entry.call, .{ .name = entry.name });
+}
+
+/// The most arguments, and the most variables, that a program is started with.
+const max_strings = 64 * 1024;
+
+/// A sealed memory file with `len` bytes; `program` is 1 to let it be executed.
+/// Returns its descriptor (close-on-exec), or -1.
+fn memfd(name: [*:0]const u8, data: [*]const u8, len: usize, program: u32, failure: *Failure) callconv(.c) i32 {
+    return linux.memfd.create(failure, name, data[0..len], if (program == 1) .program else .data) catch -1;
+}
+
+/// Starts this very executable again with the given arguments and environment in
+/// a session of its own. `fds` become its descriptors 3, 4, …; 0 to 2 are shared.
+///
+/// The child shares our memory until its exec (CLONE_VM | CLONE_VFORK): copying
+/// V8's page tables would cost more than everything else here. Returns its pid, or -1.
+fn spawn(argv: [*]const u8, argc: u32, env: [*]const u8, envc: u32, fds: [*]const i32, fd_count: u32, failure: *Failure) callconv(.c) i32 {
+    var child: Child = .{ .failure = failure, .fds = fds[0..fd_count] };
+    child.argv = pointers(child.argv_space[0..], argv, argc) orelse return invalid(failure, .spawn, .@"2BIG");
+    child.envp = pointers(child.envp_space[0..], env, envc) orelse return invalid(failure, .spawn, .@"2BIG");
+    var stack: [32 * 1024]u8 align(16) = undefined;
+    const flags = linux.process.Clone.vm | linux.process.Clone.vfork | @backingInt(linux.os.SIG.CHLD);
+    // Signals stay out while the child runs on our memory with our handlers.
+    const all = linux.os.sigfillset();
+    var before: linux.os.sigset_t = undefined;
+    _ = linux.os.sigprocmask(linux.os.SIG.SETMASK, &all, &before);
+    defer _ = linux.os.sigprocmask(linux.os.SIG.SETMASK, &before, null);
+    const pid = linux.os.clone(Child.run, @intFromPtr(&stack) + stack.len, flags, @intFromPtr(&child), null, 0, null);
+    const checked = failure.check(.spawn, pid) catch return -1;
+    if (failure.step == .none) return @intCast(checked);
+    var reaped: i32 = 0;
+    _ = linux.os.wait4(@intCast(checked), @ptrCast(&reaped), 0, null);
+    return -1;
+}
+
+const Child = struct {
+    failure: *Failure,
+    fds: []const i32,
+    argv: [*:null]const ?[*:0]const u8 = undefined,
+    envp: [*:null]const ?[*:0]const u8 = undefined,
+    argv_space: [64]?[*:0]const u8 = undefined,
+    envp_space: [64]?[*:0]const u8 = undefined,
+
+    fn run(argument: usize) callconv(.c) u8 {
+        const child: *Child = @ptrFromInt(argument);
+        child.start() catch {};
+        return 125;
+    }
+
+    fn start(child: *Child) error{Failed}!noreturn {
+        linux.process.resetSignals();
+        _ = linux.os.setsid();
+        // First above every target, so that no target overwrites a source not yet moved.
+        const spare = 1000;
+        for (child.fds, 0..) |fd, index| _ = try child.failure.check(.spawn, linux.os.dup3(fd, @intCast(spare + index), 0));
+        for (child.fds, 0..) |_, index| _ = try child.failure.check(.spawn, linux.os.dup3(@intCast(spare + index), @intCast(3 + index), 0));
+        try linux.process.closeOnExecFrom(child.failure, @intCast(3 + child.fds.len));
+        const result = linux.os.execve("/proc/self/exe", child.argv, child.envp);
+        return child.failure.fail(.spawn, linux.os.errno(result));
+    }
+};
+
+/// Waits, on a pool thread, for the end of a child; its exit status, or 128 + the
+/// signal that ended it; -1 when there is no such child.
+fn wait(pid: i32) callconv(.c) i32 {
+    var failure: Failure = .{};
+    const status = linux.process.wait(&failure, pid) catch return -1;
+    return linux.process.exitStatus(status);
+}
+
+/// Sends a signal to a child that `kurma_wait` has not returned for. 0, or -1.
+fn signal(pid: i32, number: u32, failure: *Failure) callconv(.c) i32 {
+    const result = linux.os.kill(pid, @fromBackingInt(@intCast(number & 0x7f)));
+    _ = failure.check(.signal, result) catch return -1;
+    return 0;
+}
+
+/// Makes this process the program behind `fd`: V8 and all its threads are gone.
+/// Returns only on failure, with -1.
+fn become(fd: i32, argv: [*]const u8, argc: u32, env: [*]const u8, envc: u32, failure: *Failure) callconv(.c) i32 {
+    const size = (argc + envc + 2) * @sizeOf(?[*:0]const u8);
+    const mapped = failure.check(.exec, linux.os.mmap(null, size, .{ .READ = true, .WRITE = true }, .{ .TYPE = .PRIVATE, .ANONYMOUS = true }, -1, 0)) catch return -1;
+    const space = @as([*]?[*:0]const u8, @ptrFromInt(mapped))[0 .. argc + envc + 2];
+    const arguments = pointers(space[0 .. argc + 1], argv, argc) orelse return invalid(failure, .exec, .@"2BIG");
+    const environment = pointers(space[argc + 1 ..], env, envc) orelse return invalid(failure, .exec, .@"2BIG");
+    linux.process.resetSignals();
+    failure.fail(.exec, linux.process.execFd(fd, arguments, environment)) catch return -1;
+}
+
+/// Removes the file or folder `path` with all it holds. 0, or -1.
+fn remove(path: [*:0]const u8, failure: *Failure) callconv(.c) i32 {
+    linux.tree.remove(failure, linux.os.AT.FDCWD, path) catch return -1;
+    return 0;
+}
+
+fn close(fd: i32) callconv(.c) void {
+    linux.file.close(fd);
+}
+
+fn invalid(failure: *Failure, step: Failure.Step, errno: linux.E) i32 {
+    failure.fail(step, errno) catch return -1;
+}
+
+/// The strings that lie NUL-terminated one behind the other in `bytes`, as the
+/// array execve(2) takes; null if `space` is too small.
+fn pointers(space: []?[*:0]const u8, bytes: [*]const u8, count: u32) ?[*:null]const ?[*:0]const u8 {
+    if (count >= space.len or count > max_strings) return null;
+    var at: usize = 0;
+    for (space[0..count]) |*slot| {
+        const string: [*:0]const u8 = @ptrCast(bytes + at);
+        slot.* = string;
+        at += std.mem.len(string) + 1;
+    }
+    space[count] = null;
+    return space[0..count :null].ptr;
+}

@@ -1,0 +1,145 @@
+//! Files by descriptor. Paths that something untrusted can change are resolved
+//! from a root descriptor with openat2(2), never from the host's root.
+
+const std = @import("std");
+const linux = std.os.linux;
+const Failure = @import("failure.zig").Failure;
+const fd_t = linux.fd_t;
+
+/// open_how of openat2(2).
+const OpenHow = extern struct {
+    flags: u64,
+    mode: u64 = 0,
+    resolve: u64 = 0,
+};
+
+/// How far a path may lead. openat2(2), RESOLVE_*.
+pub const Resolve = struct {
+    pub const no_xdev = 0x01;
+    pub const no_magiclinks = 0x02;
+    pub const no_symlinks = 0x04;
+    pub const beneath = 0x08;
+    pub const in_root = 0x10;
+};
+
+/// Opens `path` as the host sees it. For paths that only we or the administrator set.
+pub fn open(failure: *Failure, path: [*:0]const u8, flags: linux.O, mode: u32) error{Failed}!fd_t {
+    return openAt(failure, linux.AT.FDCWD, path, flags, mode);
+}
+
+pub fn openAt(failure: *Failure, dir: fd_t, path: [*:0]const u8, flags: linux.O, mode: u32) error{Failed}!fd_t {
+    return @intCast(try failure.check(.open, linux.openat(dir, path, flags, mode)));
+}
+
+/// openat2(2): the raw result, for callers to whom some errno is an answer.
+pub fn openat2(dir: fd_t, path: [*:0]const u8, flags: linux.O, mode: u32, resolve: u64) usize {
+    const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = mode, .resolve = resolve };
+    while (true) {
+        const result = linux.syscall4(.openat2, fdArg(dir), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow));
+        // A rename elsewhere can race with RESOLVE_IN_ROOT: the kernel asks for a retry.
+        if (linux.errno(result) != .AGAIN) return result;
+    }
+}
+
+/// Opens `path` as seen from `root`: `..` and absolute symlinks stay inside, the
+/// links of procfs are refused.
+pub fn openInRoot(failure: *Failure, root: fd_t, path: [*:0]const u8, flags: linux.O) error{Failed}!fd_t {
+    return @intCast(try failure.check(.open, openat2(root, path, flags, 0, Resolve.in_root | Resolve.no_magiclinks)));
+}
+
+/// Makes `path` and what leads to it below `root`, one component at a time, each
+/// resolved inside `root`; returns an O_PATH descriptor of the last one. What is
+/// already there stays as it is.
+///
+/// `kind` is what the last component becomes if it is missing.
+pub fn makeInRoot(failure: *Failure, root: fd_t, path: []const u8, kind: enum { directory, file }, mode: u32) error{Failed}!fd_t {
+    var buffer: [std.posix.PATH_MAX]u8 = undefined;
+    if (path.len >= buffer.len) return failure.fail(.mkdir, .NAMETOOLONG);
+    @memcpy(buffer[0..path.len], path);
+    buffer[path.len] = 0;
+    const whole: [*:0]const u8 = buffer[0..path.len :0];
+    const flags: linux.O = .{ .PATH = true, .CLOEXEC = true };
+    const there = openat2(root, whole, flags, 0, Resolve.in_root | Resolve.no_magiclinks);
+    switch (linux.errno(there)) {
+        .SUCCESS => return @intCast(there),
+        .NOENT => {},
+        else => |errno| return failure.fail(.mkdir, errno),
+    }
+
+    var end: usize = 0;
+    while (true) {
+        while (end < path.len and path[end] == '/') end += 1;
+        const start = end;
+        while (end < path.len and path[end] != '/') end += 1;
+        if (start == path.len) break;
+        const last = std.mem.findNone(u8, path[end..], "/") == null;
+        try makeComponent(failure, root, &buffer, start, end, if (last and kind == .file) .file else .directory, mode);
+    }
+    return @intCast(try failure.check(.mkdir, openat2(root, whole, flags, 0, Resolve.in_root | Resolve.no_magiclinks)));
+}
+
+/// Makes the component [start, end) of the path in `buffer`; its parent exists.
+fn makeComponent(failure: *Failure, root: fd_t, buffer: *[std.posix.PATH_MAX]u8, start: usize, end: usize, kind: enum { directory, file }, mode: u32) error{Failed}!void {
+    const after = buffer[end];
+    defer buffer[end] = after;
+    buffer[end] = 0;
+    const name: [*:0]const u8 = buffer[start..end :0];
+
+    const parent = parent: {
+        if (start == 0) break :parent try openInRoot(failure, root, ".", .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true });
+        const before = buffer[start - 1];
+        defer buffer[start - 1] = before;
+        buffer[start - 1] = 0;
+        const path: [*:0]const u8 = if (start == 1) "/" else buffer[0 .. start - 1 :0];
+        break :parent try openInRoot(failure, root, path, .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true });
+    };
+    defer close(parent);
+    const made = switch (kind) {
+        .directory => linux.mkdirat(parent, name, mode),
+        .file => linux.mknodat(parent, name, linux.S.IFREG | mode, 0),
+    };
+    switch (linux.errno(made)) {
+        .SUCCESS, .EXIST => {},
+        else => |errno| return failure.fail(.mkdir, errno),
+    }
+}
+
+/// Closes a descriptor that is ours. EBADF would be a bug of ours, EIO is the
+/// writer's to see through fsync(2).
+pub fn close(fd: fd_t) void {
+    _ = linux.close(fd);
+}
+
+/// Reads until `buffer` is full or the file ends.
+pub fn readAll(failure: *Failure, fd: fd_t, buffer: []u8) error{Failed}![]u8 {
+    var len: usize = 0;
+    while (len < buffer.len) {
+        const result = linux.read(fd, buffer.ptr + len, buffer.len - len);
+        switch (linux.errno(result)) {
+            .SUCCESS => {},
+            .INTR => continue,
+            else => |errno| return failure.fail(.read, errno),
+        }
+        if (result == 0) break;
+        len += result;
+    }
+    return buffer[0..len];
+}
+
+/// Writes all of `bytes`, however many calls it takes.
+pub fn writeAll(failure: *Failure, fd: fd_t, bytes: []const u8) error{Failed}!void {
+    var done: usize = 0;
+    while (done < bytes.len) {
+        const result = linux.write(fd, bytes.ptr + done, bytes.len - done);
+        switch (linux.errno(result)) {
+            .SUCCESS => done += result,
+            .INTR => {},
+            else => |errno| return failure.fail(.write, errno),
+        }
+    }
+}
+
+/// A descriptor as a system call's argument; negative ones (AT_FDCWD) keep their bits.
+pub fn fdArg(fd: fd_t) usize {
+    return @bitCast(@as(isize, fd));
+}

@@ -1,0 +1,128 @@
+/**
+ * The door to the kernel: the only module that loads native code. Below it is Zig;
+ * above it are plain values and {@linkcode KernelError}, never a pointer or a number.
+ *
+ * The library travels inside the executable and reaches dlopen(3) through a sealed
+ * memory file: no file is written that somebody could swap, and none is left behind.
+ *
+ * @module
+ */
+
+import library from "../build/native/libkurma.so" with { type: "bytes" };
+import { errnoNames, Failure, Failure_step, symbols } from "./abi.gen.ts";
+import { type Kernel, KernelError } from "./kernel.ts";
+
+/** The C library makes the memory file that the rest is loaded from. */
+const libc = Deno.dlopen("libc.so.6", {
+  memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
+  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  close: { parameters: ["i32"], result: "i32" },
+});
+
+const native = open(library);
+
+/** The native library, opened from memory. memfd_create(2), "File sealing" */
+function open(bytes: Uint8Array) {
+  const cloexecAndSealing = 0x0003;
+  const addSeals = 1033;
+  const allSeals = 0x000f;
+  const { memfd_create, fcntl, close } = libc.symbols;
+  const fd = memfd_create(cString("libkurma.so"), cloexecAndSealing);
+  if (fd < 0) throw new KernelError("memfd", "ENOMEM", "libkurma.so");
+  const path = `/proc/self/fd/${fd}`;
+  try {
+    Deno.writeFileSync(path, bytes, { create: false });
+    fcntl(fd, addSeals, allSeals);
+    return Deno.dlopen(path, symbols).symbols;
+  } finally {
+    close(fd);
+  }
+}
+
+/** The kernel of this machine. See {@linkcode Kernel} for what each call takes and throws. */
+export const kernel: Kernel = {
+  memfd(name, bytes, kind) {
+    return checked(name, (failure) =>
+      native.kurma_memfd(
+        cString(name),
+        bytes as Uint8Array<ArrayBuffer>,
+        BigInt(bytes.length),
+        kind === "program" ? 1 : 0,
+        failure,
+      ));
+  },
+
+  spawn({ args, env, descriptors }) {
+    const argv = cStrings(args);
+    const variables = environment(env);
+    return checked(args[0] ?? "kurma", (failure) =>
+      native.kurma_spawn(
+        argv,
+        args.length,
+        cStrings(variables),
+        variables.length,
+        Int32Array.from(descriptors),
+        descriptors.length,
+        failure,
+      ));
+  },
+
+  wait(pid) {
+    return native.kurma_wait(pid);
+  },
+
+  signal(pid, signal) {
+    checked(String(pid), (failure) => native.kurma_signal(pid, signal, failure));
+  },
+
+  become(program, args, env): never {
+    const variables = environment(env);
+    checked(args[0] ?? "kurma", (failure) =>
+      native.kurma_become(
+        program,
+        cStrings(args),
+        args.length,
+        cStrings(variables),
+        variables.length,
+        failure,
+      ));
+    throw new Error("execveat(2) returned");
+  },
+
+  remove(path) {
+    checked(path, (failure) => native.kurma_remove(cString(path), failure));
+  },
+
+  close(descriptor) {
+    native.kurma_close(descriptor);
+  },
+};
+
+/** Runs a native call that answers -1 on failure, and turns its failure into an error. */
+function checked(subject: string, call: (failure: Uint8Array<ArrayBuffer>) => number): number {
+  const failure = new Uint8Array(Failure.size);
+  const result = call(failure);
+  if (result >= 0) return result;
+  const view = new DataView(failure.buffer);
+  const errno = view.getUint16(Failure.errno, true);
+  const step = Failure_step[view.getUint16(Failure.step, true)];
+  throw new KernelError(step, errnoNames[errno] ?? `errno ${errno}`, subject);
+}
+
+/** `NAME=value` for each variable. */
+function environment(env: Readonly<Record<string, string>>): string[] {
+  return Object.entries(env).map(([name, value]) => `${name}=${value}`);
+}
+
+function cString(text: string): Uint8Array<ArrayBuffer> {
+  return cStrings([text]);
+}
+
+/** UTF-8 strings, each ended by NUL, one behind the other. */
+function cStrings(texts: readonly string[]): Uint8Array<ArrayBuffer> {
+  const hasNul = texts.find((text) => text.includes("\0"));
+  if (hasNul !== undefined) {
+    throw new TypeError(`Cannot pass ${JSON.stringify(hasNul)}: it has a NUL`);
+  }
+  return new TextEncoder().encode(texts.map((text) => text + "\0").join(""));
+}

@@ -1,0 +1,44 @@
+/**
+ * Bundles main.ts and what it imports into build/app, the folder that `deno compile`
+ * embeds whole: the program and nothing else. Personalities stay in files of their
+ * own, so that one does not pay for another's start.
+ *
+ * @module
+ */
+
+import * as esbuild from "esbuild";
+
+const out = "build/app";
+
+const version = (await Deno.readTextFile("VERSION")).trim();
+const describe = await new Deno.Command("git", { args: ["rev-parse", "--short=12", "HEAD"] })
+  .output()
+  .catch(() => undefined);
+const commit = describe?.success ? new TextDecoder().decode(describe.stdout).trim() : "unknown";
+const zig = /^zig\s+(\S+)/m.exec(await Deno.readTextFile("toolchain/pins"))?.[1];
+
+await Deno.remove(out, { recursive: true }).catch(() => {});
+await esbuild.build({
+  entryPoints: ["main.ts"],
+  outdir: out,
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  platform: "node",
+  target: "esnext",
+  minifySyntax: true,
+  define: { build: JSON.stringify({ version, commit, zig }) },
+  plugins: [{ name: "embed", setup: embed }],
+});
+esbuild.stop();
+await Deno.writeTextFile(`${out}/deno.json`, "{}");
+
+/** Leaves `import … with { type: "bytes" }` to Deno and copies the file beside the bundle. */
+function embed(build: esbuild.PluginBuild): void {
+  build.onResolve({ filter: /build\/native\// }, async ({ path }) => {
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    await Deno.mkdir(out, { recursive: true });
+    await Deno.copyFile(`build/native/${name}`, `${out}/${name}`);
+    return { path: `./${name}`, external: true };
+  });
+}
