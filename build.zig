@@ -9,6 +9,9 @@ pub fn build(b: *std.Build) void {
     b.getInstallStep().dependOn(native.install(native.library()));
     b.getInstallStep().dependOn(native.install(native.program("kurma-stage3", "native.zig")));
 
+    const cgroup_driver = b.step("cgroup-driver", "Build the program that tries cgroups on a kernel");
+    cgroup_driver.dependOn(native.install(native.program("cgroup-driver", "tests/cgroup/driver.zig")));
+
     const bindings = b.step("bindings", "Write ffi/abi.gen.ts from the export table");
     bindings.dependOn(native.bindings());
 
@@ -21,14 +24,14 @@ const Native = struct {
     /// Runs on every x86-64 machine: raw system calls only, so no libc is named.
     target: std.Build.ResolvedTarget,
     linux: *std.Build.Module,
+    cgroup: *std.Build.Module,
 
     fn init(b: *std.Build) Native {
         const target = b.resolveTargetQuery(.{ .cpu_arch = .x86_64, .os_tag = .linux, .abi = .none });
-        return .{
-            .b = b,
-            .target = target,
-            .linux = b.createModule(.{ .root_source_file = b.path("ffi/linux/linux.zig"), .target = target }),
-        };
+        const linux = b.createModule(.{ .root_source_file = b.path("ffi/linux/linux.zig"), .target = target });
+        const cgroup = b.createModule(.{ .root_source_file = b.path("stage2/cgroup/cgroup.zig"), .target = target });
+        cgroup.addImport("linux", linux);
+        return .{ .b = b, .target = target, .linux = linux, .cgroup = cgroup };
     }
 
     fn module(native: Native, root: []const u8) *std.Build.Module {
@@ -42,6 +45,7 @@ const Native = struct {
             .error_tracing = false,
         });
         made.addImport("linux", native.linux);
+        made.addImport("cgroup", native.cgroup);
         return made;
     }
 
@@ -71,8 +75,8 @@ const Native = struct {
         return &update.step;
     }
 
-    fn unitTests(native: Native) [1]*std.Build.Step {
-        const roots = [_]*std.Build.Module{native.linux};
+    fn unitTests(native: Native) [2]*std.Build.Step {
+        const roots = [_]*std.Build.Module{ native.linux, native.cgroup };
         var steps: [roots.len]*std.Build.Step = undefined;
         for (roots, &steps) |root, *step| step.* = &native.b.addRunArtifact(native.b.addTest(.{ .root_module = root })).step;
         return steps;

@@ -52,6 +52,7 @@ export const Failure_step = [
   "init",
   "socket",
   "supervise",
+  "freeze",
 ] as const;
 
 /** errno values by number; what Linux leaves out is missing. */

@@ -48,6 +48,7 @@ pub const Failure = extern struct {
         init,
         socket,
         supervise,
+        freeze,
     };
 
     /// Records the cause. The first cause is the one worth reporting: a later one,
