@@ -1,0 +1,99 @@
+/**
+ * kurma-cli's whole surface. Parsing, help and tests read this table.
+ *
+ * @module
+ */
+
+import { personalities, roleHelp, roleOf } from "../personalities.ts";
+import { versionText } from "../version.ts";
+import { closest } from "./closest.ts";
+import { command, type Commands, type Entry, isGroup } from "./command.ts";
+import { boolean, setting } from "./flags.ts";
+import { commandHelp, groupHelp } from "./help.ts";
+import { install } from "./install.ts";
+import { UsageError } from "./parse.ts";
+
+/** Flags that stand anywhere on the line: before the command or after it. */
+export const common = {
+  root: setting("Where images and containers are kept", {
+    placeholder: "DIR",
+    variable: "KURMA_ROOT",
+    fallback: "/var/lib/kurma",
+  }),
+  help: boolean("Show this help", { short: "h" }),
+};
+
+const version = command({
+  summary: "Show the version of this program and of what it runs on",
+  details: ["One part a line: its name, a space, its value."],
+  args: [],
+  flags: {},
+  examples: [
+    ["kurma version", "All parts"],
+    ["kurma version | awk '$1 == \"kernel\" { print $2 }'", "One part, for a script"],
+  ],
+  run: versionText,
+});
+
+const help = command({
+  summary: "Show help about a command",
+  args: ["command*"],
+  flags: {},
+  examples: [
+    ["kurma help", "All commands"],
+    ["kurma help install", "One of them"],
+  ],
+  run: ({ columns }, { command }) => helpFor(command, columns),
+});
+
+/** The table: what `kurma WORD` does, in the order of the help. */
+export const commands: Commands = { install, version, help };
+
+/** What `kurma` alone calls. */
+export const top: Entry = {
+  summary: "Kurma: a container host in one file",
+  commands,
+  examples: [
+    ["kurma version", "What this program was built from"],
+    ["kurma help install", "How one command is called"],
+  ],
+};
+
+/** The roles that a word after `kurma` calls, and what they are. */
+const roles: (readonly [string, string])[] = [...personalities.values()]
+  .flatMap(({ word, summary }) => word === undefined ? [] : [[word, summary] as const]);
+
+/**
+ * Help about what `words` call: a command, a group, a role of the program, or all of it.
+ *
+ * @throws {UsageError} if nothing is called so.
+ */
+export function helpFor(words: readonly string[], columns: number): string {
+  const role = words.length === 1 ? roleOf(words[0]) : undefined;
+  if (role) return roleHelp(role);
+  const entry = words.reduce(
+    (entry, word, index) => entryOf(words.slice(0, index), entry, word),
+    top,
+  );
+  const path = ["kurma", ...words].join(" ");
+  return isGroup(entry)
+    ? groupHelp(path, entry, entry === top ? roles : [], common, columns)
+    : commandHelp(path, entry, common, columns);
+}
+
+/**
+ * What `word` calls in `entry`, which the words of `path` call.
+ *
+ * @throws {UsageError} with the word that was probably meant, if there is none.
+ */
+export function entryOf(path: readonly string[], entry: Entry, word: string): Entry {
+  const known = isGroup(entry) ? entry.commands : {};
+  if (Object.hasOwn(known, word)) return known[word];
+  const words = [...Object.keys(known), ...(entry === top ? roles.map(([role]) => role) : [])];
+  const meant = closest(word, words);
+  const before = ["kurma", ...path].join(" ");
+  throw new UsageError(
+    `Unknown command "${[...path, word].join(" ")}"`,
+    meant ? `Did you mean ${before} ${meant}?` : `See ${before} --help`,
+  );
+}

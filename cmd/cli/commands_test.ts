@@ -1,0 +1,82 @@
+import { assert, assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
+import { type Command, type Entry, isGroup } from "./command.ts";
+import { common, entryOf, helpFor, top } from "./commands.ts";
+import { interpret, split, UsageError } from "./parse.ts";
+
+/** Everything that words call, with those words. */
+function* entries(path: string[], entry: Entry): Generator<[path: string[], entry: Entry]> {
+  yield [path, entry];
+  if (!isGroup(entry)) return;
+  for (const [word, below] of Object.entries(entry.commands)) {
+    yield* entries([...path, word], below);
+  }
+}
+
+/** The words of a command line as a shell splits them, up to a pipe or a redirection. */
+function shellWords(line: string): string[] {
+  const words = line.split(/ [|<>]/, 1)[0].match(/'[^']*'|"[^"]*"|\S+/g) ?? [];
+  return words.map((word) => word.replace(/^(['"])(.*)\1$/, "$2"));
+}
+
+for (const [path, entry] of entries([], top)) {
+  const name = ["kurma", ...path].join(" ");
+
+  Deno.test(`help about ${name} fits 80 columns and has examples`, () => {
+    const help = helpFor(path, 80);
+    assert.deepEqual(help.split("\n").filter((line) => line.length > 80), []);
+    assert.ok(entry.examples.length >= 2, "two examples at least");
+    assert.doesNotMatch(entry.summary, /\.$/);
+  });
+
+  for (const [line] of entry.examples) {
+    Deno.test(`the example "${line}" is a command line that parses`, () => {
+      const [program, ...words] = shellWords(line.slice(line.indexOf("kurma")));
+      assertEquals(program, "kurma");
+      let called: Entry = top;
+      const followed: string[] = [];
+      while (isGroup(called)) {
+        const [word] = words.splice(0, 1);
+        called = entryOf(followed, called, word);
+        followed.push(word);
+      }
+      assert.deepEqual(followed.slice(0, path.length), path);
+      understood(followed, called, words);
+    });
+  }
+}
+
+function understood(path: string[], command: Command, words: string[]) {
+  const name = ["kurma", ...path].join(" ");
+  const flags = { ...common, ...command.flags };
+  return interpret(name, command, split(name, flags, words, command.passthrough), {});
+}
+
+Deno.test("no flag of a command hides one that every command has", () => {
+  for (const [, entry] of entries([], top)) {
+    if (isGroup(entry)) continue;
+    for (const [name, { short }] of Object.entries(entry.flags)) {
+      assert.ok(!Object.hasOwn(common, name), name);
+      assert.ok(short !== "h", name);
+    }
+  }
+});
+
+Deno.test("helpFor() knows the roles of the program too", () => {
+  assertMatch(helpFor(["daemon"], 80), /^The daemon.*\n\nUsage: kurmad, or kurma daemon/);
+});
+
+for (
+  const [words, message, fix] of [
+    [["versoin"], 'Unknown command "versoin"', "Did you mean kurma version?"],
+    [["deamon"], 'Unknown command "deamon"', "Did you mean kurma daemon?"],
+    [["xyzzy"], 'Unknown command "xyzzy"', "See kurma --help"],
+    [["toString"], 'Unknown command "toString"', "See kurma --help"],
+    [["version", "of"], 'Unknown command "version of"', "See kurma version --help"],
+  ] as const
+) {
+  Deno.test(`helpFor() answers ${words.join(" ")} with: ${fix}`, async () => {
+    const error = await rejection(() => helpFor(words, 80));
+    assert.ok(error instanceof UsageError);
+    assertEquals([error.message, error.fix], [message, fix]);
+  });
+}

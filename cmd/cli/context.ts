@@ -1,0 +1,17 @@
+/**
+ * What every command may rely on, whatever its own flags are.
+ *
+ * @module
+ */
+
+/** The surroundings of one command line. */
+export interface Context {
+  /** The state folder: `--root`, or KURMA_ROOT, or /var/lib/kurma. */
+  readonly root: string;
+  /** The environment of the process. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Whether people read standard output, on a terminal. */
+  readonly terminal: boolean;
+  /** The width to write for: the terminal's, or 80. */
+  readonly columns: number;
+}

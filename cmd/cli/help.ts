@@ -1,0 +1,137 @@
+/**
+ * Help, written from the table.
+ *
+ * @module
+ */
+
+import { argument, type Command, type Example, type Flags, type Group } from "./command.ts";
+import type { Flag } from "./flags.ts";
+
+/** Text is written for no less and no more than this, however wide the terminal is. */
+const width = { least: 40, most: 100 };
+
+/** Names stand in a column of their own, unless they would take more than this. */
+const widestName = 28;
+
+/** `Usage: kurma run [FLAG...] IMAGE [COMMAND...]` */
+export function usage(path: string, { args, flags }: Pick<Command, "args" | "flags">): string {
+  const words = args.map((declared) => {
+    const { name, arity } = argument(declared);
+    const word = arity === "+" || arity === "*" ? `${name.toUpperCase()}...` : name.toUpperCase();
+    return arity === "?" || arity === "*" ? `[${word}]` : word;
+  });
+  const flagWord = Object.keys(flags).length > 0 ? ["[FLAG...]"] : [];
+  return ["Usage:", path, ...flagWord, ...words].join(" ");
+}
+
+/** What `kurma COMMAND --help` says. `common` are the flags that every command has. */
+export function commandHelp(
+  path: string,
+  command: Command,
+  common: Flags,
+  columns: number,
+): string {
+  const { flags } = command;
+  return page([
+    filled(command.summary, columns),
+    usage(path, command),
+    ...(command.details ?? []).map((paragraph) => filled(paragraph, columns)),
+    table("Flags", flagRows(flags), columns),
+    table("Flags of every command", flagRows(common), columns),
+    examples(command.examples, columns),
+  ]);
+}
+
+/** What `kurma --help` and `kurma image --help` say. */
+export function groupHelp(
+  path: string,
+  group: Group,
+  roles: readonly (readonly [string, string])[],
+  common: Flags,
+  columns: number,
+): string {
+  const rows = Object.entries(group.commands).map(([word, { summary }]) =>
+    [word, summary] as const
+  );
+  return page([
+    filled(group.summary, columns),
+    `Usage: ${path} [FLAG...] COMMAND [ARGUMENT...]`,
+    table("Commands", rows, columns),
+    table("Other roles of this program", roles, columns),
+    table("Flags of every command", flagRows(common), columns),
+    examples(group.examples, columns),
+    filled(`More about one: ${path} COMMAND --help`, columns),
+  ]);
+}
+
+function page(parts: readonly string[]): string {
+  return parts.filter((part) => part !== "").join("\n\n");
+}
+
+function flagRows(flags: Flags): [string, string][] {
+  return Object.entries(flags).map(([name, flag]) => [flagName(name, flag), flagText(flag)]);
+}
+
+function flagName(name: string, { short, placeholder }: Flag<unknown>): string {
+  const letter = short ? `-${short}, ` : "    ";
+  return `${letter}--${name}${placeholder === undefined ? "" : ` ${placeholder}`}`;
+}
+
+function flagText({ summary, choices, repeated, variable, absent }: Flag<unknown>): string {
+  const notes = [
+    choices && choices.join(", "),
+    repeated && "repeatable",
+    variable && `$${variable}`,
+    absent,
+  ].filter((note) => note);
+  return notes.length > 0 ? `${summary} (${notes.join("; ")})` : summary;
+}
+
+/** A heading over rows of a name and what it means, the meanings in one column. */
+function table(
+  heading: string,
+  rows: readonly (readonly [string, string])[],
+  columns: number,
+): string {
+  if (rows.length === 0) return "";
+  const names = rows.map(([name]) => name.length).filter((length) => length <= widestName);
+  const indent = 2 + Math.max(0, ...names) + 2;
+  const lines = rows.flatMap(([name, text]) => {
+    const [first, ...rest] = wrap(text, columns, indent);
+    const below = rest.map((line) => " ".repeat(indent) + line);
+    const fits = name.length + 4 <= indent;
+    return fits
+      ? [`  ${name}`.padEnd(indent) + first, ...below]
+      : [`  ${name}`, " ".repeat(indent) + first, ...below];
+  });
+  return [`${heading}:`, ...lines].join("\n");
+}
+
+function examples(list: readonly Example[], columns: number): string {
+  if (list.length === 0) return "";
+  const lines = list.flatMap(([line, effect]) => [
+    `  ${line}`,
+    ...wrap(effect, columns, 6).map((part) => " ".repeat(6) + part),
+  ]);
+  return ["Examples:", ...lines].join("\n");
+}
+
+function filled(text: string, columns: number): string {
+  return wrap(text, columns, 0).join("\n");
+}
+
+/** `text` in lines that fit beside `indent` columns; a longer word has a line of its own. */
+function wrap(text: string, columns: number, indent: number): string[] {
+  const room = Math.min(Math.max(columns, width.least), width.most) - indent;
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > room) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === "" ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line];
+}

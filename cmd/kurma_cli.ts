@@ -1,0 +1,85 @@
+/**
+ * The command line: finds the command in the table, runs it, prints what it says.
+ *
+ * @module
+ */
+
+import { common, entryOf, helpFor, top } from "./cli/commands.ts";
+import { type Entry, type Flags, isGroup } from "./cli/command.ts";
+import { explain } from "./cli/failure.ts";
+import { boolean } from "./cli/flags.ts";
+import { interpret, read, type Split, split } from "./cli/parse.ts";
+import { printableLines } from "./cli/printable.ts";
+import { complain, print, report } from "./print.ts";
+import { versionText } from "./version.ts";
+
+/** The status of a command line that cannot be carried out. */
+const usageStatus = 2;
+
+/** Runs one command line and returns its exit status. */
+export async function main(args: readonly string[]): Promise<number> {
+  let failure: number | undefined;
+  try {
+    const terminal = Deno.stdout.isTerminal();
+    const columns = terminal ? Deno.consoleSize().columns : 80;
+    const { path, entry, words, occurrences } = walk(args);
+    if (occurrences.has("version")) return print(versionText());
+    if (occurrences.has("help")) return print(helpFor(path, columns));
+    if (isGroup(entry)) {
+      complain(helpFor(path, columns));
+      return usageStatus;
+    }
+
+    failure = entry.failure;
+    const name = called(path);
+    const line = split(name, { ...common, ...entry.flags }, words, entry.passthrough);
+    if (line.occurrences.has("help")) return print(helpFor(path, columns));
+    const env = Deno.env.toObject();
+    const { root } = read(name, common, new Map([...occurrences, ...line.occurrences]), env);
+    const input = interpret(name, entry, line, env);
+    const result = await entry.run({ root, env, terminal, columns }, input.args, input.flags);
+    if (typeof result === "number") return result;
+    return print(terminal ? printableLines(result) : result);
+  } catch (error) {
+    const { cause, fix, status } = explain(error);
+    report(cause, fix);
+    return failure ?? status;
+  }
+}
+
+/** How far the words of a command line lead through the table. */
+interface Walk {
+  /** The words that were followed. */
+  path: readonly string[];
+  /** What they call. */
+  entry: Entry;
+  /** The words that are left for it. */
+  words: readonly string[];
+  /** The flags that stood in front of them. */
+  occurrences: Split["occurrences"];
+}
+
+/** Follows `words` as far as they name groups and a command. */
+function walk(words: readonly string[]): Walk {
+  const path: string[] = [];
+  const occurrences = new Map<string, readonly string[]>();
+  let entry: Entry = top;
+  while (isGroup(entry)) {
+    const flags: Flags = entry === top
+      ? { ...common, version: boolean("Show the version") }
+      : common;
+    const level = split(called(path), flags, words, true);
+    for (const [flag, values] of level.occurrences) occurrences.set(flag, values);
+    const [word, ...rest] = level.positionals;
+    if (word === undefined || occurrences.has("help") || occurrences.has("version")) break;
+    entry = entryOf(path, entry, word);
+    path.push(word);
+    words = rest;
+  }
+  return { path, entry, words, occurrences };
+}
+
+/** The words that call an entry, as one would type them. */
+function called(path: readonly string[]): string {
+  return ["kurma", ...path].join(" ");
+}
