@@ -53,7 +53,7 @@ ok: build/native/.made ## The gate: format, lint, types, tidiness
 	deno fmt --check
 	deno lint
 	deno check $(DENO_FLAGS) main.ts
-	zig fmt --check build.zig native.zig ffi stage1 stage2 stage3 bench tests
+	zig fmt --check $(ZIG_SOURCES)
 
 .PHONY: clean
 clean: ## Remove what was built
