@@ -13,7 +13,8 @@ export ZIG_GLOBAL_CACHE_DIR := $(TOOLS)/zig-cache
 
 DENO_FLAGS := $(if $(CI),--frozen)
 SOURCES := $(shell find main.ts cmd ffi stage1 stage2 stage3 -name '*.ts' ! -name '*_test.ts' 2>/dev/null)
-ZIG_SOURCES := build.zig native.zig $(shell find ffi stage1 stage2 stage3 bench tests -name '*.zig' 2>/dev/null)
+ZIG_SOURCES := build.zig native.zig $(shell find ffi stage1 stage2 stage3 -name '*.zig' 2>/dev/null)
+TOOL_SOURCES := $(shell find bench tests -name '*.zig' 2>/dev/null)
 
 .PHONY: run
 run: build ## Build, then look around inside a container
@@ -48,12 +49,34 @@ dist/kurma: build/app/main.js
 bindings: $(TOOLS)/ready ## Write ffi/abi.gen.ts anew after a change of ffi/libkurma.zig
 	zig build bindings
 
+# The static programs that only tests and measurements use.
+build/tools/.made: $(TOOLS)/ready $(ZIG_SOURCES) $(TOOL_SOURCES)
+	zig build guest floor cgroup-driver --prefix build/tools
+	@touch $@
+
+.PHONY: test
+test: $(TOOLS)/ready ## Run all tests, or TESTS="FILE..."; as root; installs the Debian packages they need
+	@tests/setup
+	@$(MAKE) --no-print-directory dist/kurma build/tools/.made
+	@deno run -A $(DENO_FLAGS) tests/main.ts $(TESTS)
+
+.PHONY: soak
+soak: ## The same tests with the large counts
+	@KURMA_SOAK=1 $(MAKE) --no-print-directory test
+
+.PHONY: bench
+bench: $(TOOLS)/ready ## Measure Kurma beside the floor and its peers, RUNS=100 times; as root
+	@tests/setup
+	@$(MAKE) --no-print-directory dist/kurma build/tools/.made
+	@tests/isolated deno run -A $(DENO_FLAGS) bench/main.ts $(RUNS)
+
 .PHONY: ok
 ok: build/native/.made ## The gate: format, lint, types, tidiness
-	deno fmt --check
-	deno lint
-	deno check $(DENO_FLAGS) main.ts
-	zig fmt --check $(ZIG_SOURCES)
+	deno fmt --check --quiet
+	deno lint --quiet
+	@deno check --quiet $(DENO_FLAGS) $(SOURCES) $(shell find . -name '*_test.ts' -not -path './.*') $(wildcard tests/*.ts tests/*/*.ts bench/*.ts scripts/*.ts)
+	@zig fmt --check $(ZIG_SOURCES) $(TOOL_SOURCES)
+	deno run -A $(DENO_FLAGS) scripts/tidy.ts
 
 .PHONY: clean
 clean: ## Remove what was built

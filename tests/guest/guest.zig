@@ -1,0 +1,138 @@
+//! The tests' own program inside a container: static, so that it runs in an image
+//! that holds nothing else. Without arguments it reports what it sees (report.zig);
+//! with a verb it behaves as a test needs it.
+//!
+//!   guest                          the report, as JSON on stdout
+//!   guest exit N                   ends with status N
+//!   guest signal N                 ends itself with signal N
+//!   guest sleep [SECONDS]          sleeps, for ever unless told
+//!   guest catch                    says "ready", then "signal N" for the first one, and exits 0
+//!   guest orphans N                leaves N children to pid 1, each of which then exits
+//!   guest write-lines N            writes "line 1" to "line N"
+//!   guest echo                     copies stdin to stdout
+//!   guest terminal                 says "terminal ROWS COLUMNS", or "no terminal" and exits 1
+//!   guest try-open PATH [write]    says "open", or the errno's name and exits 1
+
+const std = @import("std");
+const linux = @import("linux");
+const report = @import("report.zig");
+const os = linux.os;
+
+pub const panic = std.debug.no_panic;
+pub const std_options: std.Options = .{ .enable_segfault_handler = false, .signal_stack_size = null };
+
+/// A verb was called wrongly.
+const usage = 64;
+
+var out_buffer: [1024 * 1024]u8 = undefined;
+
+pub fn main(start: std.process.Init.Minimal) u8 {
+    const args = start.args.vector;
+    if (args.len < 2) {
+        var out: std.Io.Writer = .fixed(&out_buffer);
+        report.write(&out, args, start.environ.block.slice) catch return 1;
+        return say(out.buffered());
+    }
+    const verb = std.meta.stringToEnum(Verb, std.mem.span(args[1])) orelse return usage;
+    const argument: ?[*:0]const u8 = if (args.len > 2) args[2] else null;
+    return switch (verb) {
+        .exit => @intCast((number(argument) orelse return usage) & 0xff),
+        .signal => signalSelf(number(argument) orelse return usage),
+        .sleep => sleep(argument),
+        .@"catch" => catchOne(),
+        .orphans => orphans(number(argument) orelse return usage),
+        .@"write-lines" => writeLines(number(argument) orelse return usage),
+        .echo => echo(),
+        .terminal => terminal(),
+        .@"try-open" => tryOpen(argument orelse return usage, args.len > 3),
+    };
+}
+
+const Verb = enum { exit, signal, sleep, @"catch", orphans, @"write-lines", echo, terminal, @"try-open" };
+
+fn signalSelf(signal: u32) u8 {
+    _ = os.kill(os.getpid(), @fromBackingInt(signal));
+    return 1; // The signal was one that is ignored.
+}
+
+fn sleep(seconds: ?[*:0]const u8) u8 {
+    const span: os.timespec = .{ .sec = number(seconds) orelse std.math.maxInt(i32), .nsec = 0 };
+    _ = os.nanosleep(&span, null);
+    return 0;
+}
+
+fn catchOne() u8 {
+    const all = os.sigfillset();
+    _ = os.sigprocmask(os.SIG.SETMASK, &all, null);
+    const fd: linux.fd_t = @intCast(os.signalfd(-1, &all, 0));
+    if (say("ready\n") != 0) return 1;
+    var info: os.signalfd_siginfo = undefined;
+    _ = os.read(fd, @ptrCast(&info), @sizeOf(os.signalfd_siginfo));
+    return print("signal {d}\n", .{info.signo});
+}
+
+/// A child that forks and ends at once leaves its own child to pid 1.
+fn orphans(count: u32) u8 {
+    for (0..count) |_| {
+        const child = os.fork();
+        if (os.errno(child) != .SUCCESS) return 1;
+        if (child == 0) {
+            const orphan = os.fork();
+            linux.process.exit(if (os.errno(orphan) == .SUCCESS) 0 else 1);
+        }
+        var failure: linux.Failure = .{};
+        const status = linux.process.wait(&failure, @intCast(child)) catch return 1;
+        if (status != 0) return 1;
+    }
+    return print("{d} orphans\n", .{count});
+}
+
+fn writeLines(count: u32) u8 {
+    for (1..count + 1) |line| if (print("line {d}\n", .{line}) != 0) return 1;
+    return 0;
+}
+
+fn echo() u8 {
+    while (true) {
+        const len = os.read(0, &out_buffer, out_buffer.len);
+        if (os.errno(len) == .INTR) continue;
+        if (os.errno(len) != .SUCCESS) return 1;
+        if (len == 0) return 0;
+        if (say(out_buffer[0..len]) != 0) return 1;
+    }
+}
+
+fn terminal() u8 {
+    var size: std.posix.winsize = undefined;
+    if (os.errno(os.ioctl(0, os.T.IOCGWINSZ, @intFromPtr(&size))) != .SUCCESS) {
+        _ = say("no terminal\n");
+        return 1;
+    }
+    return print("terminal {d} {d}\n", .{ size.row, size.col });
+}
+
+fn tryOpen(path: [*:0]const u8, write: bool) u8 {
+    var failure: linux.Failure = .{};
+    const fd = linux.file.open(&failure, path, .{ .ACCMODE = if (write) .WRONLY else .RDONLY }, 0) catch {
+        _ = print("{s}\n", .{report.errnoName(failure.errno)});
+        return 1;
+    };
+    linux.file.close(fd);
+    return say("open\n");
+}
+
+fn number(text: ?[*:0]const u8) ?u32 {
+    return std.fmt.parseInt(u32, std.mem.span(text orelse return null), 10) catch null;
+}
+
+fn print(comptime format: []const u8, arguments: anytype) u8 {
+    var buffer: [256]u8 = undefined;
+    return say(std.fmt.bufPrint(&buffer, format, arguments) catch return 1);
+}
+
+/// Writes to stdout; 0, or 1 if nobody listens.
+fn say(text: []const u8) u8 {
+    var failure: linux.Failure = .{};
+    linux.file.writeAll(&failure, 1, text) catch return 1;
+    return 0;
+}

@@ -1,0 +1,87 @@
+/**
+ * `make test`: the native tests, the unit tests beside the code, and the tests of the
+ * whole binary, one after the other since the last ones measure what the others would
+ * disturb. The last line counts them all: `N passed, N failed`, and `, N skipped` when
+ * some said aloud why they could not run.
+ *
+ *   deno run -A tests/main.ts [FILE...]     only these files of tests/
+ *
+ * @module
+ */
+
+interface Count {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+const decoder = new TextDecoder();
+const junit = "build/tests.xml";
+
+/** Runs a command with its output shown; true if it exited 0. */
+async function show(command: string, args: string[]): Promise<boolean> {
+  return (await new Deno.Command(command, { args, stdin: "null" }).spawn().status).success;
+}
+
+/** `zig build test`, counted by its summary: `5/6 tests passed (1 skipped)`. */
+async function native(): Promise<Count> {
+  const { success, stderr } = await new Deno.Command("zig", {
+    args: ["build", "test", "--summary", "all"],
+    stdin: "null",
+    stdout: "inherit",
+  }).output();
+  const said = decoder.decode(stderr);
+  await Deno.stderr.write(stderr);
+  const tests = /(\d+)\/(\d+) tests passed/.exec(said);
+  const skipped = Number(/tests passed.*?(\d+) skipped/.exec(said)?.[1] ?? 0);
+  const passed = Number(tests?.[1] ?? 0);
+  const failed = Number(tests?.[2] ?? 0) - passed - skipped;
+  return { passed, failed: success ? failed : Math.max(failed, 1), skipped };
+}
+
+/** Runs `deno test` behind `prefix` and counts its report. */
+async function deno(prefix: string[], args: string[]): Promise<Count> {
+  await Deno.remove(junit).catch(unlessMissing);
+  const [command, ...rest] = [...prefix, "deno", "test", "-A", `--junit-path=${junit}`, ...args];
+  const success = await show(command, rest);
+  const report = await Deno.readTextFile(junit).catch(unlessMissing) ?? "";
+  const cases = report.split("<testcase").slice(1);
+  const failed = cases.filter((text) => /<(failure|error)\b/.test(text)).length;
+  const skipped = cases.filter((text) => text.includes("<skipped")).length;
+  const passed = cases.length - failed - skipped;
+  // A file that does not even load fails without a test case.
+  return { passed, failed: success ? failed : Math.max(failed, 1), skipped };
+}
+
+function unlessMissing(error: Error): undefined {
+  if (!(error instanceof Deno.errors.NotFound)) throw error;
+}
+
+/** All `*_test.ts` below `folder`, but for what was built or fetched. */
+function testFiles(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].flatMap(({ name, isDirectory }) => {
+    const path = `${folder}/${name}`;
+    if (name.startsWith(".") || path === "./build" || path === "./dist") return [];
+    if (isDirectory) return testFiles(path);
+    return name.endsWith("_test.ts") ? [path] : [];
+  }).sort();
+}
+
+const isWhole = (path: string) => path.startsWith("./tests/");
+const counts: Count[] = [];
+if (Deno.args.length > 0) {
+  counts.push(await deno(["tests/isolated"], Deno.args));
+} else {
+  const files = testFiles(".");
+  counts.push(await native());
+  counts.push(await deno([], files.filter((path) => !isWhole(path))));
+  counts.push(await deno(["tests/isolated"], files.filter(isWhole)));
+}
+
+const sum = (key: keyof Count) => counts.reduce((total, count) => total + count[key], 0);
+const failed = sum("failed");
+const skipped = sum("skipped");
+console.log(
+  `${sum("passed")} passed, ${failed} failed` + (skipped > 0 ? `, ${skipped} skipped` : ""),
+);
+Deno.exit(failed > 0 ? 1 : 0);
