@@ -32,13 +32,31 @@ const Native = struct {
     target: std.Build.ResolvedTarget,
     linux: *std.Build.Module,
     cgroup: *std.Build.Module,
+    capabilities: *std.Build.Module,
+    rlimits: *std.Build.Module,
+    seccomp: *std.Build.Module,
 
     fn init(b: *std.Build) Native {
         const target = b.resolveTargetQuery(.{ .cpu_arch = .x86_64, .os_tag = .linux, .abi = .none });
         const linux = b.createModule(.{ .root_source_file = b.path("ffi/linux/linux.zig"), .target = target });
         const cgroup = b.createModule(.{ .root_source_file = b.path("stage2/cgroup/cgroup.zig"), .target = target });
         cgroup.addImport("linux", linux);
-        return .{ .b = b, .target = target, .linux = linux, .cgroup = cgroup };
+        const capabilities = b.createModule(.{ .root_source_file = b.path("stage2/capabilities.zig"), .target = target });
+        capabilities.addImport("linux", linux);
+        const rlimits = b.createModule(.{ .root_source_file = b.path("stage2/rlimits.zig"), .target = target });
+        rlimits.addImport("linux", linux);
+        const seccomp = b.createModule(.{ .root_source_file = b.path("stage2/seccomp/seccomp.zig"), .target = target });
+        seccomp.addImport("linux", linux);
+        seccomp.addImport("capabilities", capabilities);
+        return .{
+            .b = b,
+            .target = target,
+            .linux = linux,
+            .cgroup = cgroup,
+            .capabilities = capabilities,
+            .rlimits = rlimits,
+            .seccomp = seccomp,
+        };
     }
 
     fn module(native: Native, root: []const u8) *std.Build.Module {
@@ -53,6 +71,9 @@ const Native = struct {
         });
         made.addImport("linux", native.linux);
         made.addImport("cgroup", native.cgroup);
+        made.addImport("capabilities", native.capabilities);
+        made.addImport("rlimits", native.rlimits);
+        made.addImport("seccomp", native.seccomp);
         return made;
     }
 
@@ -82,8 +103,8 @@ const Native = struct {
         return &update.step;
     }
 
-    fn unitTests(native: Native) [2]*std.Build.Step {
-        const roots = [_]*std.Build.Module{ native.linux, native.cgroup };
+    fn unitTests(native: Native) [5]*std.Build.Step {
+        const roots = [_]*std.Build.Module{ native.linux, native.cgroup, native.capabilities, native.rlimits, native.seccomp };
         var steps: [roots.len]*std.Build.Step = undefined;
         for (roots, &steps) |root, *step| {
             const run = native.b.addRunArtifact(native.b.addTest(.{ .root_module = root }));
