@@ -23,45 +23,49 @@ pub fn build(b: *std.Build) void {
     floor.dependOn(native.install(native.program("stopwatch", "bench/floor/stopwatch.zig")));
 
     const tests = b.step("test", "Run the native unit tests; no root needed");
-    for (native.unitTests()) |run| tests.dependOn(run);
+    native.dependOnUnitTests(tests);
 }
+
+/// The modules, each with the root of its folder and those below it: imports point
+/// down this list's order.
+const modules = [_]struct { name: []const u8, root: []const u8, imports: []const []const u8 }{
+    .{ .name = "linux", .root = "ffi/linux/linux.zig", .imports = &.{} },
+    .{ .name = "capabilities", .root = "stage2/capabilities.zig", .imports = &.{"linux"} },
+    .{ .name = "rlimits", .root = "stage2/rlimits.zig", .imports = &.{"linux"} },
+    .{ .name = "seccomp", .root = "stage2/seccomp/seccomp.zig", .imports = &.{ "linux", "capabilities" } },
+    .{ .name = "cgroup", .root = "stage2/cgroup/cgroup.zig", .imports = &.{"linux"} },
+    .{ .name = "stage3", .root = "stage3/stage3.zig", .imports = &.{ "linux", "capabilities", "rlimits" } },
+    .{ .name = "stage2", .root = "stage2/stage2.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "cgroup", "stage3" } },
+};
 
 const Native = struct {
     b: *std.Build,
     /// Runs on every x86-64 machine: raw system calls only, so no libc is named.
     target: std.Build.ResolvedTarget,
-    linux: *std.Build.Module,
-    cgroup: *std.Build.Module,
-    capabilities: *std.Build.Module,
-    rlimits: *std.Build.Module,
-    seccomp: *std.Build.Module,
+    made: [modules.len]*std.Build.Module,
 
     fn init(b: *std.Build) Native {
-        const target = b.resolveTargetQuery(.{ .cpu_arch = .x86_64, .os_tag = .linux, .abi = .none });
-        const linux = b.createModule(.{ .root_source_file = b.path("ffi/linux/linux.zig"), .target = target });
-        const cgroup = b.createModule(.{ .root_source_file = b.path("stage2/cgroup/cgroup.zig"), .target = target });
-        cgroup.addImport("linux", linux);
-        const capabilities = b.createModule(.{ .root_source_file = b.path("stage2/capabilities.zig"), .target = target });
-        capabilities.addImport("linux", linux);
-        const rlimits = b.createModule(.{ .root_source_file = b.path("stage2/rlimits.zig"), .target = target });
-        rlimits.addImport("linux", linux);
-        const seccomp = b.createModule(.{ .root_source_file = b.path("stage2/seccomp/seccomp.zig"), .target = target });
-        seccomp.addImport("linux", linux);
-        seccomp.addImport("capabilities", capabilities);
-        return .{
+        var native: Native = .{
             .b = b,
-            .target = target,
-            .linux = linux,
-            .cgroup = cgroup,
-            .capabilities = capabilities,
-            .rlimits = rlimits,
-            .seccomp = seccomp,
+            .target = b.resolveTargetQuery(.{ .cpu_arch = .x86_64, .os_tag = .linux, .abi = .none }),
+            .made = undefined,
         };
+        for (modules, &native.made) |module, *slot| {
+            slot.* = b.createModule(.{ .root_source_file = b.path(module.root), .target = native.target });
+            for (module.imports) |name| slot.*.addImport(name, native.find(name));
+        }
+        return native;
     }
 
-    fn module(native: Native, root: []const u8) *std.Build.Module {
+    fn find(native: *const Native, name: []const u8) *std.Build.Module {
+        for (modules, native.made) |module, made| if (std.mem.eql(u8, module.name, name)) return made;
+        unreachable; // A name in this file.
+    }
+
+    /// A root of its own, with every module at hand.
+    fn root(native: *const Native, path: []const u8) *std.Build.Module {
         const made = native.b.createModule(.{
-            .root_source_file = native.b.path(root),
+            .root_source_file = native.b.path(path),
             .target = native.target,
             .optimize = .safe,
             .strip = true,
@@ -69,48 +73,41 @@ const Native = struct {
             .unwind_tables = .none,
             .error_tracing = false,
         });
-        made.addImport("linux", native.linux);
-        made.addImport("cgroup", native.cgroup);
-        made.addImport("capabilities", native.capabilities);
-        made.addImport("rlimits", native.rlimits);
-        made.addImport("seccomp", native.seccomp);
+        for (modules) |module| made.addImport(module.name, native.find(module.name));
         return made;
     }
 
-    fn library(native: Native) *std.Build.Step.Compile {
-        const root = native.module("ffi/libkurma.zig");
-        root.pic = true;
-        return native.b.addLibrary(.{ .name = "kurma", .linkage = .dynamic, .root_module = root });
+    fn library(native: *const Native) *std.Build.Step.Compile {
+        const made = native.root("ffi/libkurma.zig");
+        made.pic = true;
+        return native.b.addLibrary(.{ .name = "kurma", .linkage = .dynamic, .root_module = made });
     }
 
-    fn program(native: Native, name: []const u8, root: []const u8) *std.Build.Step.Compile {
-        return native.b.addExecutable(.{ .name = name, .root_module = native.module(root) });
+    fn program(native: *const Native, name: []const u8, path: []const u8) *std.Build.Step.Compile {
+        return native.b.addExecutable(.{ .name = name, .root_module = native.root(path) });
     }
 
-    fn install(native: Native, artifact: *std.Build.Step.Compile) *std.Build.Step {
+    fn install(native: *const Native, artifact: *std.Build.Step.Compile) *std.Build.Step {
         const options: std.Build.Step.InstallArtifact.Options = .{ .dest_dir = .{ .override = .prefix } };
         return &native.b.addInstallArtifact(artifact, options).step;
     }
 
     /// Runs on the build machine, with the standard library's own I/O.
-    fn bindings(native: Native) *std.Build.Step {
+    fn bindings(native: *const Native) *std.Build.Step {
         const b = native.b;
-        const root = b.createModule(.{ .root_source_file = b.path("ffi/bindings.zig"), .target = b.graph.host });
-        root.addImport("linux", native.linux);
-        const run = b.addRunArtifact(b.addExecutable(.{ .name = "bindings", .root_module = root }));
+        const made = b.createModule(.{ .root_source_file = b.path("ffi/bindings.zig"), .target = b.graph.host });
+        for (modules) |module| made.addImport(module.name, native.find(module.name));
+        const run = b.addRunArtifact(b.addExecutable(.{ .name = "bindings", .root_module = made }));
         const update = b.addUpdateSourceFiles();
         update.addCopyFileToSource(run.captureStdOut(.{}), "ffi/abi.gen.ts");
         return &update.step;
     }
 
-    fn unitTests(native: Native) [5]*std.Build.Step {
-        const roots = [_]*std.Build.Module{ native.linux, native.cgroup, native.capabilities, native.rlimits, native.seccomp };
-        var steps: [roots.len]*std.Build.Step = undefined;
-        for (roots, &steps) |root, *step| {
-            const run = native.b.addRunArtifact(native.b.addTest(.{ .root_module = root }));
+    fn dependOnUnitTests(native: *const Native, step: *std.Build.Step) void {
+        for (native.made) |made| {
+            const run = native.b.addRunArtifact(native.b.addTest(.{ .root_module = made }));
             run.has_side_effects = true; // They talk to the kernel, and `make test` counts them each time.
-            step.* = &run.step;
+            step.dependOn(&run.step);
         }
-        return steps;
     }
 };

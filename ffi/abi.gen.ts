@@ -55,6 +55,23 @@ export const Failure_step = [
   "freeze",
 ] as const;
 
+export const Report = {
+  size: 256,
+  outcome: 0,
+  status: 4,
+  failure: 8,
+  subject_len: 16,
+  subject: 20,
+} as const;
+
+/** The values of Report.outcome, by number. */
+export const Report_outcome = [
+  "none",
+  "exited",
+  "failed",
+  "invalid",
+] as const;
+
 /** errno values by number; what Linux leaves out is missing. */
 export const errnoNames: Readonly<Record<number, string>> = {
   1: "EPERM",

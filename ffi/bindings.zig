@@ -4,6 +4,10 @@
 const std = @import("std");
 const linux = @import("linux");
 const library = @import("libkurma.zig");
+const Report = @import("stage2").report.Report;
+
+/// Structs that cross: their sizes and field offsets are written as well.
+const layouts = .{ .Failure = linux.Failure, .Report = Report };
 
 pub fn main(init: std.process.Init) !void {
     var buffer: [4096]u8 = undefined;
@@ -17,7 +21,7 @@ pub fn main(init: std.process.Init) !void {
     );
     inline for (library.exports) |entry| try symbol(out, entry.name, @TypeOf(entry.call.*), entry.pool);
     try out.writeAll("} as const satisfies Deno.ForeignLibraryInterface;\n");
-    inline for (comptime std.meta.fieldNames(@TypeOf(library.layouts))) |name| try layout(out, name, @field(library.layouts, name));
+    inline for (comptime std.meta.fieldNames(@TypeOf(layouts))) |name| try layout(out, name, @field(layouts, name));
     try out.writeAll("\n/** errno values by number; what Linux leaves out is missing. */\nexport const errnoNames: Readonly<Record<number, string>> = {\n");
     inline for (comptime std.meta.fieldNames(linux.E)) |name| {
         const number = @backingInt(@field(linux.E, name));

@@ -30,6 +30,9 @@ export class KernelError extends KurmaError {
 /** A descriptor number of this process; whoever got it from the kernel closes it. */
 export type Descriptor = number;
 
+/** What a memory file is for. */
+export type MemoryKind = "data" | "program" | "shared";
+
 /** A process to start: this executable again, under an intercept. */
 export interface Spawn {
   /** argv, with the name it is called by in front. */
@@ -43,13 +46,13 @@ export interface Spawn {
 /** The kernel as stage1 sees it. All methods but {@linkcode Kernel.wait} block briefly. */
 export interface Kernel {
   /**
-   * A sealed memory file.
+   * A memory file, sealed unless it is `shared`.
    *
-   * @param kind `program` may be executed, `data` may not.
+   * @param kind `program` may be executed; `shared` can be written by who has its descriptor.
    * @throws {KernelError} `step` is `memfd`.
    * @see memfd_create(2)
    */
-  memfd(name: string, bytes: Uint8Array, kind: "program" | "data"): Descriptor;
+  memfd(name: string, bytes: Uint8Array, kind: MemoryKind): Descriptor;
   /**
    * Starts this executable again in a session of its own.
    *

@@ -20,9 +20,6 @@ pub const exports = .{
     .{ .name = "kurma_close", .call = &close, .pool = false },
 };
 
-/// Structs that cross: their sizes and field offsets are written into ffi/abi.gen.ts.
-pub const layouts = .{ .Failure = Failure };
-
 comptime {
     for (exports) |entry| @export(entry.call, .{ .name = entry.name });
 }
@@ -30,10 +27,11 @@ comptime {
 /// The most arguments, and the most variables, that a program is started with.
 const max_strings = 64 * 1024;
 
-/// A sealed memory file with `len` bytes; `program` is 1 to let it be executed.
+/// A memory file with `len` bytes; `kind` counts the kinds of `linux.memfd.Kind`.
 /// Returns its descriptor (close-on-exec), or -1.
-fn memfd(name: [*:0]const u8, data: [*]const u8, len: usize, program: u32, failure: *Failure) callconv(.c) i32 {
-    return linux.memfd.create(failure, name, data[0..len], if (program == 1) .program else .data) catch -1;
+fn memfd(name: [*:0]const u8, data: [*]const u8, len: usize, kind: u32, failure: *Failure) callconv(.c) i32 {
+    if (kind > @backingInt(linux.memfd.Kind.shared)) return invalid(failure, .memfd, .INVAL);
+    return linux.memfd.create(failure, name, data[0..len], @fromBackingInt(@intCast(kind))) catch -1;
 }
 
 /// Starts this very executable again with the given arguments and environment in

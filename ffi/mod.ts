@@ -10,7 +10,7 @@
 
 import library from "../build/native/libkurma.so" with { type: "bytes" };
 import { errnoNames, Failure, Failure_step, symbols } from "./abi.gen.ts";
-import { type Kernel, KernelError } from "./kernel.ts";
+import { type Kernel, KernelError, type MemoryKind } from "./kernel.ts";
 
 /** The C library makes the memory file that the rest is loaded from. */
 const libc = Deno.dlopen("libc.so.6", {
@@ -39,6 +39,9 @@ function open(bytes: Uint8Array) {
   }
 }
 
+/** As ffi/linux/memfd.zig counts them. */
+const memoryKinds: readonly MemoryKind[] = ["data", "program", "shared"];
+
 /** The kernel of this machine. See {@linkcode Kernel} for what each call takes and throws. */
 export const kernel: Kernel = {
   memfd(name, bytes, kind) {
@@ -47,7 +50,7 @@ export const kernel: Kernel = {
         cString(name),
         bytes as Uint8Array<ArrayBuffer>,
         BigInt(bytes.length),
-        kind === "program" ? 1 : 0,
+        memoryKinds.indexOf(kind),
         failure,
       ));
   },

@@ -22,7 +22,7 @@ const Failure = linux.Failure;
 /// Capabilities as bits: bit 21 is CAP_SYS_ADMIN.
 pub const Set = u64;
 
-pub const Sets = struct {
+pub const Sets = extern struct {
     bounding: Set = 0,
     effective: Set = 0,
     permitted: Set = 0,

@@ -143,3 +143,28 @@ pub fn writeAll(failure: *Failure, fd: fd_t, bytes: []const u8) error{Failed}!vo
 pub fn fdArg(fd: fd_t) usize {
     return @bitCast(@as(isize, fd));
 }
+
+/// Maps `len` bytes of `fd`, or fresh memory for -1, writable and private to us.
+pub fn mapPrivate(failure: *Failure, fd: fd_t, len: usize) error{Failed}![]align(std.heap.page_size_min) u8 {
+    const result = linux.mmap(null, len, .{ .READ = true, .WRITE = true }, .{ .TYPE = .PRIVATE, .ANONYMOUS = fd == -1 }, fd, 0);
+    const address = try failure.check(.read, result);
+    return @as([*]align(std.heap.page_size_min) u8, @ptrFromInt(address))[0..len];
+}
+
+/// A close-on-exec copy of `fd` with a number above `last`. fcntl(2), F_DUPFD_CLOEXEC
+pub fn duplicateAbove(failure: *Failure, fd: fd_t, last: u32) error{Failed}!fd_t {
+    const dupfd_cloexec = 1030;
+    return @intCast(try failure.check(.open, linux.fcntl(fd, dupfd_cloexec, last + 1)));
+}
+
+/// What is behind `fd`, also one opened with O_PATH. statx(2)
+pub fn stat(failure: *Failure, fd: fd_t) error{Failed}!linux.Statx {
+    var result: linux.Statx = undefined;
+    _ = try failure.check(.open, linux.statx(fd, "", linux.AT.EMPTY_PATH, .BASIC_STATS, &result));
+    return result;
+}
+
+/// A device number as mknodat(2) takes it.
+pub fn deviceNumber(major: u32, minor: u32) u32 {
+    return ((major & 0xfff) << 8) | (minor & 0xff) | ((minor & 0xfff00) << 12);
+}

@@ -121,3 +121,15 @@ pub fn resetSignals() void {
     const none = linux.sigemptyset();
     _ = linux.sigprocmask(linux.SIG.SETMASK, &none, null);
 }
+
+/// Blocks all signals and returns a descriptor that they arrive at instead. signalfd(2)
+pub fn catchSignals(failure: *Failure) error{Failed}!fd_t {
+    const all = linux.sigfillset();
+    _ = linux.sigprocmask(linux.SIG.SETMASK, &all, null);
+    return @intCast(try failure.check(.signal, linux.signalfd(-1, &all, linux.SFD.CLOEXEC)));
+}
+
+/// The bits that files made from now on are not to have. umask(2)
+pub fn umask(mask: u32) void {
+    _ = linux.syscall1(.umask, mask);
+}

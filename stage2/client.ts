@@ -1,0 +1,96 @@
+/**
+ * Starts stage2 for one container and says how it ended.
+ *
+ * @module
+ */
+
+import { errnoNames, Failure, Failure_step, Report, Report_outcome } from "../ffi/abi.gen.ts";
+import { KurmaError } from "../ffi/errors.ts";
+import { type Kernel, KernelError } from "../ffi/kernel.ts";
+import type { Plan } from "./spec.ts";
+
+/** How a container ended. */
+export interface Ended {
+  /**
+   * The exit status of its main process: 0 to 255, 128 + n after signal n; 126 if the
+   * command may not be run and 127 if there is none.
+   */
+  status: number;
+  /** Why the command was not run; with 126 and 127 only. */
+  reason?: KernelError;
+}
+
+/** A stage2 process with its container. */
+export interface Launch {
+  /**
+   * Passes a signal on to the container's main process.
+   *
+   * @throws {KernelError} `step` is `signal`.
+   */
+  signal(number: number): void;
+  /**
+   * Settles when the container and all that was made for it is gone.
+   *
+   * @throws {KernelError} a system call failed; nothing of the container is left.
+   * @throws {KurmaError} the plan asks for what stage2 does not do, or stage2 was killed.
+   */
+  readonly ended: Promise<Ended>;
+}
+
+/**
+ * Re-invokes this executable as stage2, which carries out `plan` with our streams 0
+ * to 2 and clears up after it. If we die, the container dies.
+ *
+ * @throws {KernelError} `step` is `memfd` or `spawn`; nothing was started.
+ */
+export function launch(kernel: Kernel, plan: Plan): Launch {
+  const text = new TextEncoder().encode(JSON.stringify(plan));
+  const planFile = kernel.memfd("plan", text, "data");
+  const reportFile = kernel.memfd("report", new Uint8Array(Report.size), "shared");
+  try {
+    const pid = kernel.spawn({
+      args: ["kurma-stage2"],
+      env: { SPAWNER_INTERCEPT: "run", SPAWNER_PARENT: String(Deno.pid) },
+      descriptors: [planFile, reportFile],
+    });
+    return { signal: (number) => kernel.signal(pid, number), ended: end(kernel, pid, reportFile) };
+  } catch (error) {
+    kernel.close(reportFile);
+    throw error;
+  } finally {
+    kernel.close(planFile);
+  }
+}
+
+async function end(kernel: Kernel, pid: number, reportFile: number): Promise<Ended> {
+  const status = await kernel.wait(pid);
+  try {
+    return result(Deno.readFileSync(`/proc/self/fd/${reportFile}`), status);
+  } finally {
+    kernel.close(reportFile);
+  }
+}
+
+/** What a report says. Exported for its test. */
+export function result(report: Uint8Array, status: number): Ended {
+  const view = new DataView(report.buffer, report.byteOffset);
+  const subject = new TextDecoder().decode(
+    report.subarray(Report.subject, Report.subject + view.getUint32(Report.subject_len, true)),
+  );
+  switch (Report_outcome[view.getUint32(Report.outcome, true)]) {
+    case "exited":
+      return { status: view.getUint32(Report.status, true) };
+    case "failed": {
+      const errno = view.getUint16(Report.failure + Failure.errno, true);
+      const step = Failure_step[view.getUint16(Report.failure + Failure.step, true)];
+      const error = new KernelError(step, errnoNames[errno] ?? `errno ${errno}`, subject);
+      if (step !== "exec") throw error;
+      const missing = error.errno === "ENOENT" || error.errno === "ENOTDIR";
+      return { status: missing ? 127 : 126, reason: error };
+    }
+    case "invalid":
+      throw new KurmaError("invalid", `Cannot carry out the plan: ${subject}`);
+    default:
+      throw new KurmaError("kernel", `Cannot supervise the container: stage2 ended with ${status}`);
+  }
+}

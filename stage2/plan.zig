@@ -1,0 +1,122 @@
+//! What stage1 asks for: an OCI runtime-spec config.json in Kurma's envelope. Keys
+//! that are not named here are refused, so what is here is what is carried out.
+//!
+//! Source: OCI runtime-spec 1.3, config.md and config-linux.md.
+
+const std = @import("std");
+const json = @import("json.zig");
+
+pub const Problem = json.Problem;
+pub const Map = json.Map;
+pub const Text = [:0]const u8;
+
+/// More than any configuration needs; what is longer is refused unread.
+pub const max_bytes = 4 * 1024 * 1024;
+
+pub const Plan = struct {
+    kurma: Envelope,
+    config: Config,
+};
+
+/// What config.json has no word for.
+pub const Envelope = struct {
+    /// The container's name in messages and in the cgroup tree.
+    id: Text,
+    /// Folders with the image's layers, the lowest first. Empty: `config.root.path` is the root.
+    layers: []const Text = &.{},
+    /// A folder of this container alone, with `upper` and `work` in it. It is removed
+    /// when the container is gone.
+    scratch: Text,
+    /// `user[:group]`, names or numbers, looked up in the image's own /etc/passwd and
+    /// /etc/group; replaces `config.process.user`.
+    user: ?Text = null,
+};
+
+pub const Config = struct {
+    ociVersion: Text,
+    process: Process,
+    root: Root = .{},
+    hostname: ?Text = null,
+    domainname: ?Text = null,
+    mounts: []const Mount = &.{},
+    annotations: Map = &.{},
+    linux: Linux = .{},
+};
+
+pub const Root = struct {
+    path: ?Text = null,
+    readonly: bool = false,
+};
+
+pub const Process = struct {
+    terminal: bool = false,
+    consoleSize: ?struct { height: u16, width: u16 } = null,
+    user: User = .{},
+    args: []const Text,
+    env: []const Text = &.{},
+    cwd: Text = "/",
+    noNewPrivileges: bool = false,
+    capabilities: ?Capabilities = null,
+    rlimits: []const Rlimit = &.{},
+    oomScoreAdj: ?i32 = null,
+};
+
+pub const User = struct {
+    uid: u32 = 0,
+    gid: u32 = 0,
+    umask: ?u32 = null,
+    additionalGids: []const u32 = &.{},
+};
+
+pub const Capabilities = struct {
+    bounding: []const Text = &.{},
+    effective: []const Text = &.{},
+    inheritable: []const Text = &.{},
+    permitted: []const Text = &.{},
+    ambient: []const Text = &.{},
+};
+
+pub const Rlimit = struct {
+    type: Text,
+    soft: u64,
+    hard: u64,
+};
+
+pub const Mount = struct {
+    destination: Text,
+    type: ?Text = null,
+    source: ?Text = null,
+    options: []const Text = &.{},
+};
+
+pub const Linux = struct {
+    namespaces: []const Namespace = &.{},
+    maskedPaths: []const Text = &.{},
+    readonlyPaths: []const Text = &.{},
+    cgroupsPath: ?Text = null,
+};
+
+pub const Namespace = struct {
+    type: Kind,
+
+    pub const Kind = enum { mount, pid, network, ipc, uts, cgroup };
+};
+
+/// Reads a plan. `arena` holds what it points to.
+pub fn parse(arena: std.mem.Allocator, text: []const u8, problem: *Problem) error{Invalid}!Plan {
+    const plan = try json.decode(Plan, arena, text, problem);
+    if (plan.config.process.args.len == 0) return problem.set("No command in the plan:");
+    return plan;
+}
+
+test "an unknown isolation is refused by name, not ignored" {
+    var buffer: [16 * 1024]u8 = undefined;
+    var fixed: std.heap.FixedBufferAllocator = .init(&buffer);
+    var problem: Problem = .{};
+    const text =
+        \\{"kurma":{"id":"a","scratch":"/s"},"config":{"ociVersion":"1.3.0","process":{"args":["/x"]},
+        \\"linux":{"intelRdt":{}}}}
+    ;
+    try std.testing.expectError(error.Invalid, parse(fixed.allocator(), text, &problem));
+    try std.testing.expectEqualStrings("Unknown key \"config.linux.intelRdt\"", problem.text());
+}

@@ -1,0 +1,366 @@
+//! The container's file tree. `prepare` runs on the host's side and leaves nothing
+//! but descriptors; `enter` runs in the cloned child, attaches them below the new
+//! root through that root's own descriptor, and leaves the host's tree behind.
+//!
+//! Source: OCI runtime-spec 1.3, config.md "Mounts", config-linux.md "Default
+//! Filesystems", "Default Devices", "Masked Paths".
+
+const std = @import("std");
+const linux = @import("linux");
+const mount_options = @import("mount_options.zig");
+const plan_module = @import("plan.zig");
+const Failure = linux.Failure;
+const Plan = plan_module.Plan;
+const mount = linux.mount;
+const file = linux.file;
+const os = linux.os;
+const fd_t = linux.fd_t;
+
+/// More than any plan has; one that has more is refused.
+const max_mounts = 256;
+
+/// A pseudo-terminal in the container's own devpts.
+pub const Terminal = struct { master: fd_t, slave: fd_t };
+
+pub const Prepared = struct {
+    /// Detached mount of the root.
+    root: fd_t,
+    /// By position in the plan: a detached copy of what is bound there, or -1.
+    binds: [max_mounts]fd_t,
+    bind_count: usize,
+
+    pub fn close(prepared: *Prepared) void {
+        file.close(prepared.root);
+        for (prepared.binds[0..prepared.bind_count]) |fd| if (fd >= 0) file.close(fd);
+    }
+
+    /// Makes the prepared tree the root of the calling process, which is alone in a
+    /// new mount namespace. Returns the terminal if the plan wants one.
+    pub fn enter(prepared: *Prepared, failure: *Failure, plan: *const Plan, subject: *[]const u8) error{Failed}!?Terminal {
+        subject.* = "/";
+        // First of all: from here on nothing that we mount is seen by the host.
+        try mount.makePrivate(failure);
+        subject.* = "/dev/null";
+        const null_device = try openNull(failure);
+        defer file.close(null_device);
+        subject.* = "/";
+        // pivot_root(2) wants the new root to be a mount in this namespace. On top of the
+        // old root it needs no path; both are ours alone now.
+        const top = try file.open(failure, "/", .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true }, 0);
+        try mount.attach(failure, prepared.root, top);
+        file.close(top);
+
+        for (plan.config.mounts, 0..) |*wanted, index| {
+            subject.* = wanted.destination;
+            try prepared.attachOne(failure, wanted, index);
+        }
+        subject.* = "/dev";
+        try makeDevices(failure, prepared.root);
+        const terminal = if (plan.config.process.terminal) try openTerminal(failure, prepared.root) else null;
+        subject.* = plan.config.process.cwd;
+        file.close(try file.makeInRoot(failure, prepared.root, plan.config.process.cwd, .directory, 0o755));
+
+        for (plan.config.linux.readonlyPaths) |path| {
+            subject.* = path;
+            try makeReadonly(failure, prepared.root, path);
+        }
+        for (plan.config.linux.maskedPaths) |path| {
+            subject.* = path;
+            try mask(failure, prepared.root, null_device, path);
+        }
+        subject.* = "/";
+        if (plan.config.root.readonly) {
+            const readonly: mount.Attributes = .{ .readonly = true };
+            _ = try failure.check(.readonly, mount.change(prepared.root, .{ .set = @bitCast(readonly) }, false));
+        }
+        try prepared.pivot(failure);
+        return terminal;
+    }
+
+    fn attachOne(prepared: *Prepared, failure: *Failure, wanted: *const plan_module.Mount, index: usize) error{Failed}!void {
+        const options = mount_options.parse(wanted.options);
+        if (options.bind != .none) {
+            const target = try makeTarget(failure, prepared.root, wanted, try isDirectory(failure, prepared.binds[index]));
+            defer file.close(target);
+            return mount.attach(failure, prepared.binds[index], target);
+        }
+        const made = try makeFileSystem(failure, wanted, options);
+        defer file.close(made);
+        const target = try makeTarget(failure, prepared.root, wanted, true);
+        defer file.close(target);
+        try mount.attach(failure, made, target);
+        if (options.propagation) |propagation| {
+            _ = try failure.check(.mount, mount.change(made, .{ .propagation = propagation.kind }, propagation.whole));
+        }
+    }
+
+    /// Makes the attached root `/` and lets go of the host's tree. With both arguments
+    /// ".", the old root ends up below the new one and needs no folder in the image.
+    fn pivot(prepared: *Prepared, failure: *Failure) error{Failed}!void {
+        _ = try failure.check(.pivot, os.fchdir(prepared.root));
+        _ = try failure.check(.pivot, os.pivot_root(".", "."));
+        _ = try failure.check(.pivot, os.umount2(".", os.MNT.DETACH));
+        _ = try failure.check(.pivot, os.chdir("/"));
+    }
+};
+
+/// Opens all that the host gives: layers and what is bound.
+pub fn prepare(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, subject: *[]const u8) error{Failed}!Prepared {
+    if (plan.config.mounts.len > max_mounts) return failure.fail(.plan, .@"2BIG");
+    var prepared: Prepared = .{ .root = -1, .binds = undefined, .bind_count = 0 };
+    errdefer for (prepared.binds[0..prepared.bind_count]) |fd| if (fd >= 0) file.close(fd);
+    for (plan.config.mounts) |*wanted| {
+        subject.* = wanted.source orelse wanted.destination;
+        prepared.binds[prepared.bind_count] = try openBind(failure, wanted);
+        prepared.bind_count += 1;
+    }
+    prepared.root = try openRoot(failure, arena, plan, subject);
+    return prepared;
+}
+
+/// The null device that masks files, from the tree we came with. A file that took its
+/// name would mask nothing.
+fn openNull(failure: *Failure) error{Failed}!fd_t {
+    const fd = try file.open(failure, "/dev/null", .{ .PATH = true, .NOFOLLOW = true, .CLOEXEC = true }, 0);
+    errdefer file.close(fd);
+    const null_number = file.deviceNumber(1, 3);
+    const stat = try file.stat(failure, fd);
+    const number = file.deviceNumber(stat.rdev_major, stat.rdev_minor);
+    if (stat.mode & os.S.IFMT != os.S.IFCHR or number != null_number) return failure.fail(.device, .NODEV);
+    return fd;
+}
+
+fn openBind(failure: *Failure, wanted: *const plan_module.Mount) error{Failed}!fd_t {
+    const options = mount_options.parse(wanted.options);
+    if (options.bind == .none) return -1;
+    for (wanted.options) |name| if (mount_options.forFileSystem(name)) return failure.fail(.plan, .INVAL);
+    const source = wanted.source orelse return failure.fail(.plan, .INVAL);
+    const tree = try mount.cloneTree(failure, os.AT.FDCWD, source, options.bind == .rbind);
+    errdefer file.close(tree);
+    // A copy starts with the propagation of its source: shared mounts would carry what
+    // the container mounts back to the host.
+    const propagation = options.propagation orelse mount_options.Propagation{ .kind = mount.Propagation.private, .whole = true };
+    _ = try failure.check(.mount, mount.change(tree, .{ .propagation = propagation.kind }, propagation.whole));
+    _ = try failure.check(.mount, mount.change(tree, .{ .set = options.set, .clear = options.clear }, false));
+    if (options.whole_set | options.whole_clear != 0) {
+        _ = try failure.check(.mount, mount.change(tree, .{ .set = options.whole_set, .clear = options.whole_clear }, true));
+    }
+    return tree;
+}
+
+/// The root as a detached mount: the image's layers under a writable one, or a folder.
+fn openRoot(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, subject: *[]const u8) error{Failed}!fd_t {
+    const folder: os.O = .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true };
+    if (plan.kurma.layers.len == 0) {
+        const path = plan.config.root.path orelse return failure.fail(.plan, .INVAL);
+        subject.* = path;
+        const tree = try mount.cloneTree(failure, os.AT.FDCWD, path, true);
+        errdefer file.close(tree);
+        _ = try failure.check(.mount, mount.change(tree, .{ .propagation = mount.Propagation.private }, true));
+        return tree;
+    }
+
+    const layers = arena.alloc(fd_t, plan.kurma.layers.len) catch return failure.fail(.plan, .NOMEM);
+    var opened: usize = 0;
+    defer for (layers[0..opened]) |fd| file.close(fd);
+    for (plan.kurma.layers) |path| {
+        subject.* = path;
+        layers[opened] = try file.open(failure, path, folder, 0);
+        opened += 1;
+    }
+    subject.* = plan.kurma.scratch;
+    const scratch = try file.open(failure, plan.kurma.scratch, folder, 0);
+    defer file.close(scratch);
+    const upper = try file.openAt(failure, scratch, "upper", folder, 0);
+    defer file.close(upper);
+    const work = try file.openAt(failure, scratch, "work", folder, 0);
+    defer file.close(work);
+    return overlay(failure, layers, upper, work);
+}
+
+/// Mounts the layers, lowest first, with `upper` on top. The scratch of one run is
+/// never read again, so its writes need not reach the disk (`volatile`).
+///
+/// Source: Documentation/filesystems/overlayfs.rst; layers by descriptor since Linux
+/// 6.13, before that by the descriptors' names in procfs.
+fn overlay(failure: *Failure, layers: []const fd_t, upper: fd_t, work: fd_t) error{Failed}!fd_t {
+    const fs: mount.FileSystem = try .open(failure, "overlay");
+    defer fs.close();
+    var index = layers.len;
+    const by_descriptor = os.errno(fs.setFd("lowerdir+", layers[index - 1])) == .SUCCESS;
+    if (by_descriptor) {
+        index -= 1;
+        while (index > 0) : (index -= 1) _ = try failure.check(.mount, fs.setFd("lowerdir+", layers[index - 1]));
+        _ = try failure.check(.mount, fs.setFd("upperdir", upper));
+        _ = try failure.check(.mount, fs.setFd("workdir", work));
+    } else {
+        var buffer: [4096]u8 = undefined;
+        var len: usize = 0;
+        while (index > 0) : (index -= 1) {
+            const part = std.fmt.bufPrint(buffer[len .. buffer.len - 1], "{s}/proc/self/fd/{d}", .{ if (len == 0) "" else ":", layers[index - 1] }) catch
+                return failure.fail(.mount, .@"2BIG");
+            len += part.len;
+        }
+        buffer[len] = 0;
+        _ = try failure.check(.mount, fs.setString("lowerdir", buffer[0..len :0]));
+        var path: [32]u8 = undefined;
+        _ = try failure.check(.mount, fs.setString("upperdir", descriptorPath(&path, upper)));
+        _ = try failure.check(.mount, fs.setString("workdir", descriptorPath(&path, work)));
+    }
+    _ = try failure.check(.mount, fs.setFlag("volatile"));
+    return fs.mount(failure, .{});
+}
+
+fn descriptorPath(buffer: *[32]u8, fd: fd_t) [:0]const u8 {
+    return std.fmt.bufPrintSentinel(buffer, "/proc/self/fd/{d}", .{fd}, 0) catch unreachable; // 14 + 10 digits fit.
+}
+
+/// A new file system of the type that `wanted` names, detached.
+fn makeFileSystem(failure: *Failure, wanted: *const plan_module.Mount, options: mount_options.Options) error{Failed}!fd_t {
+    const kind = wanted.type orelse return failure.fail(.plan, .INVAL);
+    const fs: mount.FileSystem = try .open(failure, kind);
+    defer fs.close();
+    if (wanted.source) |source| _ = fs.setString("source", source); // Only a label here.
+    for (wanted.options) |name| {
+        if (!mount_options.forFileSystem(name)) continue;
+        const equals = std.mem.findScalar(u8, name, '=') orelse {
+            _ = try failure.check(.mount, fs.setFlag(name));
+            continue;
+        };
+        var key: [64]u8 = undefined;
+        if (equals >= key.len) return failure.fail(.mount, .INVAL);
+        @memcpy(key[0..equals], name[0..equals]);
+        key[equals] = 0;
+        _ = try failure.check(.mount, fs.setString(key[0..equals :0], name[equals + 1 ..]));
+    }
+    const made = try fs.mount(failure, @bitCast(options.set));
+    errdefer file.close(made);
+    if (options.whole_set | options.whole_clear != 0) {
+        _ = try failure.check(.mount, mount.change(made, .{ .set = options.whole_set, .clear = options.whole_clear }, true));
+    }
+    return made;
+}
+
+/// The place where `wanted` is attached, made if it is missing. The kernel's own file
+/// systems go only to a real folder of that name: behind a symlink of the image, what
+/// is written to /proc later would go elsewhere.
+fn makeTarget(failure: *Failure, root: fd_t, wanted: *const plan_module.Mount, directory: bool) error{Failed}!fd_t {
+    const kernel_types = [_][]const u8{ "proc", "sysfs", "cgroup", "cgroup2" };
+    const kernels = for (kernel_types) |name| {
+        if (wanted.type != null and std.mem.eql(u8, wanted.type.?, name)) break true;
+    } else false;
+    if (kernels) {
+        const resolve = file.Resolve.in_root | file.Resolve.no_magiclinks | file.Resolve.no_symlinks;
+        const opened = file.openat2(root, wanted.destination, .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true }, 0, resolve);
+        switch (os.errno(opened)) {
+            .SUCCESS => return @intCast(opened),
+            .NOENT => {},
+            else => |errno| return failure.fail(.mount, errno),
+        }
+    }
+    return file.makeInRoot(failure, root, wanted.destination, if (directory) .directory else .file, 0o755);
+}
+
+fn isDirectory(failure: *Failure, fd: fd_t) error{Failed}!bool {
+    const stat = try file.stat(failure, fd);
+    return stat.mode & os.S.IFMT == os.S.IFDIR;
+}
+
+fn emptyFolder(failure: *Failure) error{Failed}!fd_t {
+    const fs: mount.FileSystem = try .open(failure, "tmpfs");
+    defer fs.close();
+    _ = fs.setString("nr_inodes", "2");
+    _ = fs.setString("mode", "0555");
+    return fs.mount(failure, .{ .readonly = true, .nosuid = true, .nodev = true, .noexec = true });
+}
+
+/// Hides `path`: a file behind the null device, a folder behind an empty read-only
+/// one. What does not exist needs no hiding.
+fn mask(failure: *Failure, root: fd_t, null_device: fd_t, path: [:0]const u8) error{Failed}!void {
+    const opened = file.openat2(root, path, .{ .PATH = true, .CLOEXEC = true }, 0, file.Resolve.in_root | file.Resolve.no_magiclinks);
+    switch (os.errno(opened)) {
+        .SUCCESS => {},
+        .NOENT, .NOTDIR => return,
+        else => |errno| return failure.fail(.mask, errno),
+    }
+    const target: fd_t = @intCast(opened);
+    defer file.close(target);
+    const cover = if (try isDirectory(failure, target)) try emptyFolder(failure) else try mount.cloneTree(failure, null_device, "", false);
+    defer file.close(cover);
+    try mount.attach(failure, cover, target);
+}
+
+/// Binds `path` on itself, read-only. What does not exist needs no protection.
+fn makeReadonly(failure: *Failure, root: fd_t, path: [:0]const u8) error{Failed}!void {
+    const opened = file.openat2(root, path, .{ .PATH = true, .CLOEXEC = true }, 0, file.Resolve.in_root | file.Resolve.no_magiclinks);
+    switch (os.errno(opened)) {
+        .SUCCESS => {},
+        .NOENT, .NOTDIR => return,
+        else => |errno| return failure.fail(.readonly, errno),
+    }
+    const target: fd_t = @intCast(opened);
+    defer file.close(target);
+    const copy = try mount.cloneTree(failure, target, "", true);
+    defer file.close(copy);
+    const readonly: mount.Attributes = .{ .readonly = true };
+    _ = try failure.check(.readonly, mount.change(copy, .{ .set = @bitCast(readonly) }, true));
+    try mount.attach(failure, copy, target);
+}
+
+const Device = struct { name: [:0]const u8, major: u32, minor: u32 };
+
+const devices = [_]Device{
+    .{ .name = "null", .major = 1, .minor = 3 },
+    .{ .name = "zero", .major = 1, .minor = 5 },
+    .{ .name = "full", .major = 1, .minor = 7 },
+    .{ .name = "random", .major = 1, .minor = 8 },
+    .{ .name = "urandom", .major = 1, .minor = 9 },
+    .{ .name = "tty", .major = 5, .minor = 0 },
+};
+
+const links = [_][2][:0]const u8{
+    .{ "ptmx", "pts/ptmx" },
+    .{ "fd", "/proc/self/fd" },
+    .{ "stdin", "/proc/self/fd/0" },
+    .{ "stdout", "/proc/self/fd/1" },
+    .{ "stderr", "/proc/self/fd/2" },
+};
+
+/// The devices and links that every container has. Made on /dev's own descriptor, which
+/// is a file system of this container: a name that the image put there is replaced by none.
+fn makeDevices(failure: *Failure, root: fd_t) error{Failed}!void {
+    const resolve = file.Resolve.in_root | file.Resolve.no_magiclinks | file.Resolve.no_symlinks;
+    const dev: fd_t = @intCast(try failure.check(.device, file.openat2(root, "/dev", .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true }, 0, resolve)));
+    defer file.close(dev);
+    for (devices) |device| {
+        const made = os.mknodat(dev, device.name, os.S.IFCHR | 0o666, file.deviceNumber(device.major, device.minor));
+        if (os.errno(made) != .EXIST) _ = try failure.check(.device, made);
+    }
+    for (links) |link| {
+        const made = os.symlinkat(link[1], dev, link[0]);
+        if (os.errno(made) != .EXIST) _ = try failure.check(.device, made);
+    }
+}
+
+/// A terminal from the container's devpts, by descriptors all along: the name /dev/pts/0
+/// could be anything by the time somebody opens it. Its slave is bound to /dev/console.
+///
+/// Source: devpts in Documentation/filesystems; ioctl_tty(2), TIOCGPTPEER.
+fn openTerminal(failure: *Failure, root: fd_t) error{Failed}!Terminal {
+    const resolve = file.Resolve.in_root | file.Resolve.no_magiclinks | file.Resolve.no_symlinks;
+    const master: fd_t = @intCast(try failure.check(.terminal, file.openat2(root, "/dev/pts/ptmx", .{ .ACCMODE = .RDWR, .NOCTTY = true, .CLOEXEC = true }, 0, resolve)));
+    errdefer file.close(master);
+    const unlock: u32 = 0;
+    const set_lock = 0x40045431; // TIOCSPTLCK
+    const get_peer = 0x5441; // TIOCGPTPEER
+    _ = try failure.check(.terminal, os.ioctl(master, set_lock, @intFromPtr(&unlock)));
+    const flags: os.O = .{ .ACCMODE = .RDWR, .NOCTTY = true, .CLOEXEC = true };
+    const slave: fd_t = @intCast(try failure.check(.terminal, os.ioctl(master, get_peer, @as(u32, @bitCast(flags)))));
+    errdefer file.close(slave);
+    const console = try file.makeInRoot(failure, root, "/dev/console", .file, 0o620);
+    defer file.close(console);
+    const bound = try mount.cloneTree(failure, slave, "", false);
+    defer file.close(bound);
+    try mount.attach(failure, bound, console);
+    return .{ .master = master, .slave = slave };
+}

@@ -1,0 +1,65 @@
+/**
+ * The plan that stage1 hands to stage2: an OCI runtime-spec config.json in Kurma's
+ * envelope. These are the keys that stage2/plan.zig carries out; it refuses others.
+ *
+ * @module
+ * @see OCI runtime-spec 1.3, config.md and config-linux.md
+ */
+
+export const ociVersion = "1.3.0";
+
+export interface Plan {
+  kurma: Envelope;
+  config: Config;
+}
+
+/** What config.json has no word for. */
+export interface Envelope {
+  id: string;
+  /** Folders with the image's layers, the lowest first. */
+  layers: readonly string[];
+  /** A folder with `upper` and `work` in it; removed when the container is gone. */
+  scratch: string;
+  /** `user[:group]`, looked up in the image. */
+  user?: string;
+}
+
+export interface Config {
+  ociVersion: string;
+  process: Process;
+  root?: { path?: string; readonly?: boolean };
+  hostname?: string;
+  mounts: readonly Mount[];
+  linux: {
+    namespaces: readonly { type: Namespace }[];
+    maskedPaths?: readonly string[];
+    readonlyPaths?: readonly string[];
+  };
+}
+
+export type Namespace = "mount" | "pid" | "network" | "ipc" | "uts" | "cgroup";
+
+export interface Process {
+  terminal?: boolean;
+  consoleSize?: { height: number; width: number };
+  args: readonly string[];
+  env: readonly string[];
+  cwd: string;
+  noNewPrivileges?: boolean;
+  capabilities?: CapabilitySets;
+}
+
+export interface CapabilitySets {
+  bounding: readonly string[];
+  effective: readonly string[];
+  inheritable: readonly string[];
+  permitted: readonly string[];
+  ambient: readonly string[];
+}
+
+export interface Mount {
+  destination: string;
+  type?: string;
+  source?: string;
+  options?: readonly string[];
+}

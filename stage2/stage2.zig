@@ -1,0 +1,15 @@
+//! stage2, the launcher: carries a plan out with raw system calls.
+
+const std = @import("std");
+
+pub const json = @import("json.zig");
+pub const launch = @import("launch.zig");
+pub const mount_options = @import("mount_options.zig");
+pub const once = @import("once.zig");
+pub const plan = @import("plan.zig");
+pub const report = @import("report.zig");
+pub const rootfs = @import("rootfs.zig");
+
+test {
+    std.testing.refAllDecls(@This());
+}

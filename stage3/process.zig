@@ -1,0 +1,130 @@
+//! Turns a forked child into the process that was asked for: who it is, what it may
+//! do, where it starts. Runs inside the container, for its main process and for exec.
+
+const std = @import("std");
+const capabilities = @import("capabilities");
+const linux = @import("linux");
+const rlimits = @import("rlimits");
+const settings_block = @import("settings.zig");
+const users = @import("users.zig");
+const Failure = linux.Failure;
+const Settings = settings_block.Settings;
+const os = linux.os;
+
+/// Where a command without a slash is looked for when its environment has no PATH.
+const default_path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Becomes the process. Returns only on failure; `subject` then says what of.
+///
+/// The order is the kernel's: limits and the oom score want capabilities, groups go
+/// before uid, and capabilities are given up around it (capabilities.zig says how).
+pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error{Failed}!noreturn {
+    const header = settings.header;
+    linux.process.resetSignals();
+    linux.process.umask(header.umask);
+
+    try rlimits.apply(failure, settings.rlimits);
+    if (header.flags.set_oom_score_adj) try writeOomScore(failure, header.oom_score_adj);
+
+    const command = std.mem.span(settings.argv[0].?);
+    subject.* = if (settings.user) |user| std.mem.span(user) else command;
+    var identity: users.Identity = .{ .uid = header.uid, .gid = header.gid };
+    if (settings.user) |user| {
+        identity = try users.lookup(failure, std.mem.span(user));
+    } else {
+        if (settings.groups.len > users.max_groups) return failure.fail(.user, .INVAL);
+        identity.group_count = settings.groups.len;
+        @memcpy(identity.groups[0..settings.groups.len], settings.groups);
+    }
+    const envp = try withHome(failure, settings, identity);
+
+    if (header.flags.terminal) {
+        _ = os.setsid();
+        const set_controlling = 0x540E; // TIOCSCTTY
+        _ = try failure.check(.terminal, os.ioctl(0, set_controlling, 0));
+    } else {
+        _ = os.setsid(); // Or TIOCSTI could type into the terminal of whoever called us.
+    }
+
+    subject.* = command;
+    try capabilities.prepare(failure, header.capabilities);
+    // Always, also with an empty list: inherited groups would be the host's.
+    _ = try failure.check(.user, os.setgroups(identity.group_count, &identity.groups));
+    _ = try failure.check(.user, os.setresgid(identity.gid, identity.gid, identity.gid));
+    _ = try failure.check(.user, os.setresuid(identity.uid, identity.uid, identity.uid));
+    try capabilities.apply(failure, header.capabilities);
+    subject.* = std.mem.span(settings.cwd);
+    try changeFolder(failure, settings.cwd);
+    subject.* = command;
+    if (header.flags.no_new_privs) _ = try failure.check(.no_new_privs, linux.process.prctl(.SET_NO_NEW_PRIVS, 1));
+
+    try linux.process.closeOnExecFrom(failure, 3);
+    return exec(failure, settings.argv, envp);
+}
+
+/// Goes to the working directory with the rights of the process itself, and makes sure
+/// that it is inside: /proc/self/fd/N can lead out to where a descriptor points.
+fn changeFolder(failure: *Failure, cwd: [*:0]const u8) error{Failed}!void {
+    _ = try failure.check(.chdir, os.chdir(cwd));
+    var buffer: [std.posix.PATH_MAX]u8 = undefined;
+    const len = try failure.check(.chdir, os.getcwd(&buffer, buffer.len));
+    if (len == 0 or buffer[0] != '/') return failure.fail(.chdir, .XDEV);
+}
+
+/// The environment, with HOME from passwd(5) if it has none; a user that no file
+/// knows has `/`.
+fn withHome(failure: *Failure, settings: Settings, identity: users.Identity) error{Failed}![*:null]const ?[*:0]const u8 {
+    var count: usize = 0;
+    while (settings.envp[count]) |variable| : (count += 1) {
+        if (std.mem.startsWith(u8, std.mem.span(variable), "HOME=")) return settings.envp;
+    }
+    const home = if (identity.home) |home| (if (home.len == 0) "/" else home) else if (settings.user == null) return settings.envp else "/";
+    const size = (count + 2) * @sizeOf(usize) + "HOME=".len + home.len + 1;
+    const memory = try linux.file.mapPrivate(failure, -1, size);
+    const array: [*]?[*:0]const u8 = @ptrCast(memory.ptr);
+    const text = memory[(count + 2) * @sizeOf(usize) ..];
+    @memcpy(text[0..5], "HOME=");
+    @memcpy(text[5..][0..home.len], home);
+    text[5 + home.len] = 0;
+    for (0..count) |index| array[index] = settings.envp[index];
+    array[count] = text[0 .. 5 + home.len :0].ptr;
+    array[count + 1] = null;
+    return array[0 .. count + 1 :null].ptr;
+}
+
+fn writeOomScore(failure: *Failure, score: i32) error{Failed}!void {
+    var buffer: [16]u8 = undefined;
+    const text = std.fmt.bufPrint(&buffer, "{d}", .{score}) catch unreachable; // An i32 fits.
+    const fd = try linux.file.open(failure, "/proc/self/oom_score_adj", .{ .ACCMODE = .WRONLY, .CLOEXEC = true }, 0);
+    defer linux.file.close(fd);
+    try linux.file.writeAll(failure, fd, text);
+}
+
+/// execvp(3): a name with a slash as it is, another along PATH.
+fn exec(failure: *Failure, argv: [*:null]const ?[*:0]const u8, envp: [*:null]const ?[*:0]const u8) error{Failed} {
+    const name = std.mem.span(argv[0].?);
+    if (name.len == 0) return failure.fail(.exec, .NOENT);
+    if (std.mem.findScalar(u8, name, '/') != null) return failure.fail(.exec, os.errno(os.execve(name, argv, envp)));
+
+    var seen: linux.E = .NOENT;
+    var folders = std.mem.splitScalar(u8, pathVariable(envp), ':');
+    while (folders.next()) |folder| {
+        var buffer: [std.posix.PATH_MAX]u8 = undefined;
+        const path = std.fmt.bufPrintSentinel(&buffer, "{s}/{s}", .{ if (folder.len == 0) "." else folder, name }, 0) catch continue;
+        switch (os.errno(os.execve(path, argv, envp))) {
+            .NOENT, .NOTDIR => {},
+            .ACCES => seen = .ACCES, // Perhaps a later folder has one that may be run.
+            else => |errno| return failure.fail(.exec, errno),
+        }
+    }
+    return failure.fail(.exec, seen);
+}
+
+fn pathVariable(envp: [*:null]const ?[*:0]const u8) []const u8 {
+    var index: usize = 0;
+    while (envp[index]) |variable| : (index += 1) {
+        const text = std.mem.span(variable);
+        if (std.mem.startsWith(u8, text, "PATH=")) return text["PATH=".len..];
+    }
+    return default_path;
+}

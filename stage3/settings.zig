@@ -1,0 +1,178 @@
+//! What stage2 tells the init of a container: one flat block of memory that goes
+//! through exec in a sealed memory file. Both ends are the same program, so the
+//! layout needs no version.
+
+const std = @import("std");
+const linux = @import("linux");
+const capabilities = @import("capabilities");
+const Rlimit = @import("rlimits").Limit;
+const assert = std.debug.assert;
+const Failure = linux.Failure;
+
+/// As large as the longest command line the kernel would take.
+pub const max_bytes = 4 * 1024 * 1024;
+
+/// The fixed part. The lists follow it in the order of their counts: 8-byte ones
+/// first, then 4-byte ones, then the strings, each ended by NUL.
+pub const Header = extern struct {
+    bytes: u64 = 0,
+    capabilities: capabilities.Sets = .{},
+    rlimits: u32 = 0,
+    groups: u32 = 0,
+    args: u32 = 0,
+    env: u32 = 0,
+    uid: u32 = 0,
+    gid: u32 = 0,
+    umask: u32 = 0o022,
+    oom_score_adj: i32 = 0,
+    /// The signal that asks the main process to end.
+    stop_signal: u32 = 15,
+    /// Sequenced-packet socket to stage2: `Status` messages, then end of file.
+    status_fd: i32 = -1,
+    flags: Flags = .{},
+
+    pub const Flags = packed struct(u32) {
+        no_new_privs: bool = false,
+        /// 0 to 2 are a terminal: make it the controlling one.
+        terminal: bool = false,
+        /// The first string is `user[:group]`, to be looked up in the container.
+        user_name: bool = false,
+        set_oom_score_adj: bool = false,
+        _: u28 = 0,
+    };
+
+    comptime {
+        assert(@sizeOf(Header) % 8 == 0);
+    }
+};
+
+/// What goes from the container to stage2 over the status socket; a message with
+/// `kind` terminal carries the pty's master.
+pub const Status = extern struct {
+    kind: Kind,
+    failure: Failure = .{},
+    subject_len: u32 = 0,
+    subject: [244]u8 = @splat(0),
+
+    pub const Kind = enum(u32) { failed, terminal };
+
+    /// The failure of `subject`, cut to what fits.
+    pub fn failed(failure: Failure, subject: []const u8) Status {
+        var status: Status = .{ .kind = .failed, .failure = failure };
+        status.subject_len = @min(subject.len, status.subject.len);
+        @memcpy(status.subject[0..status.subject_len], subject[0..status.subject_len]);
+        return status;
+    }
+};
+
+/// Everything but strings and lists is in `header`; what it counts is here.
+pub const Settings = struct {
+    header: *const Header,
+    rlimits: []const Rlimit,
+    groups: []const u32,
+    /// `user[:group]`, or null when uid and gid are in the header.
+    user: ?[*:0]const u8,
+    /// Absolute, inside the container.
+    cwd: [*:0]const u8,
+    argv: [*:null]const ?[*:0]const u8,
+    envp: [*:null]const ?[*:0]const u8,
+};
+
+/// Writes the block into `buffer` and returns the part used; null if it is too small.
+/// The counts and `bytes` of `header` are filled in here.
+pub fn write(buffer: []align(8) u8, header: Header, rlimits: []const Rlimit, groups: []const u32, user: ?[:0]const u8, cwd: [:0]const u8, args: []const [:0]const u8, env: []const [:0]const u8) ?[]u8 {
+    var writer: Writer = .{ .buffer = buffer };
+    var filled = header;
+    filled.rlimits = @intCast(rlimits.len);
+    filled.groups = @intCast(groups.len);
+    filled.args = @intCast(args.len);
+    filled.env = @intCast(env.len);
+    filled.flags.user_name = user != null;
+    writer.put(std.mem.asBytes(&filled));
+    writer.put(std.mem.sliceAsBytes(rlimits));
+    writer.put(std.mem.sliceAsBytes(groups));
+    if (user) |name| writer.put(name[0 .. name.len + 1]);
+    writer.put(cwd[0 .. cwd.len + 1]);
+    for (args) |text| writer.put(text[0 .. text.len + 1]);
+    for (env) |text| writer.put(text[0 .. text.len + 1]);
+    if (writer.overflow) return null;
+    @as(*Header, @ptrCast(buffer.ptr)).bytes = writer.len;
+    return buffer[0..writer.len];
+}
+
+const Writer = struct {
+    buffer: []u8,
+    len: usize = 0,
+    overflow: bool = false,
+
+    fn put(writer: *Writer, bytes: []const u8) void {
+        if (writer.overflow or bytes.len > writer.buffer.len - writer.len) {
+            writer.overflow = true;
+            return;
+        }
+        @memcpy(writer.buffer[writer.len..][0..bytes.len], bytes);
+        writer.len += bytes.len;
+    }
+};
+
+/// Maps the block behind `fd` and closes it. The mapping lives as long as the process.
+pub fn map(failure: *Failure, fd: linux.fd_t) error{Failed}!Settings {
+    defer linux.file.close(fd);
+    var header: Header = undefined;
+    if ((try linux.file.readAll(failure, fd, std.mem.asBytes(&header))).len < @sizeOf(Header)) return failure.fail(.init, .INVAL);
+    const arrays = (header.args + header.env + 2) * @sizeOf(usize);
+    const block = try linux.file.mapPrivate(failure, fd, header.bytes);
+    const pointers = try linux.file.mapPrivate(failure, -1, arrays);
+    return read(block, @ptrCast(@alignCast(pointers)));
+}
+
+/// The parts of a block; `pointers` takes the arrays that execve(2) wants.
+pub fn read(block: []align(8) const u8, pointers: [*]?[*:0]const u8) Settings {
+    const header: *const Header = @ptrCast(block.ptr);
+    var at: usize = @sizeOf(Header);
+    const rlimits = @as([*]const Rlimit, @ptrCast(@alignCast(block.ptr + at)))[0..header.rlimits];
+    at += rlimits.len * @sizeOf(Rlimit);
+    const groups = @as([*]const u32, @ptrCast(@alignCast(block.ptr + at)))[0..header.groups];
+    at += groups.len * @sizeOf(u32);
+    const user = if (header.flags.user_name) nextString(block, &at) else null;
+    const cwd = nextString(block, &at);
+    for (pointers[0..header.args]) |*slot| slot.* = nextString(block, &at);
+    pointers[header.args] = null;
+    const variables = pointers + header.args + 1;
+    for (variables[0..header.env]) |*slot| slot.* = nextString(block, &at);
+    variables[header.env] = null;
+    return .{
+        .header = header,
+        .rlimits = rlimits,
+        .groups = groups,
+        .user = user,
+        .cwd = cwd,
+        .argv = @ptrCast(pointers),
+        .envp = @ptrCast(variables),
+    };
+}
+
+fn nextString(block: []const u8, at: *usize) [*:0]const u8 {
+    const start = at.*;
+    const end = std.mem.findScalarPos(u8, block, start, 0).?;
+    at.* = end + 1;
+    return block[start..end :0].ptr;
+}
+
+test "what is written is read" {
+    var buffer: [1024]u8 align(8) = undefined;
+    const rlimits = [_]Rlimit{.{ .resource = 7, .soft = 1, .hard = 2 }};
+    const block = write(&buffer, .{ .uid = 5 }, &rlimits, &.{ 1, 2, 3 }, "app:web", "/srv", &.{ "/bin/sh", "-c" }, &.{"A=b"}).?;
+    var pointers: [5]?[*:0]const u8 = undefined;
+    const settings = read(@alignCast(block), &pointers);
+    try std.testing.expectEqual(5, settings.header.uid);
+    try std.testing.expectEqual(2, settings.rlimits[0].hard);
+    try std.testing.expectEqual(3, settings.groups[2]);
+    try std.testing.expectEqualStrings("app:web", std.mem.span(settings.user.?));
+    try std.testing.expectEqualStrings("/srv", std.mem.span(settings.cwd));
+    try std.testing.expectEqualStrings("-c", std.mem.span(settings.argv[1].?));
+    try std.testing.expectEqual(null, settings.argv[2]);
+    try std.testing.expectEqualStrings("A=b", std.mem.span(settings.envp[0].?));
+    var small: [64]u8 align(8) = undefined;
+    try std.testing.expectEqual(null, write(&small, .{}, &rlimits, &.{}, null, "/", &.{"x"}, &.{}));
+}
