@@ -12,51 +12,89 @@ const mount_options = @import("mount_options.zig");
 const capabilities = @import("capabilities");
 const rlimits = @import("rlimits");
 const rootfs = @import("rootfs.zig");
+const userns = @import("userns.zig");
 const Failure = linux.Failure;
 const Plan = @import("plan.zig").Plan;
 const os = linux.os;
 const fd_t = linux.fd_t;
 const settings_block = stage3.settings;
 
-/// A container that runs, or is about to.
-pub const Container = struct {
+/// Starts the container of `plan` and returns the status socket: sequenced packets of
+/// `stage3.settings.Status`, the first of which says `started` with the pid of a child
+/// of ours, or `failed`; the end of file means that the command runs.
+///
+/// A worker does it, a fork of us: it may give up its rights and wait for what hangs
+/// while we go on. `program` is this executable, as execveat(2) takes it; our 0 to 2
+/// become those of the main process.
+pub fn start(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, program: fd_t) error{Failed}!Worker {
+    var sockets: [2]fd_t = undefined;
+    _ = try failure.check(.socket, os.socketpair(os.AF.UNIX, os.SOCK.SEQPACKET | os.SOCK.CLOEXEC, 0, &sockets));
+    defer linux.file.close(sockets[1]);
+    errdefer linux.file.close(sockets[0]);
+    const pid = try failure.check(.clone, os.fork());
+    if (pid == 0) {
+        linux.file.close(sockets[0]);
+        work(arena, plan, program, sockets[1]);
+    }
+    return .{ .pid = @intCast(pid), .status = sockets[0] };
+}
+
+/// The process that makes a container, and what it says.
+pub const Worker = struct {
     pid: linux.pid_t,
-    pidfd: fd_t,
-    /// Sequenced packets of `stage3.settings.Status`; its end means that the command runs.
     status: fd_t,
 };
 
-/// Starts the container of `plan`. On failure `subject` says what of, and nothing is left.
-///
-/// `program` is this executable, as execveat(2) takes it; `streams` become 0 to 2 of
-/// the main process.
-pub fn start(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, program: fd_t, subject: *[]const u8) error{Failed}!Container {
-    subject.* = plan.kurma.id;
-    var sockets: [2]fd_t = undefined;
-    _ = try failure.check(.socket, os.socketpair(os.AF.UNIX, os.SOCK.SEQPACKET | os.SOCK.CLOEXEC, 0, &sockets));
-    errdefer linux.file.close(sockets[0]);
-    defer linux.file.close(sockets[1]);
+/// The worker's life: prepares on the host's side, gives up the host, clones, and ends.
+fn work(arena: std.mem.Allocator, plan: *const Plan, program: fd_t, status: fd_t) noreturn {
+    // A container of one call does not outlive it, nor does who makes it.
+    _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
+    var failure: Failure = .{};
+    var subject: []const u8 = plan.kurma.id;
+    const message: settings_block.Status = if (clone(&failure, arena, plan, program, status, &subject)) |pid|
+        .{ .kind = .started, .pid = pid }
+    else |_|
+        .failed(failure, subject);
+    send(status, message);
+    linux.process.exit(0);
+}
 
-    var root = try rootfs.prepare(failure, arena, plan, subject);
-    defer root.close();
+fn clone(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, program: fd_t, status: fd_t, subject: *[]const u8) error{Failed}!linux.pid_t {
+    const namespace: ?fd_t = if (plan.has(.user))
+        try userns.create(failure, plan.config.linux.uidMappings, plan.config.linux.gidMappings)
+    else
+        null;
+    var root = try rootfs.prepare(failure, arena, plan, namespace, subject);
     subject.* = plan.kurma.id;
     const settings = try describeInit(failure, arena, plan, subject);
-    defer linux.file.close(settings);
-
-    var pidfd: fd_t = -1;
-    const args: linux.process.CloneArgs = .{
-        .flags = linux.process.Clone.pidfd | namespaceFlags(plan),
-        .pidfd = @intFromPtr(&pidfd),
-        .exit_signal = @backingInt(os.SIG.CHLD),
-    };
+    if (namespace != null) try giveStreams(failure, plan);
+    // Last of all that happens here: the host is out of reach afterwards.
+    if (namespace) |fd| try userns.join(failure, fd);
+    // CLONE_PARENT: the container is the child of who asked for it, not of this worker.
+    const args: linux.process.CloneArgs = .{ .flags = linux.process.Clone.parent | namespaceFlags(plan) };
     const pid = try failure.check(.clone, linux.process.clone3(&args));
     if (pid == 0) {
-        // A container of one call does not outlive it: no state would know of it.
-        _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
-        var child: Child = .{ .plan = plan, .root = &root, .settings = settings, .status = sockets[1], .program = program };
+        var child: Child = .{ .plan = plan, .root = &root, .settings = settings, .status = status, .program = program };
         child.run();
     }
-    return .{ .pid = @intCast(pid), .pidfd = pidfd, .status = sockets[0] };
+    return @intCast(pid);
+}
+
+/// Pipes among the streams become the container's: a command that opens /dev/stdout
+/// opens the pipe anew, which its owner must be known inside for. Files and terminals
+/// stay their owners'.
+fn giveStreams(failure: *Failure, plan: *const Plan) error{Failed}!void {
+    const uid = userns.hostRoot(plan.config.linux.uidMappings);
+    const gid = userns.hostRoot(plan.config.linux.gidMappings);
+    for (0..3) |stream| {
+        const stat = try linux.file.stat(failure, @intCast(stream));
+        if (stat.mode & os.S.IFMT == os.S.IFIFO) _ = os.fchown(@intCast(stream), uid, gid);
+    }
+}
+
+fn send(socket: fd_t, message: settings_block.Status) void {
+    // Nobody is left to tell if this fails: whoever asked is gone.
+    _ = os.sendto(socket, std.mem.asBytes(&message).ptr, @sizeOf(settings_block.Status), os.MSG.NOSIGNAL, null, 0);
 }
 
 fn namespaceFlags(plan: *const Plan) u64 {
@@ -69,13 +107,9 @@ fn namespaceFlags(plan: *const Plan) u64 {
         .ipc => Clone.newipc,
         .uts => Clone.newuts,
         .cgroup => Clone.newcgroup,
+        .user => 0, // Made before, and joined by the worker.
     };
     return flags;
-}
-
-fn has(plan: *const Plan, kind: @import("plan.zig").Namespace.Kind) bool {
-    for (plan.config.linux.namespaces) |namespace| if (namespace.type == kind) return true;
-    return false;
 }
 
 /// The settings of the container's init, in a sealed memory file.
@@ -140,17 +174,19 @@ const Child = struct {
 
     fn run(child: *Child) noreturn {
         child.enter() catch {};
-        const status: settings_block.Status = .failed(child.failure, child.subject);
-        _ = os.sendto(child.status, std.mem.asBytes(&status).ptr, @sizeOf(settings_block.Status), os.MSG.NOSIGNAL, null, 0);
+        send(child.status, .failed(child.failure, child.subject));
         linux.process.exit(125);
     }
 
     fn enter(child: *Child) error{Failed}!noreturn {
         const failure = &child.failure;
         const plan = child.plan;
+        if (plan.has(.user)) try userns.becomeRoot(failure);
+        // After the change of user, which clears it.
+        _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
         linux.process.umask(0); // Modes are as written here; the main process gets its own.
-        if (has(plan, .uts)) try child.setNames();
-        if (has(plan, .network)) try linux.net.loopbackUp(failure);
+        if (plan.has(.uts)) try child.setNames();
+        if (plan.has(.network)) try linux.net.loopbackUp(failure);
         const terminal = try child.root.enter(failure, plan, &child.subject);
         child.subject = plan.kurma.id;
         if (terminal) |pty| try child.useTerminal(pty);

@@ -38,6 +38,13 @@ const Once = struct {
     failure: Failure = .{},
     subject: []const u8 = "stage2",
     report: Report = .{},
+    /// The container's init, a child of ours, from when the worker has made it.
+    pid: linux.pid_t = 0,
+    pidfd: fd_t = -1,
+    /// Signals that came before it, by number.
+    held: u64 = 0,
+    terminal: ?relay.Relay = null,
+    console_size: @FieldType(plan_module.Process, "consoleSize") = null,
 
     fn work(once: *Once, parent: []const u8) error{Failed}!void {
         const failure = &once.failure;
@@ -56,99 +63,123 @@ const Once = struct {
         };
         // Whatever happens from here on, the container's folder does not outlive us.
         defer linux.tree.remove(failure, os.AT.FDCWD, plan.kurma.scratch) catch {};
+        once.console_size = plan.config.process.consoleSize;
 
         once.subject = "/proc/self/exe";
         const program = try linux.file.open(failure, "/proc/self/exe", .{ .PATH = true, .CLOEXEC = true }, 0);
-        const container = try launch.start(failure, arena.allocator(), &plan, program, &once.subject);
         once.subject = plan.kurma.id;
-        try once.supervise(container, signals, caller, &plan);
+        const worker = try launch.start(failure, arena.allocator(), &plan, program);
+        defer if (once.terminal) |*open| open.close();
+        errdefer once.kill(worker.pid);
+        try once.supervise(worker, signals, caller);
     }
 
-    fn supervise(once: *Once, container: launch.Container, signals: fd_t, caller: fd_t, plan: *const plan_module.Plan) error{Failed}!void {
+    /// Until the container is gone, or is known never to come.
+    fn supervise(once: *Once, worker: launch.Worker, signals: fd_t, caller: fd_t) error{Failed}!void {
         const failure = &once.failure;
-        errdefer kill(container);
-        var terminal: ?relay.Relay = null;
-        defer if (terminal) |*open| open.close();
         var starting = true;
-        while (true) {
+        while (starting or once.pidfd >= 0) {
             var polls = [_]os.pollfd{
-                .{ .fd = container.pidfd, .events = os.POLL.IN, .revents = 0 },
+                .{ .fd = once.pidfd, .events = os.POLL.IN, .revents = 0 },
                 .{ .fd = caller, .events = os.POLL.IN, .revents = 0 },
                 .{ .fd = signals, .events = os.POLL.IN, .revents = 0 },
-                .{ .fd = if (starting) container.status else -1, .events = os.POLL.IN, .revents = 0 },
-                undefined,
-                undefined,
-                undefined,
+                .{ .fd = if (starting) worker.status else -1, .events = os.POLL.IN, .revents = 0 },
+                nothing,
+                nothing,
+                nothing,
             };
             const streams = polls[4..7];
-            if (terminal) |*open| open.poll(streams) else for (streams) |*slot| {
-                slot.* = .{ .fd = -1, .events = 0, .revents = 0 };
-            }
+            if (once.terminal) |*open| open.poll(streams);
             const polled = os.poll(&polls, polls.len, -1);
             if (os.errno(polled) == .INTR) continue;
             _ = try failure.check(.supervise, polled);
 
+            if (polls[1].revents != 0) return failure.fail(.supervise, .OWNERDEAD);
             // First what the container says of itself: why it ended is in there.
-            if (polls[3].revents != 0) starting = try once.hear(container, &terminal, plan);
-            if (polls[2].revents != 0) try pass(failure, signals, container, &terminal);
-            if (terminal) |*open| open.move(streams);
-            if (polls[1].revents != 0) try linux.process.signalPidfd(failure, container.pidfd, @backingInt(os.SIG.KILL));
+            if (polls[3].revents != 0) starting = try once.hear(worker);
+            if (polls[2].revents != 0) try once.pass(signals);
+            if (once.terminal) |*open| open.move(streams);
             if (polls[0].revents != 0) {
-                while (starting) starting = try once.hear(container, &terminal, plan);
-                if (terminal) |*open| open.drain();
-                return once.finish(container);
+                while (starting) starting = try once.hear(worker);
+                if (once.terminal) |*open| open.drain();
+                return once.finish();
             }
         }
     }
 
-    /// Takes one message of the container. False once it has no more to say: its command
-    /// runs, or it has ended.
-    fn hear(once: *Once, container: launch.Container, terminal: *?relay.Relay, plan: *const plan_module.Plan) error{Failed}!bool {
+    /// Takes one message of the worker or the container. False once they have no more to
+    /// say: the command runs, or it never will.
+    fn hear(once: *Once, worker: launch.Worker) error{Failed}!bool {
+        const failure = &once.failure;
         var status: stage3.settings.Status = undefined;
         var descriptor: ?fd_t = null;
-        const packet = try linux.socket.receive(&once.failure, container.status, std.mem.asBytes(&status), &descriptor);
-        if (packet.len < @sizeOf(stage3.settings.Status)) return false;
+        const packet = try linux.socket.receive(failure, worker.status, std.mem.asBytes(&status), &descriptor);
+        if (packet.len < @sizeOf(stage3.settings.Status)) {
+            _ = try linux.process.wait(failure, worker.pid);
+            if (once.pidfd < 0 and once.report.outcome == .none) return failure.fail(.clone, .CHILD);
+            return false;
+        }
         switch (status.kind) {
+            .started => {
+                once.pid = status.pid;
+                once.pidfd = try linux.process.pidfdOpen(failure, status.pid);
+                while (once.held != 0) : (once.held &= once.held - 1) {
+                    try linux.process.signalPidfd(failure, once.pidfd, @ctz(once.held));
+                }
+            },
             .failed => {
                 once.report.outcome = .failed;
                 once.report.failure = status.failure;
                 once.report.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
             },
             .terminal => if (descriptor) |master| {
-                terminal.* = try .open(&once.failure, master, plan.config.process.consoleSize);
+                once.terminal = try .open(failure, master, once.console_size);
             },
         }
         return true;
     }
 
-    fn finish(once: *Once, container: launch.Container) error{Failed}!void {
-        const status = try linux.process.wait(&once.failure, container.pid);
+    /// Passes a signal of ours on to the container's init, which passes it on to the
+    /// command. A new window size concerns the terminal instead.
+    fn pass(once: *Once, signals: fd_t) error{Failed}!void {
+        const failure = &once.failure;
+        var info: os.signalfd_siginfo = undefined;
+        const bytes = try linux.file.readAll(failure, signals, std.mem.asBytes(&info));
+        if (bytes.len < @sizeOf(os.signalfd_siginfo)) return failure.fail(.supervise, .IO);
+        const signal: os.SIG = @fromBackingInt(@intCast(info.signo));
+        switch (signal) {
+            .CHLD, .PIPE, .TTIN, .TTOU => {},
+            .WINCH => if (once.terminal) |*open| open.resize(),
+            else => if (once.pidfd >= 0)
+                try linux.process.signalPidfd(failure, once.pidfd, info.signo)
+            else {
+                once.held |= @as(u64, 1) << @intCast(info.signo);
+            },
+        }
+    }
+
+    fn finish(once: *Once) error{Failed}!void {
+        const status = try linux.process.wait(&once.failure, once.pid);
         if (once.report.outcome != .none) return;
         once.report.outcome = .exited;
         once.report.status = linux.process.exitStatus(status);
     }
+
+    /// Ends what cannot be supervised any longer, and waits until it is gone. The worker
+    /// first: a container it makes in this moment dies with us (PR_SET_PDEATHSIG).
+    fn kill(once: *Once, worker: linux.pid_t) void {
+        var ignored: Failure = .{};
+        if (once.pidfd < 0) {
+            _ = os.kill(worker, .KILL);
+            _ = linux.process.wait(&ignored, worker) catch {};
+            return;
+        }
+        linux.process.signalPidfd(&ignored, once.pidfd, @backingInt(os.SIG.KILL)) catch {};
+        _ = linux.process.wait(&ignored, once.pid) catch {};
+    }
 };
 
-/// Passes a signal of ours on to the container's init, which passes it on to the
-/// command. A new window size concerns the terminal instead.
-fn pass(failure: *Failure, signals: fd_t, container: launch.Container, terminal: *?relay.Relay) error{Failed}!void {
-    var info: os.signalfd_siginfo = undefined;
-    const bytes = try linux.file.readAll(failure, signals, std.mem.asBytes(&info));
-    if (bytes.len < @sizeOf(os.signalfd_siginfo)) return failure.fail(.supervise, .IO);
-    const signal: os.SIG = @fromBackingInt(@intCast(info.signo));
-    switch (signal) {
-        .CHLD, .PIPE, .TTIN, .TTOU => {},
-        .WINCH => if (terminal.*) |*open| open.resize(),
-        else => try linux.process.signalPidfd(failure, container.pidfd, info.signo),
-    }
-}
-
-/// Ends a container that cannot be supervised any longer, and waits until it is gone.
-fn kill(container: launch.Container) void {
-    var failure: Failure = .{};
-    linux.process.signalPidfd(&failure, container.pidfd, @backingInt(os.SIG.KILL)) catch {};
-    _ = linux.process.wait(&failure, container.pid) catch {};
-}
+const nothing: os.pollfd = .{ .fd = -1, .events = 0, .revents = 0 };
 
 /// A descriptor that becomes readable when the caller dies. PR_SET_PDEATHSIG would not
 /// do: it fires when the caller's *thread* ends.

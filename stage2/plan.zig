@@ -5,6 +5,7 @@
 
 const std = @import("std");
 const json = @import("json.zig");
+const Mapping = @import("userns.zig").Mapping;
 
 pub const Problem = json.Problem;
 pub const Map = json.Map;
@@ -16,6 +17,12 @@ pub const max_bytes = 4 * 1024 * 1024;
 pub const Plan = struct {
     kurma: Envelope,
     config: Config,
+
+    /// Whether the container has this namespace for itself.
+    pub fn has(plan: *const Plan, kind: Namespace.Kind) bool {
+        for (plan.config.linux.namespaces) |namespace| if (namespace.type == kind) return true;
+        return false;
+    }
 };
 
 /// What config.json has no word for.
@@ -91,6 +98,8 @@ pub const Mount = struct {
 
 pub const Linux = struct {
     namespaces: []const Namespace = &.{},
+    uidMappings: []const Mapping = &.{},
+    gidMappings: []const Mapping = &.{},
     maskedPaths: []const Text = &.{},
     readonlyPaths: []const Text = &.{},
     cgroupsPath: ?Text = null,
@@ -99,13 +108,14 @@ pub const Linux = struct {
 pub const Namespace = struct {
     type: Kind,
 
-    pub const Kind = enum { mount, pid, network, ipc, uts, cgroup };
+    pub const Kind = enum { mount, pid, network, ipc, uts, cgroup, user };
 };
 
 /// Reads a plan. `arena` holds what it points to.
 pub fn parse(arena: std.mem.Allocator, text: []const u8, problem: *Problem) error{Invalid}!Plan {
     const plan = try json.decode(Plan, arena, text, problem);
     if (plan.config.process.args.len == 0) return problem.set("No command in the plan:");
+    if (!plan.has(.mount)) return problem.set("No mount namespace of its own in the plan:");
     return plan;
 }
 

@@ -9,6 +9,7 @@ const std = @import("std");
 const linux = @import("linux");
 const mount_options = @import("mount_options.zig");
 const plan_module = @import("plan.zig");
+const userns = @import("userns.zig");
 const Failure = linux.Failure;
 const Plan = plan_module.Plan;
 const mount = linux.mount;
@@ -41,7 +42,7 @@ pub const Prepared = struct {
         // First of all: from here on nothing that we mount is seen by the host.
         try mount.makePrivate(failure);
         subject.* = "/dev/null";
-        const null_device = try openNull(failure);
+        const null_device = try openDevice(failure, "/dev/null", 1, 3);
         defer file.close(null_device);
         subject.* = "/";
         // pivot_root(2) wants the new root to be a mount in this namespace. On top of the
@@ -55,7 +56,7 @@ pub const Prepared = struct {
             try prepared.attachOne(failure, wanted, index);
         }
         subject.* = "/dev";
-        try makeDevices(failure, prepared.root);
+        try makeDevices(failure, prepared.root, plan.has(.user));
         const terminal = if (plan.config.process.terminal) try openTerminal(failure, prepared.root) else null;
         subject.* = plan.config.process.cwd;
         file.close(try file.makeInRoot(failure, prepared.root, plan.config.process.cwd, .directory, 0o755));
@@ -104,8 +105,9 @@ pub const Prepared = struct {
     }
 };
 
-/// Opens all that the host gives: layers and what is bound.
-pub fn prepare(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, subject: *[]const u8) error{Failed}!Prepared {
+/// Opens all that the host gives: layers and what is bound. With a user `namespace`, the
+/// owners of the layers' files are what it maps them to.
+pub fn prepare(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: ?fd_t, subject: *[]const u8) error{Failed}!Prepared {
     if (plan.config.mounts.len > max_mounts) return failure.fail(.plan, .@"2BIG");
     var prepared: Prepared = .{ .root = -1, .binds = undefined, .bind_count = 0 };
     errdefer for (prepared.binds[0..prepared.bind_count]) |fd| if (fd >= 0) file.close(fd);
@@ -114,19 +116,18 @@ pub fn prepare(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, s
         prepared.binds[prepared.bind_count] = try openBind(failure, wanted);
         prepared.bind_count += 1;
     }
-    prepared.root = try openRoot(failure, arena, plan, subject);
+    prepared.root = try openRoot(failure, arena, plan, namespace, subject);
     return prepared;
 }
 
-/// The null device that masks files, from the tree we came with. A file that took its
-/// name would mask nothing.
-fn openNull(failure: *Failure) error{Failed}!fd_t {
-    const fd = try file.open(failure, "/dev/null", .{ .PATH = true, .NOFOLLOW = true, .CLOEXEC = true }, 0);
+/// A device of the tree we came with. A file or another device that took its name is
+/// refused: it would mask nothing, or give what nobody asked for.
+fn openDevice(failure: *Failure, path: [:0]const u8, major: u32, minor: u32) error{Failed}!fd_t {
+    const fd = try file.open(failure, path, .{ .PATH = true, .NOFOLLOW = true, .CLOEXEC = true }, 0);
     errdefer file.close(fd);
-    const null_number = file.deviceNumber(1, 3);
     const stat = try file.stat(failure, fd);
-    const number = file.deviceNumber(stat.rdev_major, stat.rdev_minor);
-    if (stat.mode & os.S.IFMT != os.S.IFCHR or number != null_number) return failure.fail(.device, .NODEV);
+    const found = stat.mode & os.S.IFMT == os.S.IFCHR and stat.rdev_major == major and stat.rdev_minor == minor;
+    if (!found) return failure.fail(.device, .NODEV);
     return fd;
 }
 
@@ -149,7 +150,7 @@ fn openBind(failure: *Failure, wanted: *const plan_module.Mount) error{Failed}!f
 }
 
 /// The root as a detached mount: the image's layers under a writable one, or a folder.
-fn openRoot(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, subject: *[]const u8) error{Failed}!fd_t {
+fn openRoot(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: ?fd_t, subject: *[]const u8) error{Failed}!fd_t {
     const folder: os.O = .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true };
     if (plan.kurma.layers.len == 0) {
         const path = plan.config.root.path orelse return failure.fail(.plan, .INVAL);
@@ -165,7 +166,7 @@ fn openRoot(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, subj
     defer for (layers[0..opened]) |fd| file.close(fd);
     for (plan.kurma.layers) |path| {
         subject.* = path;
-        layers[opened] = try file.open(failure, path, folder, 0);
+        layers[opened] = try openMapped(failure, path, namespace);
         opened += 1;
     }
     subject.* = plan.kurma.scratch;
@@ -173,9 +174,27 @@ fn openRoot(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, subj
     defer file.close(scratch);
     const upper = try file.openAt(failure, scratch, "upper", folder, 0);
     defer file.close(upper);
+    // What the container writes has the ids that it has on the host: the folder above
+    // all is its root's. The kernel would make `work` as an unmapped user if it were mapped.
+    if (namespace != null) {
+        const uid = userns.hostRoot(plan.config.linux.uidMappings);
+        const gid = userns.hostRoot(plan.config.linux.gidMappings);
+        _ = try failure.check(.idmap, os.fchownat(upper, "", uid, gid, os.AT.EMPTY_PATH));
+    }
     const work = try file.openAt(failure, scratch, "work", folder, 0);
     defer file.close(work);
     return overlay(failure, layers, upper, work);
+}
+
+/// The folder `path`; with a user namespace as a mount of its own through which the ids
+/// of that namespace's root, 0 and up, are what the disk has.
+fn openMapped(failure: *Failure, path: [:0]const u8, namespace: ?fd_t) error{Failed}!fd_t {
+    const user = namespace orelse return file.open(failure, path, .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true }, 0);
+    const tree = try mount.cloneTree(failure, os.AT.FDCWD, path, false);
+    errdefer file.close(tree);
+    const idmap: mount.Attributes = .{ .idmap = true };
+    _ = try failure.check(.idmap, mount.change(tree, .{ .set = @bitCast(idmap), .userns_fd = @intCast(user) }, false));
+    return tree;
 }
 
 /// Mounts the layers, lowest first, with `upper` on top. The scratch of one run is
@@ -328,11 +347,17 @@ const links = [_][2][:0]const u8{
 
 /// The devices and links that every container has. Made on /dev's own descriptor, which
 /// is a file system of this container: a name that the image put there is replaced by none.
-fn makeDevices(failure: *Failure, root: fd_t) error{Failed}!void {
+///
+/// In a user namespace no device can be made, but one of the host's can be bound.
+fn makeDevices(failure: *Failure, root: fd_t, bind: bool) error{Failed}!void {
     const resolve = file.Resolve.in_root | file.Resolve.no_magiclinks | file.Resolve.no_symlinks;
     const dev: fd_t = @intCast(try failure.check(.device, file.openat2(root, "/dev", .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true }, 0, resolve)));
     defer file.close(dev);
     for (devices) |device| {
+        if (bind) {
+            try bindDevice(failure, dev, device);
+            continue;
+        }
         const made = os.mknodat(dev, device.name, os.S.IFCHR | 0o666, file.deviceNumber(device.major, device.minor));
         if (os.errno(made) != .EXIST) _ = try failure.check(.device, made);
     }
@@ -340,6 +365,18 @@ fn makeDevices(failure: *Failure, root: fd_t) error{Failed}!void {
         const made = os.symlinkat(link[1], dev, link[0]);
         if (os.errno(made) != .EXIST) _ = try failure.check(.device, made);
     }
+}
+
+fn bindDevice(failure: *Failure, dev: fd_t, device: Device) error{Failed}!void {
+    var path: [32]u8 = undefined;
+    const host = std.fmt.bufPrintSentinel(&path, "/dev/{s}", .{device.name}, 0) catch unreachable; // Names of ours.
+    const source = try openDevice(failure, host, device.major, device.minor);
+    defer file.close(source);
+    const copy = try mount.cloneTree(failure, source, "", false);
+    defer file.close(copy);
+    const target = try file.makeInRoot(failure, dev, device.name, .file, 0o666);
+    defer file.close(target);
+    try mount.attach(failure, copy, target);
 }
 
 /// A terminal from the container's devpts, by descriptors all along: the name /dev/pts/0

@@ -32,12 +32,21 @@ export interface Config {
   mounts: readonly Mount[];
   linux: {
     namespaces: readonly { type: Namespace }[];
+    uidMappings?: readonly Mapping[];
+    gidMappings?: readonly Mapping[];
     maskedPaths?: readonly string[];
     readonlyPaths?: readonly string[];
   };
 }
 
-export type Namespace = "mount" | "pid" | "network" | "ipc" | "uts" | "cgroup";
+export type Namespace = "mount" | "pid" | "network" | "ipc" | "uts" | "cgroup" | "user";
+
+/** `size` ids from `containerID` on are `hostID` and the following on the host. */
+export interface Mapping {
+  containerID: number;
+  hostID: number;
+  size: number;
+}
 
 export interface Process {
   terminal?: boolean;

@@ -8,6 +8,7 @@ pub const mount_options = @import("mount_options.zig");
 pub const once = @import("once.zig");
 pub const plan = @import("plan.zig");
 pub const report = @import("report.zig");
+pub const userns = @import("userns.zig");
 pub const rootfs = @import("rootfs.zig");
 
 test {

@@ -47,6 +47,7 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     }
 
     subject.* = command;
+    giveStreams(identity);
     try capabilities.prepare(failure, header.capabilities);
     // Always, also with an empty list: inherited groups would be the host's.
     _ = try failure.check(.user, os.setgroups(identity.group_count, &identity.groups));
@@ -60,6 +61,16 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
 
     try linux.process.closeOnExecFrom(failure, 3);
     return exec(failure, settings.argv, envp);
+}
+
+/// Pipes among the streams become the user's, so that /dev/stdout can be opened; what the
+/// container does not own (EPERM) stays as it is.
+fn giveStreams(identity: users.Identity) void {
+    for (0..3) |stream| {
+        var ignored: Failure = .{};
+        const stat = linux.file.stat(&ignored, @intCast(stream)) catch continue;
+        if (stat.mode & os.S.IFMT == os.S.IFIFO) _ = os.fchown(@intCast(stream), identity.uid, identity.gid);
+    }
 }
 
 /// Goes to the working directory with the rights of the process itself, and makes sure

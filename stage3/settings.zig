@@ -47,14 +47,15 @@ pub const Header = extern struct {
 };
 
 /// What goes from the container to stage2 over the status socket; a message with
-/// `kind` terminal carries the pty's master.
+/// `kind` terminal carries the pty's master, one of `kind` started the init's pid.
 pub const Status = extern struct {
     kind: Kind,
+    pid: i32 = 0,
     failure: Failure = .{},
     subject_len: u32 = 0,
-    subject: [244]u8 = @splat(0),
+    subject: [240]u8 = @splat(0),
 
-    pub const Kind = enum(u32) { failed, terminal };
+    pub const Kind = enum(u32) { started, failed, terminal };
 
     /// The failure of `subject`, cut to what fits.
     pub fn failed(failure: Failure, subject: []const u8) Status {
