@@ -37,7 +37,7 @@ build/native/.made: $(TOOLS)/ready $(ZIG_SOURCES)
 	zig build --prefix build/native
 	@touch $@
 
-build/app/main.js: build/native/.made $(SOURCES) scripts/bundle.ts VERSION deno.json deno.lock Makefile
+build/app/main.js: build/native/.made $(SOURCES) $(wildcard cmd/cli/shells/*) scripts/bundle.ts VERSION deno.json deno.lock Makefile
 	deno run -A $(DENO_FLAGS) scripts/bundle.ts
 
 dist/kurma: build/app/main.js

@@ -33,8 +33,14 @@ await esbuild.build({
 esbuild.stop();
 await Deno.writeTextFile(`${out}/deno.json`, "{}");
 
-/** Leaves `import … with { type: "bytes" }` to Deno and copies the file beside the bundle. */
+/**
+ * Makes text of `import … with { type: "text" }`. Leaves `import … with { type: "bytes" }`
+ * to Deno and copies the file beside the bundle.
+ */
 function embed(build: esbuild.PluginBuild): void {
+  build.onLoad({ filter: /\.(bash|fish|zsh)$/ }, async ({ path }) => {
+    return { contents: await Deno.readTextFile(path), loader: "text" };
+  });
   build.onResolve({ filter: /build\/native\// }, async ({ path }) => {
     const name = path.slice(path.lastIndexOf("/") + 1);
     await Deno.mkdir(out, { recursive: true });

@@ -43,6 +43,10 @@ export interface Spec<Args extends readonly string[], F extends Flags> {
   readonly args: Args;
   readonly flags: F;
   readonly examples: readonly Example[];
+  /** All words that an argument may be, by its bare name, where they can be listed. */
+  readonly choices?: Readonly<Record<string, readonly string[]>>;
+  /** Called by programs, not by people: the help does not list it. */
+  readonly hidden?: boolean;
   /** The first argument ends the flags: what follows belongs to somebody else's command. */
   readonly passthrough?: boolean;
   /** The exit status of every failure of ours, where the others belong to what it runs. */

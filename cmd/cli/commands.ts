@@ -10,6 +10,7 @@ import { closest } from "./closest.ts";
 import { command, type Commands, type Entry, isGroup } from "./command.ts";
 import { boolean, setting } from "./flags.ts";
 import { commandHelp, groupHelp } from "./help.ts";
+import { completer, completion } from "./completion.ts";
 import { install } from "./install.ts";
 import { UsageError } from "./parse.ts";
 
@@ -46,8 +47,14 @@ const help = command({
   run: ({ columns }, { command }) => helpFor(command, columns),
 });
 
-/** The table: what `kurma WORD` does, in the order of the help. */
-export const commands: Commands = { install, version, help };
+/** What `kurma WORD` does, in the order of the help. */
+const commands: Commands = {
+  install,
+  completion,
+  version,
+  help,
+  complete: completer(() => ({ top, common, roles })),
+};
 
 /** What `kurma` alone calls. */
 export const top: Entry = {

@@ -14,7 +14,7 @@ function* entries(path: string[], entry: Entry): Generator<[path: string[], entr
 
 /** The words of a command line as a shell splits them, up to a pipe or a redirection. */
 function shellWords(line: string): string[] {
-  const words = line.split(/ [|<>]/, 1)[0].match(/'[^']*'|"[^"]*"|\S+/g) ?? [];
+  const words = line.split(/ [|<>]|\)/, 1)[0].match(/'[^']*'|"[^"]*"|\S+/g) ?? [];
   return words.map((word) => word.replace(/^(['"])(.*)\1$/, "$2"));
 }
 

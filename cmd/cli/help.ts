@@ -4,7 +4,14 @@
  * @module
  */
 
-import { argument, type Command, type Example, type Flags, type Group } from "./command.ts";
+import {
+  argument,
+  type Command,
+  type Example,
+  type Flags,
+  type Group,
+  isGroup,
+} from "./command.ts";
 import type { Flag } from "./flags.ts";
 
 /** Text is written for no less and no more than this, however wide the terminal is. */
@@ -50,9 +57,9 @@ export function groupHelp(
   common: Flags,
   columns: number,
 ): string {
-  const rows = Object.entries(group.commands).map(([word, { summary }]) =>
-    [word, summary] as const
-  );
+  const rows = Object.entries(group.commands)
+    .filter(([, entry]) => isGroup(entry) || !entry.hidden)
+    .map(([word, { summary }]) => [word, summary] as const);
   return page([
     filled(group.summary, columns),
     `Usage: ${path} [FLAG...] COMMAND [ARGUMENT...]`,

@@ -128,7 +128,11 @@ function named(path: string, command: Command, words: readonly string[]): AnyArg
         usage(path, command),
       );
     }
-    args[name] = arity === "+" || arity === "*" ? left.splice(0) : left.shift();
+    const taken = left.splice(0, arity === "+" || arity === "*" ? left.length : 1);
+    const choices = command.choices?.[name];
+    const odd = choices && taken.find((word) => !choices.includes(word));
+    if (odd !== undefined) throw oddChoice(path, name, odd, choices ?? []);
+    args[name] = arity === "+" || arity === "*" ? taken : taken[0];
   }
   if (left.length > 0) {
     throw new UsageError(`${short(path)} has no use for "${left[0]}"`, usage(path, command));
@@ -146,6 +150,14 @@ function unknownFlag(path: string, flags: Flags, raw: string): UsageError {
   return new UsageError(
     `Unknown flag ${raw}`,
     meant ? `Did you mean --${meant}?` : `See ${path} --help`,
+  );
+}
+
+function oddChoice(path: string, name: string, odd: string, choices: readonly string[]) {
+  const meant = closest(odd, choices);
+  return new UsageError(
+    `Cannot use "${odd}" for ${name.toUpperCase()} of ${short(path)}`,
+    meant ? `Did you mean ${meant}?` : `It is one of ${choices.join(", ")}`,
   );
 }
 

@@ -1,0 +1,49 @@
+/**
+ * Completion in shells: `kurma completion` prints a script, which asks
+ * `kurma complete` at each press of the key. So shells learn of a new command with the
+ * program, not with the next script.
+ *
+ * @module
+ */
+
+import { command } from "./command.ts";
+import { complete, type Surface } from "./complete.ts";
+
+const shells = ["bash", "zsh", "fish"];
+
+export const completion = command({
+  summary: "Print the script that completes kurma in a shell",
+  args: ["shell"],
+  choices: { shell: shells },
+  flags: {},
+  examples: [
+    ["source <(kurma completion bash)", "Complete in this bash, from now on"],
+    ["kurma completion bash > /etc/bash_completion.d/kurma", "In every bash, for everybody"],
+    ["kurma completion fish > ~/.config/fish/completions/kurma.fish", "In your fish"],
+  ],
+  async run(_context, { shell }) {
+    const { scripts } = await import("./shells/mod.ts");
+    return scripts[shell].trimEnd();
+  },
+});
+
+/**
+ * The command behind the scripts, for the table that `surface` gives: first a line that
+ * says which paths fit, then a candidate a line, a tab, its meaning.
+ */
+export function completer(surface: () => Surface) {
+  return command({
+    summary: "Print what the last word may become",
+    args: ["word*"],
+    hidden: true,
+    flags: {},
+    examples: [
+      ["kurma complete -- ver", "What the shell asks for kurma ver"],
+      ["kurma complete -- help ''", "All that has help"],
+    ],
+    run(_context, { word }) {
+      const { words, paths } = complete(surface(), word);
+      return [paths, ...words.map((candidate) => candidate.join("\t"))].join("\n");
+    },
+  });
+}
