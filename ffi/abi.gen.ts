@@ -53,6 +53,7 @@ export const Failure_step = [
   "socket",
   "supervise",
   "freeze",
+  "limit",
 ] as const;
 
 export const Report = {
@@ -70,6 +71,45 @@ export const Report_outcome = [
   "exited",
   "failed",
   "invalid",
+] as const;
+
+/**
+ * Keys below `linux.resources`. `Failure.index` of the step `limit` holds the position in
+ * this list in its lower 16 bits, and above them, for a key that is a list, the entry.
+ */
+export const limitKeys = [
+  "cpu.shares",
+  "cpu.quota",
+  "cpu.burst",
+  "cpu.period",
+  "cpu.realtimeRuntime",
+  "cpu.realtimePeriod",
+  "cpu.cpus",
+  "cpu.mems",
+  "cpu.idle",
+  "memory.limit",
+  "memory.reservation",
+  "memory.swap",
+  "memory.kernel",
+  "memory.kernelTCP",
+  "memory.swappiness",
+  "memory.disableOOMKiller",
+  "memory.useHierarchy",
+  "memory.checkBeforeUpdate",
+  "pids.limit",
+  "blockIO.weight",
+  "blockIO.leafWeight",
+  "blockIO.weightDevice",
+  "blockIO.throttleReadBpsDevice",
+  "blockIO.throttleWriteBpsDevice",
+  "blockIO.throttleReadIOPSDevice",
+  "blockIO.throttleWriteIOPSDevice",
+  "hugepageLimits",
+  "network.classID",
+  "network.priorities",
+  "rdma",
+  "unified",
+  "devices",
 ] as const;
 
 /** errno values by number; what Linux leaves out is missing. */

@@ -2,6 +2,7 @@
 //! layout of every struct that crosses, so that neither is written twice.
 
 const std = @import("std");
+const cgroup = @import("cgroup");
 const linux = @import("linux");
 const library = @import("libkurma.zig");
 const Report = @import("stage2").report.Report;
@@ -22,6 +23,7 @@ pub fn main(init: std.process.Init) !void {
     inline for (library.exports) |entry| try symbol(out, entry.name, @TypeOf(entry.call.*), entry.pool);
     try out.writeAll("} as const satisfies Deno.ForeignLibraryInterface;\n");
     inline for (comptime std.meta.fieldNames(@TypeOf(layouts))) |name| try layout(out, name, @field(layouts, name));
+    try limitKeys(out);
     try out.writeAll("\n/** errno values by number; what Linux leaves out is missing. */\nexport const errnoNames: Readonly<Record<number, string>> = {\n");
     inline for (comptime std.meta.fieldNames(linux.E)) |name| {
         const number = @backingInt(@field(linux.E, name));
@@ -29,6 +31,20 @@ pub fn main(init: std.process.Init) !void {
     }
     try out.writeAll("};\n");
     try out.flush();
+}
+
+fn limitKeys(out: *std.Io.Writer) !void {
+    try out.writeAll(
+        \\
+        \\/**
+        \\ * Keys below `linux.resources`. `Failure.index` of the step `limit` holds the position in
+        \\ * this list in its lower 16 bits, and above them, for a key that is a list, the entry.
+        \\ */
+        \\export const limitKeys = [
+        \\
+    );
+    inline for (comptime std.meta.fieldNames(cgroup.limits.Key)) |key| try out.print("  \"{s}\",\n", .{key});
+    try out.writeAll("] as const;\n");
 }
 
 fn symbol(out: *std.Io.Writer, name: []const u8, comptime Function: type, pool: bool) !void {

@@ -49,6 +49,7 @@ pub const Failure = extern struct {
         socket,
         supervise,
         freeze,
+        limit,
     };
 
     /// Records the cause. The first cause is the one worth reporting: a later one,

@@ -19,6 +19,11 @@ pub const Controller = hierarchy.Controller;
 pub const ControllerSet = hierarchy.ControllerSet;
 pub const Hierarchies = hierarchy.Hierarchies;
 pub const Root = root_folder.Root;
+pub const devices = @import("devices.zig");
+pub const limits = @import("limits.zig");
+pub const Limits = limits.Limits;
+pub const OomWatch = @import("oom.zig").OomWatch;
+pub const Stats = @import("stats.zig").Stats;
 
 const mode = 0o755;
 
@@ -35,6 +40,8 @@ pub const Cgroup = struct {
     bytes: [max_path:0]u8,
     len: u8,
 
+    pub const apply = @import("apply.zig").apply;
+    pub const stats = @import("stats.zig").stats;
     pub const freeze = freezer.freeze;
     pub const thaw = freezer.thaw;
     pub const isFrozen = freezer.isFrozen;
@@ -302,4 +309,7 @@ test "the folder of a path ends with its last slash" {
 test {
     _ = files;
     _ = hierarchy;
+    _ = limits;
+    _ = devices;
+    _ = @import("stats.zig");
 }

@@ -87,7 +87,7 @@ pub const table = struct {
 
     pub fn join(attempt: *Attempt) Error!void {
         const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-join");
-        const child = try Sleeper.start(attempt);
+        const child = try Child.start(attempt);
         defer child.end();
         try web.joinAll(&attempt.failure, child.pid);
         var pids: [4]pid_t = undefined;
@@ -117,8 +117,8 @@ pub const table = struct {
             .cgroup = @intCast(fd),
         };
         const cloned = try attempt.failure.check(.clone, linux.process.clone3(&args));
-        if (cloned == 0) Sleeper.sleep();
-        const child: Sleeper = .{ .pid = @intCast(cloned) };
+        if (cloned == 0) Child.sleep();
+        const child: Child = .{ .pid = @intCast(cloned) };
         defer child.end();
         try web.joinV1(&attempt.failure, child.pid);
         var pids: [4]pid_t = undefined;
@@ -134,7 +134,7 @@ pub const table = struct {
             _ = linux.os.mkdirat(part.dir, "driver-bomb/inner", 0o755);
             _ = linux.os.mkdirat(part.dir, "driver-bomb/inner/most", 0o755);
         }
-        const child = try Sleeper.startIn(attempt, &bomb, .chain);
+        const child = try Child.startIn(attempt, &bomb, .chain);
         defer child.end();
         try bomb.destroy(&attempt.failure, 5000);
         try attempt.expectExists("driver-bomb", false);
@@ -143,7 +143,7 @@ pub const table = struct {
     pub fn freeze(attempt: *Attempt) Error!void {
         const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-freeze");
         defer web.destroy(&attempt.failure, 2000) catch {};
-        const child = try Sleeper.startIn(attempt, &web, .count);
+        const child = try Child.startIn(attempt, &web, .count);
         defer child.end();
         try attempt.expect(moves(), "the counter does not run", .{});
         try web.freeze(&attempt.failure, 2000);
@@ -162,7 +162,7 @@ pub const table = struct {
     pub fn rename(attempt: *Attempt) Error!void {
         var pooled = try Cgroup.create(&attempt.failure, attempt.root, "driver-pool");
         defer pooled.destroy(&attempt.failure, 2000) catch {};
-        const child = try Sleeper.start(attempt);
+        const child = try Child.start(attempt);
         defer child.end();
         try pooled.joinV1(&attempt.failure, child.pid);
         try pooled.rename(&attempt.failure, "driver-named");
@@ -178,6 +178,132 @@ pub const table = struct {
         try attempt.expectExists("driver-named", false);
     }
 
+    /// What the kernel says afterwards is what was asked for, first and after a change.
+    pub fn limits(attempt: *Attempt) Error!void {
+        const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-limits");
+        defer web.destroy(&attempt.failure, 2000) catch {};
+        const mib = 1024 * 1024;
+        try web.apply(&attempt.failure, &.{
+            .cpu = .{ .shares = 512, .quota = 50_000, .period = 100_000, .burst = 10_000 },
+            .memory = .{ .limit = 64 * mib, .reservation = 32 * mib, .swap = 96 * mib },
+            .pids = 17,
+        });
+        try expectFile(attempt, "driver-limits", .cpu, .{ "cpu.shares", "512" }, .{ "cpu.weight", "59" });
+        try expectFile(attempt, "driver-limits", .cpu, .{ "cpu.cfs_quota_us", "50000" }, .{ "cpu.max", "50000 100000" });
+        try expectFile(attempt, "driver-limits", .cpu, .{ "cpu.cfs_burst_us", "10000" }, .{ "cpu.max.burst", "10000" });
+        try expectFile(attempt, "driver-limits", .memory, .{ "memory.limit_in_bytes", "67108864" }, .{ "memory.max", "67108864" });
+        try expectFile(attempt, "driver-limits", .memory, .{ "memory.soft_limit_in_bytes", "33554432" }, .{ "memory.low", "33554432" });
+        try expectFile(attempt, "driver-limits", .memory, .{ "memory.memsw.limit_in_bytes", "100663296" }, .{ "memory.swap.max", "33554432" });
+        try expectFile(attempt, "driver-limits", .pids, .{ "pids.max", "17" }, .{ "pids.max", "17" });
+        // Larger and smaller, each in the order that the kernel takes; the quota stays.
+        try web.apply(&attempt.failure, &.{ .memory = .{ .limit = 128 * mib, .swap = 128 * mib }, .cpu = .{ .period = 200_000 } });
+        try expectFile(attempt, "driver-limits", .memory, .{ "memory.limit_in_bytes", "134217728" }, .{ "memory.swap.max", "0" });
+        try expectFile(attempt, "driver-limits", .cpu, .{ "cpu.cfs_quota_us", "50000" }, .{ "cpu.max", "50000 200000" });
+        try web.apply(&attempt.failure, &.{ .memory = .{ .limit = 16 * mib, .swap = 16 * mib }, .pids = -1 });
+        try expectFile(attempt, "driver-limits", .memory, .{ "memory.memsw.limit_in_bytes", "16777216" }, .{ "memory.max", "16777216" });
+        try expectFile(attempt, "driver-limits", .pids, .{ "pids.max", "max" }, .{ "pids.max", "max" });
+        try web.apply(&attempt.failure, &.{ .memory = .{ .limit = -1, .swap = -1 }, .cpu = .{ .quota = -1 } });
+        try expectFile(attempt, "driver-limits", .memory, .{ "memory.limit_in_bytes", "9223372036854771712" }, .{ "memory.max", "max" });
+        try attempt.expect(web.stats().memory_limit_bytes == absent, "a limit is told where there is none", .{});
+    }
+
+    pub fn cpuset(attempt: *Attempt) Error!void {
+        const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-cpuset");
+        defer web.destroy(&attempt.failure, 2000) catch {};
+        if (attempt.root.having(.cpuset) == null) return attempt.skip("no cpuset controller");
+        try web.apply(&attempt.failure, &.{ .cpu = .{ .cpus = "0", .mems = "0" } });
+        try expectFile(attempt, "driver-cpuset", .cpuset, .{ "cpuset.cpus", "0" }, .{ "cpuset.cpus", "0" });
+        try expectFile(attempt, "driver-cpuset", .cpuset, .{ "cpuset.mems", "0" }, .{ "cpuset.mems", "0" });
+    }
+
+    /// A limit that the host does not have is refused by name.
+    pub fn refuse(attempt: *Attempt) Error!void {
+        const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-refuse");
+        defer web.destroy(&attempt.failure, 2000) catch {};
+        const huge = [_]cgroup.Limits.Hugepage{.{ .size = "3MB", .limit = 0 }};
+        const wanted = [_]struct { cgroup.Limits, cgroup.limits.Key }{
+            .{ .{ .cpu = .{ .cpus = "4095" } }, .@"cpu.cpus" },
+            .{ .{ .block_io = .{ .leaf_weight = 500 } }, .@"blockIO.leafWeight" },
+            .{ .{ .hugepages = &huge }, .hugepageLimits },
+            .{ .{ .network = .{ .class_id = 1 } }, .@"network.classID" },
+            .{ .{ .unified = &.{.{ .file = "memory.none", .value = "1" }} }, .unified },
+        };
+        for (&wanted) |*row| {
+            var failure: Failure = .{};
+            try attempt.expect(web.apply(&failure, &row[0]) == error.Failed, "{t} was taken", .{row[1]});
+            const place: cgroup.limits.Place = @bitCast(failure.index);
+            try attempt.expect(failure.step == .limit and place.key == row[1], "{t} was named instead of {t}", .{ place.key, row[1] });
+        }
+    }
+
+    pub fn forks(attempt: *Attempt) Error!void {
+        const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-pids");
+        defer web.destroy(&attempt.failure, 2000) catch {};
+        try web.apply(&attempt.failure, &.{ .pids = 3 });
+        const child = try Child.startIn(attempt, &web, .fork_ten);
+        defer child.end();
+        pause(100);
+        try attempt.expect(counter.* == 2, "{d} children were forked", .{counter.*});
+        const used = web.stats();
+        try attempt.expect(used.pids == 3 and used.pids_limit == 3, "{d} of {d} are counted", .{ used.pids, used.pids_limit });
+    }
+
+    /// The memory runs out: it is seen on the descriptor, counted, and told by the status.
+    pub fn oom(attempt: *Attempt) Error!void {
+        const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-oom");
+        defer web.destroy(&attempt.failure, 2000) catch {};
+        const watch = try cgroup.OomWatch.open(&web, &attempt.failure) orelse return attempt.skip("no memory controller");
+        defer watch.close();
+        const limit = 16 * 1024 * 1024;
+        try web.apply(&attempt.failure, &.{ .memory = .{ .limit = limit } });
+        if (attempt.root.having(.memory).?.version == .v2) try web.apply(&attempt.failure, &.{ .memory = .{ .limit = limit, .swap = limit } });
+        try attempt.expect(!ready(watch, 0), "ready before anything happened", .{});
+        const child = try Child.startIn(attempt, &web, .take_memory);
+        try attempt.expect(ready(watch, 10_000), "not seen within 10 s", .{});
+        const status = child.wait();
+        try attempt.expect(linux.process.exitStatus(status) == 128 + 9, "it ended with {d}", .{linux.process.exitStatus(status)});
+        try attempt.expect(watch.kills(&web) == 1, "{d} kills are counted", .{watch.kills(&web)});
+        const used = web.stats();
+        try attempt.expect(used.oom_kills == 1, "stats count {d} kills", .{used.oom_kills});
+        try attempt.expect(used.memory_limit_bytes == limit, "stats tell a limit of {d}", .{used.memory_limit_bytes});
+        try attempt.expect(used.memory_peak_bytes == absent or used.memory_peak_bytes > limit / 2, "stats tell a peak of {d}", .{used.memory_peak_bytes});
+        _ = watch.kills(&web);
+        try attempt.expect(!ready(watch, 0), "still ready after it was taken in", .{});
+    }
+
+    /// A quota of a tenth of a processor holds, and is counted.
+    pub fn throttle(attempt: *Attempt) Error!void {
+        const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-throttle");
+        defer web.destroy(&attempt.failure, 2000) catch {};
+        try web.apply(&attempt.failure, &.{ .cpu = .{ .quota = 10_000, .period = 100_000 } });
+        const before = now();
+        const child = try Child.startIn(attempt, &web, .count);
+        defer child.end();
+        pause(1000);
+        const used = web.stats();
+        const share = used.cpu_usage_ns / 10 / (now() - before);
+        try attempt.expect(share < 20, "it had {d} per cent of a processor", .{share});
+        try attempt.expect(used.cpu_throttled_periods >= 3 and used.cpu_throttled_periods != absent, "{d} throttled periods", .{used.cpu_throttled_periods});
+        try attempt.expect(used.cpu_user_ns > 0 and used.cpu_user_ns != absent, "user time is {d}", .{used.cpu_user_ns});
+        attempt.say("{d} per cent", .{share});
+    }
+
+    /// The default devices can be made and opened, others neither; then one more is given.
+    pub fn devices(attempt: *Attempt) Error!void {
+        const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-devices");
+        defer web.destroy(&attempt.failure, 2000) catch {};
+        try attempt.expect(try reach(attempt, &web, 10, 229) == 0, "no device is open without rules", .{});
+        try web.apply(&attempt.failure, &.{ .devices = &cgroup.devices.default_rules });
+        try attempt.expect(try reach(attempt, &web, 1, 3) == 0, "null is refused", .{});
+        try attempt.expect(try reach(attempt, &web, 10, 229) == denied, "fuse is open", .{});
+        const more = cgroup.devices.default_rules ++ [_]cgroup.devices.Rule{.{ .allow = true, .type = .char, .major = 10, .minor = 229 }};
+        try web.apply(&attempt.failure, &.{ .devices = &more });
+        try attempt.expect(try reach(attempt, &web, 10, 229) == 0, "fuse is refused although it was given", .{});
+        try attempt.expect(try reach(attempt, &web, 1, 1) == denied, "mem is open", .{});
+        try web.apply(&attempt.failure, &.{ .devices = &cgroup.devices.default_rules });
+        try attempt.expect(try reach(attempt, &web, 10, 229) == denied, "fuse stays open", .{});
+    }
+
     /// Not a check: what it costs, isolated from other moves.
     pub fn cost(attempt: *Attempt) Error!void {
         const rounds = 20;
@@ -185,7 +311,7 @@ pub const table = struct {
         var joined: u64 = 0;
         var removed: u64 = 0;
         for (0..rounds) |_| {
-            const child = try Sleeper.start(attempt);
+            const child = try Child.start(attempt);
             defer child.end();
             pause(50);
             const start = now();
@@ -206,7 +332,45 @@ pub const table = struct {
     }
 };
 
-/// Shared with the counting child.
+const absent = std.math.maxInt(u64);
+
+/// That the file of the version that has `controller` here holds the text.
+fn expectFile(attempt: *Attempt, path: []const u8, controller: cgroup.Controller, v1: [2][]const u8, v2: [2][]const u8) Error!void {
+    const part = attempt.root.having(controller) orelse return attempt.skip("a controller is missing");
+    const name, const expected = if (part.version == .v1) v1 else v2;
+    var path_buffer: [256:0]u8 = undefined;
+    const file = std.fmt.bufPrintSentinel(&path_buffer, "{s}/{s}", .{ path, name }, 0) catch unreachable;
+    const fd = try linux.file.openAt(&attempt.failure, part.dir, file, .{ .CLOEXEC = true }, 0);
+    defer linux.file.close(fd);
+    var buffer: [256]u8 = undefined;
+    const text = std.mem.trimEnd(u8, try linux.file.readAll(&attempt.failure, fd, &buffer), "\n");
+    try attempt.expect(std.mem.eql(u8, text, expected), "{s} is {s}, not {s}", .{ name, text, expected });
+}
+
+fn ready(watch: cgroup.OomWatch, patience_ms: i32) bool {
+    var polled = [1]linux.os.pollfd{.{ .fd = watch.fd, .events = @intCast(watch.events()), .revents = 0 }};
+    return linux.os.poll(&polled, 1, patience_ms) == 1;
+}
+
+const denied = @backingInt(linux.E.PERM);
+
+/// What a process in the cgroup gets when it makes a device and opens it: an errno,
+/// or 0 if nothing forbade it.
+fn reach(attempt: *Attempt, home: *const Cgroup, major: u32, minor: u32) Error!u32 {
+    const pid = try attempt.failure.check(.clone, linux.os.fork());
+    if (pid == 0) {
+        var failure: Failure = .{};
+        home.joinAll(&failure, 0) catch linux.process.exit(255);
+        const path = "/run/cgroup-driver-device";
+        const made = linux.os.errno(linux.os.mknodat(linux.os.AT.FDCWD, path, linux.os.S.IFCHR | 0o600, major << 8 | minor));
+        if (made == .SUCCESS) _ = linux.os.unlinkat(linux.os.AT.FDCWD, path, 0);
+        linux.process.exit(@intCast(@backingInt(made)));
+    }
+    const child: Child = .{ .pid = @intCast(pid) };
+    return linux.process.exitStatus(child.wait());
+}
+
+/// Shared with the child.
 var counter: *volatile u64 = undefined;
 
 fn moves() bool {
@@ -215,16 +379,16 @@ fn moves() bool {
     return counter.* != before;
 }
 
-const Sleeper = struct {
+const Child = struct {
     pid: pid_t,
 
-    const Work = enum { sleep, chain, count };
+    const Work = enum { sleep, chain, count, fork_ten, take_memory };
 
-    fn start(attempt: *Attempt) Error!Sleeper {
+    fn start(attempt: *Attempt) Error!Child {
         return fork(attempt, null, .sleep);
     }
 
-    fn startIn(attempt: *Attempt, home: *const Cgroup, work: Work) Error!Sleeper {
+    fn startIn(attempt: *Attempt, home: *const Cgroup, work: Work) Error!Child {
         const page = try attempt.failure.check(.plan, linux.os.mmap(null, 4096, .{ .READ = true, .WRITE = true }, .{ .TYPE = .SHARED, .ANONYMOUS = true }, -1, 0));
         counter = @ptrFromInt(page);
         const child = try fork(attempt, home, work);
@@ -232,7 +396,7 @@ const Sleeper = struct {
         return child;
     }
 
-    fn fork(attempt: *Attempt, home: ?*const Cgroup, work: Work) Error!Sleeper {
+    fn fork(attempt: *Attempt, home: ?*const Cgroup, work: Work) Error!Child {
         const pid = try attempt.failure.check(.clone, linux.os.fork());
         if (pid != 0) return .{ .pid = @intCast(pid) };
         var failure: Failure = .{};
@@ -240,6 +404,8 @@ const Sleeper = struct {
         switch (work) {
             .sleep => sleep(),
             .chain => chain(),
+            .fork_ten => forkTen(),
+            .take_memory => takeMemory(),
             .count => {
                 const born = now();
                 while (now() - born < lifetime_us) counter.* += 1;
@@ -267,10 +433,35 @@ const Sleeper = struct {
         linux.process.exit(0);
     }
 
-    fn end(child: Sleeper) void {
+    /// Counts the forks that succeed.
+    fn forkTen() noreturn {
+        for (0..10) |_| {
+            const forked = linux.os.fork();
+            if (linux.os.errno(forked) != .SUCCESS) continue;
+            if (forked == 0) sleep();
+            counter.* += 1;
+        }
+        sleep();
+    }
+
+    fn takeMemory() noreturn {
+        const size = 256 * 1024 * 1024;
+        const mapped = linux.os.mmap(null, size, .{ .READ = true, .WRITE = true }, .{ .TYPE = .PRIVATE, .ANONYMOUS = true }, -1, 0);
+        const bytes: [*]volatile u8 = @ptrFromInt(mapped);
+        var at: usize = 0;
+        while (at < size) : (at += 4096) bytes[at] = 1;
+        linux.process.exit(0);
+    }
+
+    fn end(child: Child) void {
         _ = linux.os.kill(child.pid, .KILL);
+        _ = child.wait();
+    }
+
+    fn wait(child: Child) u32 {
         var status: i32 = 0;
         _ = linux.os.wait4(child.pid, &status, 0, null);
+        return @bitCast(status);
     }
 };
 

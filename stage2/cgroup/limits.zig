@@ -1,0 +1,526 @@
+//! What a container may use, as `linux.resources` of the OCI runtime-spec 1.3 says it,
+//! and how each version of cgroups is told. Pure: nothing here touches a file.
+//!
+//! Every value leads to a write or to an error that names its key: `step` is `limit`,
+//! `index` see `Place`. EOPNOTSUPP: not with this host's cgroups; EINVAL: nowhere.
+//!
+//! A limit of 0 is as good as absent where the kernel has no use for 0 (shares, quota,
+//! period, memory): that is how the engines that write config.json mean it.
+
+const std = @import("std");
+const linux = @import("linux");
+const Failure = linux.Failure;
+const device_filter = @import("devices.zig");
+const hierarchy = @import("hierarchy.zig");
+const Controller = hierarchy.Controller;
+const ControllerSet = hierarchy.ControllerSet;
+const Version = hierarchy.Version;
+
+/// `linux.resources`. Null and empty: the kernel's default, or as it is. Lists and
+/// strings belong to the caller.
+pub const Limits = struct {
+    cpu: Cpu = .{},
+    memory: Memory = .{},
+    /// The most processes and threads; -1 for any number.
+    pids: ?i64 = null,
+    block_io: BlockIo = .{},
+    hugepages: []const Hugepage = &.{},
+    network: Network = .{},
+    rdma: []const Rdma = &.{},
+    /// Files of version 2 by name, written last and as they are.
+    unified: []const Unified = &.{},
+    /// Applied in this order on top of nothing allowed; empty leaves all devices open.
+    devices: []const device_filter.Rule = &.{},
+
+    pub const Cpu = struct {
+        /// 2 to 262,144; 1,024 is the share of a cgroup that says nothing.
+        shares: ?u64 = null,
+        /// Microseconds a period; -1 for no limit.
+        quota: ?i64 = null,
+        burst: ?u64 = null,
+        period: ?u64 = null,
+        realtime_runtime: ?i64 = null,
+        realtime_period: ?u64 = null,
+        /// As in `0-2,7`.
+        cpus: ?[]const u8 = null,
+        mems: ?[]const u8 = null,
+        /// 1: runs only when nobody else wants to.
+        idle: ?i64 = null,
+    };
+
+    /// Bytes; -1 for no limit.
+    pub const Memory = struct {
+        limit: ?i64 = null,
+        reservation: ?i64 = null,
+        /// Memory and swap together.
+        swap: ?i64 = null,
+        kernel: ?i64 = null,
+        kernel_tcp: ?i64 = null,
+        /// 0 to 100.
+        swappiness: ?u64 = null,
+        disable_oom_killer: ?bool = null,
+        use_hierarchy: ?bool = null,
+        /// Refuse a limit below what is in use, where the kernel would kill instead.
+        check_before_update: bool = false,
+    };
+
+    pub const BlockIo = struct {
+        /// 10 to 1,000.
+        weight: ?u16 = null,
+        leaf_weight: ?u16 = null,
+        weight_device: []const WeightDevice = &.{},
+        read_bps: []const Throttle = &.{},
+        write_bps: []const Throttle = &.{},
+        read_iops: []const Throttle = &.{},
+        write_iops: []const Throttle = &.{},
+    };
+
+    pub const WeightDevice = struct { major: u32, minor: u32, weight: ?u16 = null, leaf_weight: ?u16 = null };
+
+    /// Bytes or operations a second; 0 for no limit.
+    pub const Throttle = struct { major: u32, minor: u32, rate: u64 };
+
+    /// `size` as in `2MB`; the limit in bytes.
+    pub const Hugepage = struct { size: []const u8, limit: u64 };
+
+    pub const Network = struct {
+        class_id: ?u32 = null,
+        priorities: []const Priority = &.{},
+
+        pub const Priority = struct { interface: []const u8, priority: u32 };
+    };
+
+    pub const Rdma = struct { device: []const u8, handles: ?u32 = null, objects: ?u32 = null };
+
+    pub const Unified = struct { file: []const u8, value: []const u8 };
+};
+
+/// The keys below `linux.resources`, in the names of the runtime-spec. Numbers are
+/// shared with TypeScript.
+pub const Key = enum(u16) {
+    @"cpu.shares",
+    @"cpu.quota",
+    @"cpu.burst",
+    @"cpu.period",
+    @"cpu.realtimeRuntime",
+    @"cpu.realtimePeriod",
+    @"cpu.cpus",
+    @"cpu.mems",
+    @"cpu.idle",
+    @"memory.limit",
+    @"memory.reservation",
+    @"memory.swap",
+    @"memory.kernel",
+    @"memory.kernelTCP",
+    @"memory.swappiness",
+    @"memory.disableOOMKiller",
+    @"memory.useHierarchy",
+    @"memory.checkBeforeUpdate",
+    @"pids.limit",
+    @"blockIO.weight",
+    @"blockIO.leafWeight",
+    @"blockIO.weightDevice",
+    @"blockIO.throttleReadBpsDevice",
+    @"blockIO.throttleWriteBpsDevice",
+    @"blockIO.throttleReadIOPSDevice",
+    @"blockIO.throttleWriteIOPSDevice",
+    hugepageLimits,
+    @"network.classID",
+    @"network.priorities",
+    rdma,
+    unified,
+    devices,
+};
+
+/// Which value failed, as `Failure.index` carries it: the key, and in a list the entry.
+pub const Place = packed struct(u32) {
+    key: Key,
+    entry: u16 = 0,
+
+    pub fn fail(place: Place, failure: *Failure, errno: linux.E) error{Failed} {
+        if (failure.step == .none) failure.index = @bitCast(place);
+        return failure.fail(.limit, errno);
+    }
+};
+
+/// The controllers that a cgroup has on this host, by version.
+pub const Available = struct {
+    v1: ControllerSet = .empty,
+    v2: ControllerSet = .empty,
+    /// Whether version 2 is there at all, with or without controllers.
+    unified: bool = false,
+
+    fn version(available: Available, v1: Controller, v2: Controller) ?Version {
+        if (available.v2.contains(v2)) return .v2;
+        return if (available.v1.contains(v1)) .v1 else null;
+    }
+};
+
+/// One write. The texts are valid during the call that passes it on.
+pub const Setting = struct {
+    place: Place,
+    version: Version,
+    /// Null for a file that belongs to no controller (`cgroup.*`, or one unknown to us).
+    controller: ?Controller,
+    file: []const u8,
+    value: []const u8,
+    /// What to write where the kernel has no such file.
+    otherwise: ?struct { file: []const u8, value: []const u8 } = null,
+};
+
+/// No value that the kernel takes is longer.
+const max_value = 256;
+
+/// Calls `sink.set(Setting) error{Failed}!void` for every write that `limits` asks for.
+/// Devices are not among them: see devices.zig.
+pub fn forEach(limits: *const Limits, available: Available, failure: *Failure, sink: anytype) error{Failed}!void {
+    const writer: Writer(@TypeOf(sink)) = .{ .limits = limits, .available = available, .failure = failure, .sink = sink };
+    try writer.cpu();
+    try writer.cpuset();
+    try writer.memory();
+    try writer.pids();
+    try writer.blockIo();
+    try writer.hugepages();
+    try writer.network();
+    try writer.rdma();
+    try writer.unified();
+}
+
+fn Writer(comptime Sink: type) type {
+    return struct {
+        const Self = @This();
+
+        limits: *const Limits,
+        available: Available,
+        failure: *Failure,
+        sink: Sink,
+
+        fn cpu(self: Self) error{Failed}!void {
+            const wanted = &self.limits.cpu;
+            // An idle cgroup takes no shares: leave idle first, become idle last.
+            if (wanted.idle) |idle| {
+                if (idle != 0 and idle != 1) return self.fail(.@"cpu.idle", .INVAL);
+                if (idle == 0) try self.both(.@"cpu.idle", .cpu, "cpu.idle", "0");
+            }
+            if (given(wanted.shares)) |shares| switch (try self.need(.@"cpu.shares", .cpu)) {
+                .v1 => try self.print(.@"cpu.shares", .v1, .cpu, "cpu.shares", "{d}", .{shares}),
+                .v2 => try self.print(.@"cpu.shares", .v2, .cpu, "cpu.weight", "{d}", .{weightOfShares(shares)}),
+            };
+            try self.bandwidth();
+            if (given(wanted.realtime_period)) |period| {
+                try self.onlyV1(.@"cpu.realtimePeriod", .cpu, "cpu.rt_period_us", "{d}", .{period});
+            }
+            if (given(wanted.realtime_runtime)) |runtime| {
+                try self.onlyV1(.@"cpu.realtimeRuntime", .cpu, "cpu.rt_runtime_us", "{d}", .{runtime});
+            }
+            if (wanted.idle == 1) try self.both(.@"cpu.idle", .cpu, "cpu.idle", "1");
+        }
+
+        fn bandwidth(self: Self) error{Failed}!void {
+            const wanted = &self.limits.cpu;
+            const quota = given(wanted.quota);
+            const period = given(wanted.period);
+            if (quota) |value| {
+                if (value < -1) return self.fail(.@"cpu.quota", .INVAL);
+                if (value > 0 and wanted.burst orelse 0 > value) return self.fail(.@"cpu.burst", .INVAL);
+            }
+            if (quota != null or period != null) {
+                const key: Key = if (quota != null) .@"cpu.quota" else .@"cpu.period";
+                switch (try self.need(key, .cpu)) {
+                    .v1 => {
+                        if (period) |value| try self.print(.@"cpu.period", .v1, .cpu, "cpu.cfs_period_us", "{d}", .{value});
+                        if (quota) |value| try self.print(.@"cpu.quota", .v1, .cpu, "cpu.cfs_quota_us", "{d}", .{value});
+                    },
+                    .v2 => {
+                        var number: [24]u8 = undefined;
+                        const first = if (quota) |value| maxOr(&number, value) else "max";
+                        if (period) |value| {
+                            try self.print(key, .v2, .cpu, "cpu.max", "{s} {d}", .{ first, value });
+                        } else {
+                            try self.print(key, .v2, .cpu, "cpu.max", "{s}", .{first});
+                        }
+                    },
+                }
+            }
+            if (wanted.burst) |burst| switch (try self.need(.@"cpu.burst", .cpu)) {
+                .v1 => try self.print(.@"cpu.burst", .v1, .cpu, "cpu.cfs_burst_us", "{d}", .{burst}),
+                .v2 => try self.print(.@"cpu.burst", .v2, .cpu, "cpu.max.burst", "{d}", .{burst}),
+            };
+        }
+
+        fn cpuset(self: Self) error{Failed}!void {
+            const wanted = &self.limits.cpu;
+            if (wanted.cpus) |list| if (list.len > 0) try self.both(.@"cpu.cpus", .cpuset, "cpuset.cpus", list);
+            if (wanted.mems) |list| if (list.len > 0) try self.both(.@"cpu.mems", .cpuset, "cpuset.mems", list);
+        }
+
+        fn memory(self: Self) error{Failed}!void {
+            const wanted = &self.limits.memory;
+            const limit = given(wanted.limit);
+            try self.bytes(.@"memory.limit", limit, "memory.limit_in_bytes", "memory.max");
+            try self.bytes(.@"memory.reservation", given(wanted.reservation), "memory.soft_limit_in_bytes", "memory.low");
+            if (given(wanted.swap)) |swap| {
+                if (swap < -1 or (swap >= 0 and (limit orelse 0) > swap)) return self.fail(.@"memory.swap", .INVAL);
+                switch (try self.need(.@"memory.swap", .memory)) {
+                    .v1 => try self.print(.@"memory.swap", .v1, .memory, "memory.memsw.limit_in_bytes", "{d}", .{swap}),
+                    // Version 2 counts swap alone, so the difference has to be known.
+                    .v2 => {
+                        if (swap > 0 and (limit orelse -1) < 0) return self.fail(.@"memory.swap", .INVAL);
+                        const alone = if (swap < 0) swap else swap - limit.?;
+                        var number: [24]u8 = undefined;
+                        try self.print(.@"memory.swap", .v2, .memory, "memory.swap.max", "{s}", .{maxOr(&number, alone)});
+                    },
+                }
+            }
+            if (given(wanted.kernel)) |value| {
+                try self.onlyV1(.@"memory.kernel", .memory, "memory.kmem.limit_in_bytes", "{d}", .{value});
+            }
+            if (given(wanted.kernel_tcp)) |value| {
+                try self.onlyV1(.@"memory.kernelTCP", .memory, "memory.kmem.tcp.limit_in_bytes", "{d}", .{value});
+            }
+            if (wanted.swappiness) |value| {
+                if (value > 100) return self.fail(.@"memory.swappiness", .INVAL);
+                try self.onlyV1(.@"memory.swappiness", .memory, "memory.swappiness", "{d}", .{value});
+            }
+            // Version 2 always has the OOM killer, and always counts what lies below.
+            if (wanted.disable_oom_killer) |disable| {
+                if (disable or try self.need(.@"memory.disableOOMKiller", .memory) == .v1) {
+                    try self.onlyV1(.@"memory.disableOOMKiller", .memory, "memory.oom_control", "{d}", .{@intFromBool(disable)});
+                }
+            }
+            if (wanted.use_hierarchy) |use| {
+                if (!use or try self.need(.@"memory.useHierarchy", .memory) == .v1) {
+                    try self.onlyV1(.@"memory.useHierarchy", .memory, "memory.use_hierarchy", "{d}", .{@intFromBool(use)});
+                }
+            }
+        }
+
+        fn bytes(self: Self, key: Key, amount: ?i64, v1_file: []const u8, v2_file: []const u8) error{Failed}!void {
+            const value = amount orelse return;
+            if (value < -1) return self.fail(key, .INVAL);
+            var number: [24]u8 = undefined;
+            switch (try self.need(key, .memory)) {
+                .v1 => try self.print(key, .v1, .memory, v1_file, "{d}", .{value}),
+                .v2 => try self.print(key, .v2, .memory, v2_file, "{s}", .{maxOr(&number, value)}),
+            }
+        }
+
+        fn pids(self: Self) error{Failed}!void {
+            const limit = self.limits.pids orelse return;
+            if (limit < -1) return self.fail(.@"pids.limit", .INVAL);
+            var number: [24]u8 = undefined;
+            try self.both(.@"pids.limit", .pids, "pids.max", maxOr(&number, limit));
+        }
+
+        fn blockIo(self: Self) error{Failed}!void {
+            const wanted = &self.limits.block_io;
+            if (given(wanted.weight)) |weight| try self.ioWeight(.{ .key = .@"blockIO.weight" }, "", weight);
+            if (given(wanted.leaf_weight)) |weight| {
+                try self.onlyV1(.@"blockIO.leafWeight", .blkio, "blkio.leaf_weight", "{d}", .{weight});
+            }
+            for (wanted.weight_device, 0..) |device, entry| {
+                const place: Place = .{ .key = .@"blockIO.weightDevice", .entry = @truncate(entry) };
+                if (given(device.weight) == null and given(device.leaf_weight) == null) return place.fail(self.failure, .INVAL);
+                var buffer: [32]u8 = undefined;
+                const number = text(&buffer, "{d}:{d} ", .{ device.major, device.minor });
+                if (given(device.weight)) |weight| try self.ioWeight(place, number, weight);
+                if (given(device.leaf_weight)) |weight| {
+                    if (try self.needAt(place, .blkio, .io) == .v2) return place.fail(self.failure, .OPNOTSUPP);
+                    try self.printAt(place, .v1, .blkio, "blkio.leaf_weight_device", "{s}{d}", .{ number, weight });
+                }
+            }
+            try self.throttle(.@"blockIO.throttleReadBpsDevice", wanted.read_bps, "blkio.throttle.read_bps_device", "rbps");
+            try self.throttle(.@"blockIO.throttleWriteBpsDevice", wanted.write_bps, "blkio.throttle.write_bps_device", "wbps");
+            try self.throttle(.@"blockIO.throttleReadIOPSDevice", wanted.read_iops, "blkio.throttle.read_iops_device", "riops");
+            try self.throttle(.@"blockIO.throttleWriteIOPSDevice", wanted.write_iops, "blkio.throttle.write_iops_device", "wiops");
+        }
+
+        /// Which file there is depends on the I/O scheduler that the kernel was built with.
+        fn ioWeight(self: Self, place: Place, device: []const u8, weight: u16) error{Failed}!void {
+            if (weight < 10 or weight > 1000) return place.fail(self.failure, .INVAL);
+            var plain_buffer: [64]u8 = undefined;
+            const plain = text(&plain_buffer, "{s}{d}", .{ device, weight });
+            switch (try self.needAt(place, .blkio, .io)) {
+                .v1 => {
+                    const file = if (device.len == 0) "blkio.weight" else "blkio.weight_device";
+                    const bfq = if (device.len == 0) "blkio.bfq.weight" else "blkio.bfq.weight_device";
+                    try self.sink.set(.{ .place = place, .version = .v1, .controller = .blkio, .file = file, .value = plain, .otherwise = .{ .file = bfq, .value = plain } });
+                },
+                .v2 => {
+                    var scaled_buffer: [64]u8 = undefined;
+                    // 10 to 1,000 becomes 1 to 10,000.
+                    const scaled = text(&scaled_buffer, "{s}{d}", .{ device, 1 + (@as(u32, weight) - 10) * 9999 / 990 });
+                    try self.sink.set(.{ .place = place, .version = .v2, .controller = .io, .file = "io.bfq.weight", .value = plain, .otherwise = .{ .file = "io.weight", .value = scaled } });
+                },
+            }
+        }
+
+        fn throttle(self: Self, key: Key, rules: []const Limits.Throttle, v1_file: []const u8, v2_name: []const u8) error{Failed}!void {
+            for (rules, 0..) |rule, entry| {
+                const place: Place = .{ .key = key, .entry = @truncate(entry) };
+                switch (try self.needAt(place, .blkio, .io)) {
+                    .v1 => try self.printAt(place, .v1, .blkio, v1_file, "{d}:{d} {d}", .{ rule.major, rule.minor, rule.rate }),
+                    .v2 => if (rule.rate == 0) {
+                        try self.printAt(place, .v2, .io, "io.max", "{d}:{d} {s}=max", .{ rule.major, rule.minor, v2_name });
+                    } else {
+                        try self.printAt(place, .v2, .io, "io.max", "{d}:{d} {s}={d}", .{ rule.major, rule.minor, v2_name, rule.rate });
+                    },
+                }
+            }
+        }
+
+        /// A reservation fails where it is made; without that, a program dies of SIGBUS.
+        fn hugepages(self: Self) error{Failed}!void {
+            for (self.limits.hugepages, 0..) |page, entry| {
+                const place: Place = .{ .key = .hugepageLimits, .entry = @truncate(entry) };
+                if (!isPageSize(page.size)) return place.fail(self.failure, .INVAL);
+                const version = try self.needAt(place, .hugetlb, .hugetlb);
+                const end = if (version == .v1) "limit_in_bytes" else "max";
+                var reserved: [64]u8 = undefined;
+                var used: [64]u8 = undefined;
+                var number: [24]u8 = undefined;
+                const value = text(&number, "{d}", .{page.limit});
+                try self.sink.set(.{
+                    .place = place,
+                    .version = version,
+                    .controller = .hugetlb,
+                    .file = text(&reserved, "hugetlb.{s}.rsvd.{s}", .{ page.size, end }),
+                    .value = value,
+                    .otherwise = .{ .file = text(&used, "hugetlb.{s}.{s}", .{ page.size, end }), .value = value },
+                });
+            }
+        }
+
+        fn network(self: Self) error{Failed}!void {
+            if (self.limits.network.class_id) |id| {
+                try self.onlyV1(.@"network.classID", .net_cls, "net_cls.classid", "{d}", .{id});
+            }
+            for (self.limits.network.priorities, 0..) |each, entry| {
+                const place: Place = .{ .key = .@"network.priorities", .entry = @truncate(entry) };
+                if (!isWord(each.interface)) return place.fail(self.failure, .INVAL);
+                if (try self.needAt(place, .net_prio, .net_prio) == .v2) return place.fail(self.failure, .OPNOTSUPP);
+                try self.printAt(place, .v1, .net_prio, "net_prio.ifpriomap", "{s} {d}", .{ each.interface, each.priority });
+            }
+        }
+
+        fn rdma(self: Self) error{Failed}!void {
+            for (self.limits.rdma, 0..) |each, entry| {
+                const place: Place = .{ .key = .rdma, .entry = @truncate(entry) };
+                if (!isWord(each.device) or (each.handles == null and each.objects == null)) return place.fail(self.failure, .INVAL);
+                const version = try self.needAt(place, .rdma, .rdma);
+                var handles_buffer: [32]u8 = undefined;
+                var objects_buffer: [32]u8 = undefined;
+                const handles = if (each.handles) |count| text(&handles_buffer, " hca_handle={d}", .{count}) else "";
+                const objects = if (each.objects) |count| text(&objects_buffer, " hca_object={d}", .{count}) else "";
+                try self.printAt(place, version, .rdma, "rdma.max", "{s}{s}{s}", .{ each.device, handles, objects });
+            }
+        }
+
+        fn unified(self: Self) error{Failed}!void {
+            for (self.limits.unified, 0..) |each, entry| {
+                const place: Place = .{ .key = .unified, .entry = @truncate(entry) };
+                if (!isLimitFile(each.file)) return place.fail(self.failure, .INVAL);
+                if (!self.available.unified) return place.fail(self.failure, .OPNOTSUPP);
+                const prefix, _ = std.mem.cutScalar(u8, each.file, '.').?;
+                const controller = std.meta.stringToEnum(Controller, prefix);
+                if (controller) |known| {
+                    if (!self.available.v2.contains(known)) return place.fail(self.failure, .OPNOTSUPP);
+                }
+                try self.sink.set(.{ .place = place, .version = .v2, .controller = controller, .file = each.file, .value = each.value });
+            }
+        }
+
+        /// The version that has `controller` here.
+        fn need(self: Self, key: Key, controller: Controller) error{Failed}!Version {
+            return self.needAt(.{ .key = key }, controller, controller);
+        }
+
+        fn needAt(self: Self, place: Place, v1: Controller, v2: Controller) error{Failed}!Version {
+            return self.available.version(v1, v2) orelse place.fail(self.failure, .OPNOTSUPP);
+        }
+
+        /// A file that has the same name and form in both versions.
+        fn both(self: Self, key: Key, controller: Controller, file: []const u8, value: []const u8) error{Failed}!void {
+            const version = try self.need(key, controller);
+            try self.sink.set(.{ .place = .{ .key = key }, .version = version, .controller = controller, .file = file, .value = value });
+        }
+
+        fn onlyV1(self: Self, key: Key, controller: Controller, file: []const u8, comptime format: []const u8, args: anytype) error{Failed}!void {
+            if (!self.available.v1.contains(controller)) return self.fail(key, .OPNOTSUPP);
+            try self.print(key, .v1, controller, file, format, args);
+        }
+
+        fn print(self: Self, key: Key, version: Version, controller: Controller, file: []const u8, comptime format: []const u8, args: anytype) error{Failed}!void {
+            try self.printAt(.{ .key = key }, version, controller, file, format, args);
+        }
+
+        fn printAt(self: Self, place: Place, version: Version, controller: Controller, file: []const u8, comptime format: []const u8, args: anytype) error{Failed}!void {
+            var buffer: [max_value]u8 = undefined;
+            const value = std.fmt.bufPrint(&buffer, format, args) catch return place.fail(self.failure, .NAMETOOLONG);
+            try self.sink.set(.{ .place = place, .version = version, .controller = controller, .file = file, .value = value });
+        }
+
+        fn fail(self: Self, key: Key, errno: linux.E) error{Failed} {
+            return (Place{ .key = key }).fail(self.failure, errno);
+        }
+    };
+}
+
+/// Formats what is known to fit.
+fn text(buffer: []u8, comptime format: []const u8, args: anytype) []const u8 {
+    return std.fmt.bufPrint(buffer, format, args) catch unreachable;
+}
+
+/// Null for 0 as well.
+fn given(value: anytype) @TypeOf(value) {
+    return if (value == 0) null else value;
+}
+
+fn maxOr(buffer: *[24]u8, value: i64) []const u8 {
+    return if (value < 0) "max" else text(buffer, "{d}", .{value});
+}
+
+/// cpu.weight of version 2 for the shares of version 1: both smallest, both largest and
+/// both default values meet (2 → 1, 1,024 → 100, 262,144 → 10,000), on a curve that is
+/// nearly a line between shares and weight on logarithmic scales.
+///
+/// Source: the formula that runc 1.3.2, crun 1.23 and Kubernetes agreed on in 2025. The
+/// older line from (2, 1) to (262,144, 10,000) gave a container of 1,024 shares 39.
+pub fn weightOfShares(shares: u64) u64 {
+    if (shares <= 2) return 1;
+    if (shares >= 262_144) return 10_000;
+    const log: f64 = @log2(@as(f64, @floatFromInt(shares)));
+    const exponent = (log * log + 125 * log) / 612 - 7.0 / 34.0;
+    const rounding = 1e-6; // 99.9999999999 and 100.0000000001 are both 100.
+    return @ceil(std.math.pow(f64, 10, exponent) - rounding);
+}
+
+/// `64KB`, `2MB`, `1GB`: as the kernel names its files.
+fn isPageSize(size: []const u8) bool {
+    if (size.len < 3 or size.len > 16 or size[size.len - 1] != 'B') return false;
+    if (std.mem.findScalar(u8, "KMG", size[size.len - 2]) == null) return false;
+    return std.mem.findNone(u8, size[0 .. size.len - 2], "0123456789") == null;
+}
+
+fn isWord(name: []const u8) bool {
+    if (name.len == 0 or name.len > 64) return false;
+    for (name) |byte| if (byte <= ' ' or byte >= 0x7f) return false;
+    return true;
+}
+
+/// A file that limits. Those of the cgroup itself move, freeze and kill processes, which
+/// is not for a container's configuration to do, but for three.
+fn isLimitFile(file: []const u8) bool {
+    if (!isWord(file) or std.mem.findScalar(u8, file, '/') != null) return false;
+    const prefix, const rest = std.mem.cutScalar(u8, file, '.') orelse return false;
+    if (prefix.len == 0 or rest.len == 0) return false;
+    if (!std.mem.eql(u8, prefix, "cgroup")) return true;
+    for ([_][]const u8{ "max.depth", "max.descendants", "pressure" }) |harmless| {
+        if (std.mem.eql(u8, rest, harmless)) return true;
+    }
+    return false;
+}
+
+test {
+    _ = @import("limits_test.zig");
+}
