@@ -12,6 +12,7 @@ export const outcomes = {
   state: { exit: 4, http: 409 }, // Wait, or stop it first.
   denied: { exit: 5, http: 403 }, // Run with the right privilege.
   kernel: { exit: 6, http: 500 }, // The host refused; the message names step and errno.
+  unavailable: { exit: 7, http: 503 }, // Try again later: a server elsewhere does not serve.
 } as const;
 
 export type Code = keyof typeof outcomes;
