@@ -79,12 +79,20 @@ pub const Error = error{
     ErrnoTooLarge,
     /// An argument's index above 5.
     NoSuchArgument,
-    /// A rule refuses a call that does not exist here by that name, in a profile that
-    /// allows what it does not name: it could not be kept.
-    UnknownCall,
     /// The default, or a call in `handing_over`, asks the listener.
     ListenerUnreachable,
 };
+
+/// One line on what an error means, for the person who wrote the profile.
+pub fn explain(err: Error) []const u8 {
+    return switch (err) {
+        error.ProgramTooLong => "Too many seccomp rules: the program would pass the kernel's limit of 4096 instructions",
+        error.ProfileTooLarge => "Too many seccomp rules: at most 2048 system calls in all rules together, and 512 rules for one",
+        error.ErrnoTooLarge => "A seccomp errno is at most 4095",
+        error.NoSuchArgument => "A system call's arguments are numbered from 0 to 5",
+        error.ListenerUnreachable => "SCMP_ACT_NOTIFY is not possible as the default, nor for write and sendmsg, which hand over the listener",
+    };
+}
 
 /// Room for one compilation. Large: keep it static, or on a stack that has 64 KiB.
 pub const Scratch = struct {
@@ -153,20 +161,23 @@ fn check(profile: Profile, scratch: *Scratch) Error!void {
     scratch.rule = 0;
     if (profile.rules.len >= Scratch.end) return error.ProfileTooLarge;
     if (profile.default.kind == .notify) return error.ListenerUnreachable;
-    if (profile.default.kind == .errno and profile.default.data > max_errno) return error.ErrnoTooLarge;
+    try checkErrno(profile.default);
+    if (profile.unassigned) |action| try checkErrno(action);
     for (profile.rules, 0..) |rule, position| {
         scratch.rule = @intCast(position);
-        if (rule.action.kind == .errno and rule.action.data > max_errno) return error.ErrnoTooLarge;
+        try checkErrno(rule.action);
+        if (rule.otherwise) |action| try checkErrno(action);
         for (rule.conditions) |condition| if (condition.index > 5) return error.NoSuchArgument;
-        if (rule.unknown and rule.action.stricterThan(profile.default)) return error.UnknownCall;
         if (rule.action.kind == .notify) for (rule.calls) |call| {
             for (handing_over) |needed| if (call == needed) return error.ListenerUnreachable;
         };
     }
 }
 
-/// MAX_ERRNO of the kernel.
-const max_errno = 4095;
+fn checkErrno(action: Action) Error!void {
+    const max = 4095; // MAX_ERRNO
+    if (action.kind == .errno and action.data > max) return error.ErrnoTooLarge;
+}
 
 /// Writes the tree of one architecture.
 fn section(profile: Profile, arch: Arch, program: *Assembler) Error!Target {
@@ -219,16 +230,24 @@ fn link(profile: Profile, arch: Arch, scratch: *Scratch) Error!u16 {
     return highest orelse numbers.limit - 1; // Without rules, it means every call.
 }
 
-/// What holds if no condition does: the strictest rule without any, or the default.
+/// What holds if no condition does: the strictest rule without any, else what the
+/// rules with conditions say, else the default.
 fn otherwise(profile: Profile, number: u16, scratch: *const Scratch) Action {
-    var found: ?Action = null;
+    var always: ?Action = null;
+    var instead: ?Action = null;
     var at = scratch.heads[number];
     while (at != Scratch.end) : (at = scratch.links[at].next) {
         const rule = profile.rules[scratch.links[at].rule];
-        if (rule.conditions.len > 0) continue;
-        if (found == null or rule.action.stricterThan(found.?)) found = rule.action;
+        if (rule.conditions.len == 0) always = stricter(always, rule.action);
+        if (rule.otherwise) |action| instead = stricter(instead, action);
     }
-    return found orelse profile.default;
+    if (always) |action| return action;
+    return instead orelse profile.default;
+}
+
+fn stricter(held: ?Action, action: Action) Action {
+    const other = held orelse return action;
+    return if (action.stricterThan(other)) action else other;
 }
 
 /// Steps to the next rule with conditions that can change the answer: a rule that is

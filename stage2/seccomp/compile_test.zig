@@ -30,6 +30,7 @@ pub fn verdict(profile: Profile, data: *const Data) u32 {
 
     var highest: ?u32 = null;
     var found: ?Rule = null;
+    var instead: ?Action = null;
     for (profile.rules) |rule| {
         var named = false;
         for (rule.calls) |call| {
@@ -37,12 +38,17 @@ pub fn verdict(profile: Profile, data: *const Data) u32 {
             highest = @max(highest orelse 0, number);
             if (number == data.nr) named = true;
         }
-        if (!named or !holds(rule, data)) continue;
+        if (!named) continue;
+        if (rule.otherwise) |action| if (instead == null or action.stricterThan(instead.?)) {
+            instead = action;
+        };
+        if (!holds(rule, data)) continue;
         if (rule.conditions.len == 0 and rule.action.value() == profile.default.value()) continue;
         if (found == null or wins(rule, found.?)) found = rule;
     }
     if (data.nr > highest orelse numbers.limit) return unassigned;
-    return if (found) |rule| rule.action.value() else profile.default.value();
+    if (found) |rule| return rule.action.value();
+    return (instead orelse profile.default).value();
 }
 
 fn wins(rule: Rule, other: Rule) bool {
@@ -185,7 +191,6 @@ test "a profile that cannot be kept is refused, with the rule's position" {
     const cases = [_]struct { anyerror, Profile }{
         .{ error.ErrnoTooLarge, .{ .default = .kill, .rules = &.{ fine, .{ .calls = numbers.list("dup"), .action = .{ .kind = .errno, .data = 4096 } } } } },
         .{ error.NoSuchArgument, .{ .default = .kill, .rules = &.{ fine, .{ .calls = numbers.list("dup"), .action = .allow, .conditions = &.{.int(6, 0)} } } } },
-        .{ error.UnknownCall, .{ .default = .allow, .rules = &.{ fine, .{ .calls = &.{}, .action = .errno(.PERM), .unknown = true } } } },
         .{ error.ListenerUnreachable, .{ .default = .allow, .rules = &.{ fine, .{ .calls = numbers.list("write"), .action = .{ .kind = .notify } } } } },
     };
     for (cases) |case| {
@@ -193,8 +198,6 @@ test "a profile that cannot be kept is refused, with the rule's position" {
         try expectEqual(1, scratch.rule);
     }
     try expectError(error.ListenerUnreachable, compiler.compile(.{ .default = .{ .kind = .notify } }, &scratch));
-    // Allowing what does not exist takes nothing away.
-    _ = try compiler.compile(.{ .default = .kill, .rules = &.{.{ .calls = &.{}, .action = .allow, .unknown = true }} }, &scratch);
 }
 
 /// `count` rules for one call, each for another value of its first argument.
@@ -278,6 +281,7 @@ const Generator = struct {
                 .action = generator.action(),
                 .conditions = conditions[0..conditions_len],
                 .match = random.enumValue(Rule.Match),
+                .otherwise = if (conditions_len > 0 and random.boolean()) generator.action() else null,
             };
         }
         return .{

@@ -28,8 +28,8 @@ pub const Rule = struct {
     conditions: []const Condition = &.{},
     /// Whether all conditions must hold, or one of them is enough.
     match: Match = .all,
-    /// The rule also names calls that do not exist on this machine.
-    unknown: bool = false,
+    /// With conditions: what the calls get if no rule matches, instead of the default.
+    otherwise: ?Action = null,
 
     pub const Match = enum { all, any };
 };

@@ -1,0 +1,238 @@
+//! `linux.seccomp` of an OCI configuration, read into a profile.
+//!
+//! What is not said there is read as runc does, so that a profile means the same
+//! under both, with three differences, each stricter: x32 is refused even if listed,
+//! what lies outside the architectures ends the process and not only a thread, and
+//! a condition that refuses holds also beside a rule that allows the call.
+//!
+//! Source: OCI runtime-spec 1.3, config-linux.md "Seccomp"; the field names are its own.
+
+const std = @import("std");
+const install = @import("install.zig");
+const numbers = @import("numbers.zig");
+const profiles = @import("profile.zig");
+const Profile = profiles.Profile;
+const Rule = profiles.Rule;
+const Condition = profiles.Condition;
+
+pub const Seccomp = struct {
+    defaultAction: Action,
+    defaultErrnoRet: ?u32 = null,
+    architectures: []const Architecture = &.{},
+    flags: []const Flag = &.{},
+    listenerPath: ?[:0]const u8 = null,
+    listenerMetadata: ?[:0]const u8 = null,
+    syscalls: []const Syscall = &.{},
+};
+
+pub const Syscall = struct {
+    names: []const [:0]const u8,
+    action: Action,
+    errnoRet: ?u32 = null,
+    args: []const Argument = &.{},
+};
+
+pub const Argument = struct {
+    index: u32,
+    value: u64,
+    valueTwo: u64 = 0,
+    op: Operator,
+};
+
+pub const Action = enum {
+    SCMP_ACT_KILL,
+    SCMP_ACT_KILL_PROCESS,
+    SCMP_ACT_KILL_THREAD,
+    SCMP_ACT_TRAP,
+    SCMP_ACT_ERRNO,
+    SCMP_ACT_TRACE,
+    SCMP_ACT_ALLOW,
+    SCMP_ACT_LOG,
+    SCMP_ACT_NOTIFY,
+
+    fn kind(action: Action) profiles.Action.Kind {
+        return switch (action) {
+            .SCMP_ACT_KILL, .SCMP_ACT_KILL_THREAD => .kill_thread,
+            .SCMP_ACT_KILL_PROCESS => .kill_process,
+            .SCMP_ACT_TRAP => .trap,
+            .SCMP_ACT_ERRNO => .errno,
+            .SCMP_ACT_TRACE => .trace,
+            .SCMP_ACT_ALLOW => .allow,
+            .SCMP_ACT_LOG => .log,
+            .SCMP_ACT_NOTIFY => .notify,
+        };
+    }
+};
+
+pub const Operator = enum {
+    SCMP_CMP_NE,
+    SCMP_CMP_LT,
+    SCMP_CMP_LE,
+    SCMP_CMP_EQ,
+    SCMP_CMP_GE,
+    SCMP_CMP_GT,
+    SCMP_CMP_MASKED_EQ,
+
+    fn operator(op: Operator) Condition.Operator {
+        return switch (op) {
+            .SCMP_CMP_NE => .not_equal,
+            .SCMP_CMP_LT => .less,
+            .SCMP_CMP_LE => .less_or_equal,
+            .SCMP_CMP_EQ => .equal,
+            .SCMP_CMP_GE => .greater_or_equal,
+            .SCMP_CMP_GT => .greater,
+            .SCMP_CMP_MASKED_EQ => .masked_equal,
+        };
+    }
+};
+
+pub const Flag = enum {
+    SECCOMP_FILTER_FLAG_TSYNC,
+    SECCOMP_FILTER_FLAG_LOG,
+    SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+};
+
+/// Those that cannot occur on this machine are taken and mean nothing, so that one
+/// profile serves several kinds of machine.
+pub const Architecture = enum {
+    SCMP_ARCH_X86,
+    SCMP_ARCH_X86_64,
+    SCMP_ARCH_X32,
+    SCMP_ARCH_ARM,
+    SCMP_ARCH_AARCH64,
+    SCMP_ARCH_MIPS,
+    SCMP_ARCH_MIPS64,
+    SCMP_ARCH_MIPS64N32,
+    SCMP_ARCH_MIPSEL,
+    SCMP_ARCH_MIPSEL64,
+    SCMP_ARCH_MIPSEL64N32,
+    SCMP_ARCH_PPC,
+    SCMP_ARCH_PPC64,
+    SCMP_ARCH_PPC64LE,
+    SCMP_ARCH_S390,
+    SCMP_ARCH_S390X,
+    SCMP_ARCH_PARISC,
+    SCMP_ARCH_PARISC64,
+    SCMP_ARCH_RISCV64,
+    SCMP_ARCH_LOONGARCH64,
+    SCMP_ARCH_M68K,
+    SCMP_ARCH_SH,
+    SCMP_ARCH_SHEB,
+};
+
+/// A profile and how to install it.
+pub const Filter = struct {
+    profile: Profile,
+    /// `new_listener` is set if a rule asks the listener.
+    flags: install.Flags,
+};
+
+/// Why a configuration is refused.
+pub const Problem = struct {
+    /// The position in `syscalls`, or null for what stands beside it.
+    entry: ?u32 = null,
+    why: []const u8 = "",
+    /// The name in question, or "".
+    name: []const u8 = "",
+
+    fn set(problem: *Problem, why: []const u8) error{Invalid} {
+        problem.why = why;
+        return error.Invalid;
+    }
+};
+
+/// Reads `spec`. `arena` holds what the result points to: two bytes a name, some 60 a
+/// rule.
+///
+/// Errors: `Invalid`, and `problem` says why.
+pub fn read(spec: Seccomp, arena: std.mem.Allocator, problem: *Problem) error{Invalid}!Filter {
+    const default = try readAction(spec.defaultAction, spec.defaultErrnoRet, problem);
+    if (spec.listenerMetadata != null and spec.listenerPath == null) {
+        return problem.set("listenerMetadata needs listenerPath");
+    }
+    const rules = arena.alloc(Rule, spec.syscalls.len) catch return problem.set("No room for the rules");
+    var notifies = false;
+    for (spec.syscalls, rules, 0..) |syscall, *rule, entry| {
+        problem.entry = @intCast(entry);
+        rule.* = try readRule(syscall, default, arena, problem);
+        notifies = notifies or rule.action.kind == .notify;
+    }
+    problem.entry = null;
+    if (notifies and spec.listenerPath == null) return problem.set("SCMP_ACT_NOTIFY needs listenerPath");
+    var flags: install.Flags = .{ .new_listener = notifies };
+    for (spec.flags) |flag| switch (flag) {
+        .SECCOMP_FILTER_FLAG_TSYNC => flags.tsync = true,
+        .SECCOMP_FILTER_FLAG_LOG => flags.log = true,
+        .SECCOMP_FILTER_FLAG_SPEC_ALLOW => flags.spec_allow = true,
+        .SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV => flags.wait_killable_recv = true,
+    };
+    if (flags.wait_killable_recv and !notifies) {
+        return problem.set("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule with SCMP_ACT_NOTIFY");
+    }
+    return .{ .flags = flags, .profile = .{
+        .default = default,
+        .unassigned = unassigned(default),
+        .i386 = std.mem.findScalar(Architecture, spec.architectures, .SCMP_ARCH_X86) != null,
+        .rules = rules,
+    } };
+}
+
+/// A profile that refuses what it does not name would answer new calls with an errno
+/// that no libc takes for "not there". One that allows, or asks a tracer, leaves the
+/// answer to the kernel or the tracer.
+fn unassigned(default: profiles.Action) ?profiles.Action {
+    return switch (default.kind) {
+        .allow, .log, .trace => null,
+        .kill_process, .kill_thread, .trap, .errno, .notify => .errno(.NOSYS),
+    };
+}
+
+fn readRule(syscall: Syscall, default: profiles.Action, arena: std.mem.Allocator, problem: *Problem) error{Invalid}!Rule {
+    const decided = try readAction(syscall.action, syscall.errnoRet, problem);
+    if (syscall.names.len == 0) return problem.set("A rule needs a name");
+    const calls = arena.alloc(numbers.Call, syscall.names.len) catch return problem.set("No room for the names");
+    var len: usize = 0;
+    for (syscall.names) |name| {
+        if (numbers.find(name)) |call| {
+            calls[len] = call;
+            len += 1;
+        } else if (decided.stricterThan(default)) {
+            // Allowing a call that is not there takes nothing away; refusing it only in the
+            // configuration, under a name mistyped, would.
+            problem.name = name;
+            return problem.set("A rule refuses a system call that does not exist");
+        }
+    }
+    const conditions = arena.alloc(Condition, syscall.args.len) catch return problem.set("No room for the conditions");
+    var seen: [6]bool = @splat(false);
+    var match: Rule.Match = .all;
+    for (syscall.args, conditions) |argument, *condition| {
+        if (argument.index > 5) return problem.set("A system call's arguments are numbered from 0 to 5");
+        // Two conditions on one argument: all of the rule's are alternatives then, as runc
+        // has it.
+        if (seen[argument.index]) match = .any;
+        seen[argument.index] = true;
+        condition.* = .{
+            .index = @intCast(argument.index),
+            .operator = argument.op.operator(),
+            .value = argument.value,
+            .value_two = argument.valueTwo,
+        };
+    }
+    return .{ .calls = calls[0..len], .action = decided, .conditions = conditions, .match = match };
+}
+
+fn readAction(named: Action, data: ?u32, problem: *Problem) error{Invalid}!profiles.Action {
+    const kind = named.kind();
+    const takes_data = kind == .errno or kind == .trace;
+    if (!takes_data) {
+        if (data != null) return problem.set("An errno is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE only");
+        return .{ .kind = kind };
+    }
+    const eperm = 1;
+    const value = data orelse eperm;
+    const max: u32 = if (kind == .errno) 4095 else std.math.maxInt(u16);
+    if (value > max) return problem.set("An errno is at most 4095, and what a tracer is told at most 65535");
+    return .{ .kind = kind, .data = @intCast(value) };
+}
