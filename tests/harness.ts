@@ -46,8 +46,10 @@ export interface RunOptions {
 export class Running {
   readonly #child: Deno.ChildProcess;
   readonly #command: string;
+  readonly #readers: ReadableStreamDefaultReader<Uint8Array>[] = [];
   readonly #timer: number;
   #late = false;
+  #ended = false;
   #stdout = "";
   #stderr = "";
   #heard: () => void = () => {};
@@ -66,7 +68,9 @@ export class Running {
     }).spawn();
     this.#timer = setTimeout(() => {
       this.#late = true;
-      this.signal("SIGKILL");
+      if (!this.#ended) this.signal("SIGKILL");
+      // What outlives the program may keep its output open for ever.
+      for (const reader of this.#readers) reader.cancel().catch(brokenPipe);
     }, options.limitMs ?? 30_000);
     this.output = this.#run(options.stdin);
   }
@@ -108,16 +112,22 @@ export class Running {
       await this.#child.stdin.close().catch(brokenPipe);
     }
     const { code } = await this.#child.status;
-    clearTimeout(this.#timer);
+    this.#ended = true;
     if (stdin === "open") await this.#child.stdin.close().catch(brokenPipe);
     await reading;
-    assert(!this.#late, `${this.#command} did not end in time: ${this.#said()}`);
+    clearTimeout(this.#timer);
+    assert(!this.#late, `${this.#command} or what it left did not end in time: ${this.#said()}`);
     return { status: code, stdout: this.#stdout, stderr: this.#stderr };
   }
 
-  async #read(stream: ReadableStream<Uint8Array<ArrayBuffer>>, add: (text: string) => void) {
-    for await (const text of stream.pipeThrough(new TextDecoderStream())) {
-      add(text);
+  async #read(stream: ReadableStream<Uint8Array>, add: (text: string) => void) {
+    const reader = stream.getReader();
+    this.#readers.push(reader);
+    const decoder = new TextDecoder();
+    while (true) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      add(decoder.decode(value, { stream: true }));
       this.#heard();
     }
   }
