@@ -54,6 +54,8 @@ export const Failure_step = [
   "supervise",
   "freeze",
   "limit",
+  "hook",
+  "record",
 ] as const;
 
 export const Report = {

@@ -2,6 +2,7 @@
 
 const std = @import("std");
 
+pub const exits = @import("exits.zig");
 pub const json = @import("json.zig");
 pub const launch = @import("launch.zig");
 pub const mount_options = @import("mount_options.zig");

@@ -50,6 +50,8 @@ pub const Failure = extern struct {
         supervise,
         freeze,
         limit,
+        hook,
+        record,
     };
 
     /// Records the cause. The first cause is the one worth reporting: a later one,
