@@ -7,6 +7,7 @@
  */
 
 import * as esbuild from "esbuild";
+import { createRequire, isBuiltin } from "node:module";
 
 const out = "build/app";
 
@@ -27,8 +28,10 @@ await esbuild.build({
   platform: "node",
   target: "esnext",
   minifySyntax: true,
+  // CommonJS libraries ask for Node's modules at run time; no module of ours does.
+  banner: { js: "const require = (name) => process.getBuiltinModule(name);" },
   define: { build: JSON.stringify({ version, commit, zig }) },
-  plugins: [{ name: "embed", setup: embed }],
+  plugins: [{ name: "embed", setup: embed }, { name: "libraries", setup: libraries }],
 });
 esbuild.stop();
 await Deno.writeTextFile(`${out}/deno.json`, "{}");
@@ -46,5 +49,18 @@ function embed(build: esbuild.PluginBuild): void {
     await Deno.mkdir(out, { recursive: true });
     await Deno.copyFile(`build/native/${name}`, `${out}/${name}`);
     return { path: `./${name}`, external: true };
+  });
+}
+
+/** Finds npm libraries where Deno keeps them: ours by deno.json, theirs as Node would. */
+function libraries(build: esbuild.PluginBuild): void {
+  build.onResolve({ filter: /^[^./]/ }, ({ path, importer, kind }) => {
+    if (kind === "entry-point" || isBuiltin(path)) return undefined;
+    const ours = !importer.includes("/npm/");
+    return {
+      path: ours
+        ? new URL(import.meta.resolve(path)).pathname
+        : createRequire(importer).resolve(path),
+    };
   });
 }

@@ -5,13 +5,14 @@
  */
 
 import { personalities, roleHelp, roleOf } from "../personalities.ts";
-import { versionText } from "../version.ts";
+import { version as versionParts, versionText } from "../version.ts";
 import { closest } from "./closest.ts";
 import { command, type Commands, type Entry, isGroup } from "./command.ts";
 import { boolean, setting } from "./flags.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 import { completer, completion } from "./completion.ts";
 import { install } from "./install.ts";
+import { structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";
 
 /** Flags that stand anywhere on the line: before the command or after it. */
@@ -26,14 +27,15 @@ export const common = {
 
 const version = command({
   summary: "Show the version of this program and of what it runs on",
-  details: ["One part a line: its name, a space, its value."],
+  details: ["As text, one part a line: its name, a space, its value."],
   args: [],
-  flags: {},
+  flags: { output: textOutput },
   examples: [
     ["kurma version", "All parts"],
-    ["kurma version | awk '$1 == \"kernel\" { print $2 }'", "One part, for a script"],
+    ["kurma version --output json | jq -r .kernel", "One part, for a script"],
   ],
-  run: versionText,
+  run: (_context, _args, { output }) =>
+    output === "text" ? versionText() : structured(versionParts(), output),
 });
 
 const help = command({

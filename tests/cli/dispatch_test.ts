@@ -72,6 +72,10 @@ test("kurma --version gives one part a line", async ({ kurma }) => {
   assertEquals(parts.map(([name]) => name), ["kurma", "commit", "deno", "zig", "kernel"]);
   assertEquals([parts[2][1], parts[4][1]], [Deno.version.deno, Deno.osRelease()]);
   assertEquals((await kurma(["version"])).stdout, stdout);
+  const json = await kurma(["version", "-o", "json"]);
+  assertEquals(JSON.parse(json.stdout), Object.fromEntries(parts));
+  const yaml = await kurma(["version", "--output=yaml"]);
+  assertMatch(yaml.stdout, /^kurma: .*\ncommit: .*\ndeno: /);
 });
 
 const mistakes: [args: string[], status: number, stderr: string][] = [
@@ -85,7 +89,7 @@ const mistakes: [args: string[], status: number, stderr: string][] = [
     2,
     "kurma: --symlinks needs a value\n  kurma install --symlinks DIR\n",
   ],
-  [["version", "7"], 2, 'kurma: version has no use for "7"\n  Usage: kurma version\n'],
+  [["version", "7"], 2, 'kurma: version has no use for "7"\n  Usage: kurma version [FLAG...]\n'],
 ];
 for (const [args, status, stderr] of mistakes) {
   test(`kurma ${JSON.stringify(args)} exits ${status} with cause and fix`, async ({ kurma }) => {
