@@ -22,6 +22,9 @@ pub fn build(b: *std.Build) void {
     floor.dependOn(native.install(native.program("floor", "bench/floor/floor.zig")));
     floor.dependOn(native.install(native.program("stopwatch", "bench/floor/stopwatch.zig")));
 
+    const filters = b.step("filters", "Build what measures seccomp filters");
+    filters.dependOn(native.install(native.program("filters", "bench/seccomp/filters.zig")));
+
     const tests = b.step("test", "Run the native unit tests; no root needed");
     native.dependOnUnitTests(tests);
 }

@@ -207,7 +207,7 @@ fn section(profile: Profile, arch: Arch, program: *Assembler) Error!Target {
 /// above it, the profile's author did not know.
 fn link(profile: Profile, arch: Arch, scratch: *Scratch) Error!u16 {
     var highest: ?u16 = null;
-    scratch.heads = @splat(Scratch.end);
+    @memset(&scratch.heads, Scratch.end);
     scratch.links_len = 0;
     var position: u16 = @intCast(profile.rules.len);
     while (position > 0) {
@@ -383,7 +383,8 @@ fn same(index: u8, bits: u64, value: u64, yes: Target, no: Target, program: *Ass
     return sameHalf(upperHalf(index), @truncate(bits >> 32), @truncate(value >> 32), lower, no, program);
 }
 
-fn sameHalf(offset: u32, bits: u32, value: u32, yes: Target, no: Target, program: *Assembler) Error!Target {
+/// Not inlined: with its callers it would grow to half of the program's text.
+noinline fn sameHalf(offset: u32, bits: u32, value: u32, yes: Target, no: Target, program: *Assembler) Error!Target {
     if (bits == 0) return yes; // Nothing of this half counts.
     _ = try program.branch(Code.equal, value, yes, no);
     if (bits != std.math.maxInt(u32)) try program.emit(.{ .code = Code.mask, .k = bits });
