@@ -57,7 +57,15 @@ const Native = struct {
             slot.* = b.createModule(.{ .root_source_file = b.path(module.root), .target = native.target });
             for (module.imports) |name| slot.*.addImport(name, native.find(name));
         }
+        native.find("stage3").addOptions("options", testOptions(b));
         return native;
+    }
+
+    /// `-Dfuzz=1000000` is what `make soak` runs.
+    fn testOptions(b: *std.Build) *std.Build.Step.Options {
+        const options = b.addOptions();
+        options.addOption(u32, "fuzz", b.option(u32, "fuzz", "Inputs of each fuzz test (default 100000)") orelse 100_000);
+        return options;
     }
 
     fn find(native: *const Native, name: []const u8) *std.Build.Module {

@@ -2,9 +2,16 @@
 
 const std = @import("std");
 
+pub const by_hand = @import("by_hand.zig");
+pub const command = @import("command.zig");
 pub const init = @import("init.zig");
 pub const process = @import("process.zig");
+pub const protocol = @import("protocol.zig");
+pub const roster = @import("roster.zig");
+pub const server = @import("server.zig");
 pub const settings = @import("settings.zig");
+pub const spawn = @import("spawn.zig");
+pub const trace = @import("trace.zig");
 pub const users = @import("users.zig");
 
 test {

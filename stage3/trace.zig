@@ -1,0 +1,53 @@
+//! What stage3 says while it works when it was started by hand: the lines of the
+//! original, `[HH:MM:SS.m] [fd] text`, with the time in UTC.
+
+const std = @import("std");
+const linux = @import("linux");
+const os = linux.os;
+
+pub const Trace = struct {
+    level: Level = .silent,
+
+    pub const Level = enum {
+        /// As the init of a container: its output belongs to the main process.
+        silent,
+        normal,
+        verbose,
+    };
+
+    pub fn info(trace: Trace, fd: ?linux.fd_t, comptime text: []const u8, args: anytype) void {
+        if (trace.level != .silent) line(1, fd, text, args);
+    }
+
+    pub fn debug(trace: Trace, fd: ?linux.fd_t, comptime text: []const u8, args: anytype) void {
+        if (trace.level == .verbose) line(1, fd, text, args);
+    }
+
+    pub fn failure(trace: Trace, fd: ?linux.fd_t, comptime text: []const u8, args: anytype) void {
+        if (trace.level != .silent) line(2, fd, text, args);
+    }
+};
+
+fn line(out: linux.fd_t, fd: ?linux.fd_t, comptime text: []const u8, args: anytype) void {
+    var now: os.timespec = undefined;
+    _ = os.clock_gettime(.REALTIME, &now);
+    const day: u64 = @intCast(@mod(now.sec, 24 * 60 * 60));
+    var space: [512]u8 = undefined;
+    var writer: std.Io.Writer = .fixed(&space);
+    write(&writer, day, @intCast(@divTrunc(now.nsec, std.time.ns_per_ms)), fd, text, args) catch {}; // Cut off where the space ends.
+    // Nobody is left to tell if the reader of our output is gone.
+    _ = os.write(out, &space, writer.end);
+}
+
+fn write(writer: *std.Io.Writer, seconds: u64, ms: u64, fd: ?linux.fd_t, comptime text: []const u8, args: anytype) !void {
+    try writer.print("[{d:0>2}:{d:0>2}:{d:0>2}.{d}] ", .{ seconds / 3600, seconds / 60 % 60, seconds % 60, ms });
+    if (fd) |number| try writer.print("[{d}] ", .{number});
+    try writer.print(text ++ "\n", args);
+}
+
+test "a line has time, descriptor and text" {
+    var space: [64]u8 = undefined;
+    var writer: std.Io.Writer = .fixed(&space);
+    try write(&writer, 3723, 7, 5, "{s} here", .{"text"});
+    try std.testing.expectEqualStrings("[01:02:03.7] [5] text here\n", writer.buffered());
+}
