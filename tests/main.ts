@@ -26,7 +26,10 @@ async function show(command: string, args: string[]): Promise<boolean> {
 /** `zig build test`, counted by its summary: `5/6 tests passed (1 skipped)`. */
 async function native(): Promise<Count> {
   const { success, stderr } = await new Deno.Command("zig", {
-    args: ["build", "test", "--summary", "all"],
+    args: [
+      ...["build", "test", "--summary", "all"],
+      ...(Deno.env.has("KURMA_SOAK") ? ["-Dfuzz=1000000"] : []),
+    ],
     stdin: "null",
     stdout: "inherit",
   }).output();

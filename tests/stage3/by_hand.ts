@@ -136,7 +136,11 @@ export function environment(pid: number): string[] {
 export function descriptors(pid: number): Record<string, string> {
   const found: Record<string, string> = {};
   for (const { name } of Deno.readDirSync(`/proc/${pid}/fd`)) {
-    found[name] = Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
+    try {
+      found[name] = Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error; // It was closed meanwhile.
+    }
   }
   return found;
 }
