@@ -35,6 +35,7 @@ const modules = [_]struct { name: []const u8, root: []const u8, imports: []const
     .{ .name = "linux", .root = "ffi/linux/linux.zig", .imports = &.{} },
     .{ .name = "capabilities", .root = "stage2/capabilities.zig", .imports = &.{"linux"} },
     .{ .name = "rlimits", .root = "stage2/rlimits.zig", .imports = &.{"linux"} },
+    .{ .name = "landlock", .root = "stage2/landlock.zig", .imports = &.{"linux"} },
     .{ .name = "seccomp", .root = "stage2/seccomp/seccomp.zig", .imports = &.{ "linux", "capabilities" } },
     .{ .name = "cgroup", .root = "stage2/cgroup/cgroup.zig", .imports = &.{"linux"} },
     .{ .name = "stage3", .root = "stage3/stage3.zig", .imports = &.{ "linux", "capabilities", "rlimits" } },

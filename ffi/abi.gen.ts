@@ -56,6 +56,7 @@ export const Failure_step = [
   "limit",
   "hook",
   "record",
+  "landlock",
 ] as const;
 
 export const Report = {

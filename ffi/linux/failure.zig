@@ -52,6 +52,7 @@ pub const Failure = extern struct {
         limit,
         hook,
         record,
+        landlock,
     };
 
     /// Records the cause. The first cause is the one worth reporting: a later one,
