@@ -11,7 +11,8 @@ import { command, type Commands, type Entry, isGroup } from "./command.ts";
 import { boolean, setting } from "./flags.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 import { completer, completion } from "./completion.ts";
-import { install } from "./install.ts";
+import { installer } from "./install.ts";
+import { manPages } from "./man.ts";
 import { structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";
 
@@ -51,7 +52,7 @@ const help = command({
 
 /** What `kurma WORD` does, in the order of the help. */
 const commands: Commands = {
-  install,
+  install: installer(() => manPages(top, common, versionParts().kurma)),
   completion,
   version,
   help,

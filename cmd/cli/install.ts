@@ -1,5 +1,5 @@
 /**
- * `kurma install`: the names that this executable answers to, as links.
+ * `kurma install`: the names that this executable answers to, as links, and its manual.
  *
  * @module
  */
@@ -8,33 +8,78 @@ import { KurmaError } from "../../ffi/errors.ts";
 import { personalities } from "../personalities.ts";
 import { command } from "./command.ts";
 import { string } from "./flags.ts";
+import { mark, type Page } from "./man.ts";
 import { UsageError } from "./parse.ts";
 
 /** What stands at a link's path before it is made. */
 type Found = "nothing" | "ours" | "other";
 
-export const install = command({
-  summary: "Make links for the names of this program",
-  details: [
-    "Called by one of its names, the program takes that role: kurmad is the daemon, kurma-cli " +
-    "the command line. Links that are there already stay; nothing else is replaced.",
-  ],
-  args: [],
-  flags: { symlinks: string("Where to make the links", { placeholder: "DIR" }) },
-  examples: [
-    ["kurma install --symlinks /usr/local/bin", "All names for everybody"],
-    ["kurma install --symlinks ~/bin", "The same for yourself"],
-  ],
-  run(_context, _args, { symlinks }) {
-    if (symlinks === undefined) {
-      throw new UsageError(
-        "install needs --symlinks",
-        "Say where the links go, as in kurma install --symlinks /usr/local/bin",
-      );
-    }
-    return linkNames(symlinks, Deno.execPath());
-  },
-});
+/** @param pages Gives the manual pages, for those who ask for them. */
+export function installer(pages: () => readonly Page[]) {
+  return command({
+    summary: "Make links for the names of this program, and its manual pages",
+    details: [
+      "Called by one of its names, the program takes that role: kurmad is the daemon, kurma-cli " +
+      "the command line. What is there already stays; nothing of anybody else is replaced.",
+    ],
+    args: [],
+    flags: {
+      symlinks: string("Where to make the links", { placeholder: "DIR" }),
+      man: string("Where manual pages are, in whose man1 to write", { placeholder: "DIR" }),
+    },
+    examples: [
+      ["kurma install --symlinks /usr/local/bin", "All names for everybody"],
+      ["kurma install --man /usr/local/share/man", "man kurma-install, and the others"],
+    ],
+    run(_context, _args, { symlinks, man }) {
+      if (symlinks === undefined && man === undefined) {
+        throw new UsageError(
+          "install needs --symlinks or --man",
+          "Say where the links go, as in kurma install --symlinks /usr/local/bin",
+        );
+      }
+      return [
+        ...(symlinks === undefined ? [] : linkNames(symlinks, Deno.execPath())),
+        ...(man === undefined ? [] : writePages(man, pages())),
+      ].join("\n");
+    },
+  });
+}
+
+/**
+ * Writes `pages` in the folder man1 of `folder`, over those of an earlier time.
+ *
+ * @returns The path of each page.
+ * @throws {KurmaError} `state` if a file of another origin has one of the names, `missing` if
+ * there is no such folder; no page was written then.
+ */
+export function writePages(folder: string, pages: readonly Page[]): string[] {
+  const files = pages.map(({ file, text }) => ({ path: `${trimmed(folder)}/man1/${file}`, text }));
+  const taken = files.filter(({ path }) => !isFree(path)).map(({ path }) => path);
+  if (taken.length > 0) {
+    throw new KurmaError("state", `Cannot write ${quoted(taken)}: not a page of this program`, {
+      fix: "Remove what is there, or choose another folder",
+    });
+  }
+  try {
+    Deno.statSync(folder);
+    Deno.mkdirSync(`${trimmed(folder)}/man1`, { recursive: true });
+    for (const { path, text } of files) Deno.writeTextFileSync(path, text);
+  } catch (cause) {
+    throw unusable(folder, cause);
+  }
+  return files.map(({ path }) => path);
+}
+
+/** Whether a page may be written at `path`: nothing is there, or a page of ours. */
+function isFree(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isFile && Deno.readTextFileSync(path).startsWith(mark);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return true;
+    throw unusable(path, error);
+  }
+}
 
 /**
  * Makes each name of the program a link in `folder` to `executable`.
@@ -43,9 +88,9 @@ export const install = command({
  * @throws {KurmaError} `state` if something else has one of the names, `missing` if there is no
  * such folder; no link was made then.
  */
-export function linkNames(folder: string, executable: string): string {
+export function linkNames(folder: string, executable: string): string[] {
   const links = [...personalities.keys()].map((name) => {
-    const path = `${folder.replace(/\/+$/, "")}/${name}`;
+    const path = `${trimmed(folder)}/${name}`;
     return { path, found: look(path, executable) };
   });
   const taken = links.filter(({ found }) => found === "other").map(({ path }) => path);
@@ -63,11 +108,11 @@ export function linkNames(folder: string, executable: string): string {
     }
   } catch (cause) {
     for (const path of made) Deno.removeSync(path);
-    throw unlinkable(folder, cause);
+    throw unusable(folder, cause);
   }
   return links.map(({ path, found }) => {
     return found === "ours" ? `${path} is there already` : `${path} -> ${executable}`;
-  }).join("\n");
+  });
 }
 
 /** What `path` holds now; the executable itself is as good as a link to it. */
@@ -76,28 +121,28 @@ function look(path: string, executable: string): Found {
     Deno.lstatSync(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return "nothing";
-    throw unlinkable(path, error);
+    throw unusable(path, error);
   }
   try {
     return Deno.realPathSync(path) === executable ? "ours" : "other";
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return "other"; // A link to nowhere.
-    throw unlinkable(path, error);
+    throw unusable(path, error);
   }
 }
 
-function unlinkable(path: string, cause: unknown): KurmaError {
+function unusable(path: string, cause: unknown): KurmaError {
   if (cause instanceof Deno.errors.NotFound) {
-    return new KurmaError("missing", `Cannot make links in "${path}": no such folder`, {
+    return new KurmaError("missing", `Cannot write in "${path}": no such folder`, {
       fix: `Create it first: mkdir -p ${path}`,
     });
   }
   if (cause instanceof Deno.errors.PermissionDenied) {
-    return new KurmaError("denied", `Cannot make links in "${path}": permission denied`, {
+    return new KurmaError("denied", `Cannot write in "${path}": permission denied`, {
       fix: "Run it as root, or choose a folder of yours",
     });
   }
-  return new KurmaError("state", `Cannot make links in "${path}"`, {
+  return new KurmaError("state", `Cannot write in "${path}"`, {
     cause,
     fix: "Choose another folder",
   });
@@ -105,4 +150,8 @@ function unlinkable(path: string, cause: unknown): KurmaError {
 
 function quoted(paths: readonly string[]): string {
   return paths.map((path) => `"${path}"`).join(", ");
+}
+
+function trimmed(folder: string): string {
+  return folder.replace(/(?<=.)\/+$/, "");
 }

@@ -1,6 +1,7 @@
 import { assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
 import { KurmaError } from "../../ffi/errors.ts";
-import { linkNames } from "./install.ts";
+import { linkNames, writePages } from "./install.ts";
+import { mark } from "./man.ts";
 
 const names = ["kurma", "kurma-api", "kurma-cli", "kurma-init", "kurmad"];
 
@@ -22,11 +23,11 @@ function listed(folder: string): string[] {
 
 Deno.test("linkNames() makes a link for each name, and a second time finds them there", () =>
   inFolder((folder, executable) => {
-    const first = linkNames(`${folder}/`, executable).split("\n");
+    const first = linkNames(`${folder}/`, executable);
     assertEquals(first[0], `${folder}/kurma -> ${executable}`);
     assertEquals(listed(folder), names);
     for (const name of names) assertEquals(Deno.readLinkSync(`${folder}/${name}`), executable);
-    const second = linkNames(folder, executable).split("\n");
+    const second = linkNames(folder, executable);
     assertEquals(second.filter((line) => line.endsWith(" is there already")).length, names.length);
   }));
 
@@ -34,7 +35,7 @@ Deno.test("linkNames() leaves the executable itself alone where it has one of th
   inFolder((folder) => {
     const executable = `${folder}/kurma`;
     Deno.writeTextFileSync(executable, "program");
-    assertMatch(linkNames(folder, executable), /kurma is there already/);
+    assertMatch(linkNames(folder, executable).join("\n"), /kurma is there already/);
     assertEquals(Deno.readTextFileSync(executable), "program");
     assertEquals(listed(folder), names);
   }));
@@ -56,6 +57,27 @@ for (const kind of ["a file", "a link elsewhere", "a link to nowhere", "a folder
 Deno.test("linkNames() names a folder that is not there and how to create it", () =>
   inFolder(async (folder, executable) => {
     const error = await rejection(() => linkNames(`${folder}/new`, executable));
-    assertEquals(error.message, `Cannot make links in "${folder}/new": no such folder`);
+    assertEquals(error.message, `Cannot write in "${folder}/new": no such folder`);
     assertEquals((error as KurmaError).fix, `Create it first: mkdir -p ${folder}/new`);
+  }));
+
+Deno.test("writePages() writes over pages of ours and over nothing else", () =>
+  inFolder(async (folder) => {
+    const pages = [{ file: "kurma.1", text: `${mark}\nnew\n` }];
+    assertEquals(writePages(folder, pages), [`${folder}/man1/kurma.1`]);
+    assertEquals(writePages(`${folder}/`, pages), [`${folder}/man1/kurma.1`]);
+    Deno.writeTextFileSync(`${folder}/man1/kurma-run.1`, ".TH MINE 1\n");
+    const more = [...pages, { file: "kurma-run.1", text: mark }];
+    const error = await rejection(() => writePages(folder, more));
+    assertEquals(
+      error.message,
+      `Cannot write "${folder}/man1/kurma-run.1": not a page of this program`,
+    );
+    assertEquals(Deno.readTextFileSync(`${folder}/man1/kurma-run.1`), ".TH MINE 1\n");
+  }));
+
+Deno.test("writePages() names a folder that is not there", () =>
+  inFolder(async (folder) => {
+    const error = await rejection(() => writePages(`${folder}/new`, []));
+    assertEquals(error.message, `Cannot write in "${folder}/new": no such folder`);
   }));

@@ -111,3 +111,15 @@ test("kurma is quiet when nobody reads what it says", async () => {
     stderr: "141\n",
   });
 });
+
+test("kurma install writes manual pages that groff has nothing to say about", async (scratch) => {
+  const { dir, kurma } = scratch;
+  const { status, stdout } = await kurma(["install", "--man", dir]);
+  assertEquals(status, 0);
+  const pages = stdout.trimEnd().split("\n");
+  assertEquals(pages.includes(`${dir}/man1/kurma-install.1`), true);
+  for (const page of pages) {
+    const checked = await run(["groff", "-man", "-ww", "-z", "-Tutf8", page]);
+    assertEquals(checked, { status: 0, stdout: "", stderr: "" });
+  }
+});
