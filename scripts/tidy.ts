@@ -90,7 +90,7 @@ for (const source of await sources()) {
     for (const [line, finding] of rule(source)) findings.push(`${source.path}:${line}: ${finding}`);
   }
 }
-findings.push(...await staleBindings());
+findings.push(...sharedNumbers(), ...await staleBindings());
 for (const finding of findings) console.error(finding);
 if (findings.length > 0) Deno.exit(1);
 
@@ -105,6 +105,15 @@ async function sources(): Promise<Source[]> {
     const text = new TextDecoder().decode(Deno.readFileSync(path));
     return text.includes("\0") ? [] : [{ path, text }];
   });
+}
+
+/** A decision is known by its number, so no two have the same. */
+function sharedNumbers(): string[] {
+  const names = [...Deno.readDirSync("docs/decisions")].map(({ name }) => name).sort();
+  return names.filter((name, index) =>
+    /^\d/.test(name) && name.slice(0, 3) === names[index - 1]?.slice(0, 3)
+  )
+    .map((name) => `docs/decisions/${name}:1: another decision has the number ${name.slice(0, 3)}`);
 }
 
 /** ffi/abi.gen.ts has to be what the export table gives now; it is left as it was. */
