@@ -8,6 +8,12 @@ export const symbols = {
   kurma_become: { parameters: ["i32", "buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
   kurma_remove: { parameters: ["buffer", "buffer"], result: "i32" },
   kurma_close: { parameters: ["i32"], result: "void" },
+  kurma_hang_up: { parameters: ["i32"], result: "void" },
+  kurma_listen: { parameters: ["buffer", "buffer"], result: "i32" },
+  kurma_connect: { parameters: ["buffer", "buffer"], result: "i32" },
+  kurma_send: { parameters: ["i32", "buffer", "usize", "buffer", "u32", "buffer"], result: "i32" },
+  kurma_receive: { parameters: ["i32", "buffer", "usize", "buffer", "buffer"], result: "i32" },
+  kurma_readable: { parameters: ["i32"], result: "i32", nonblocking: true },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 export const Failure = {
@@ -74,6 +80,57 @@ export const Report_outcome = [
   "exited",
   "failed",
   "invalid",
+] as const;
+
+export const Request = {
+  size: 152,
+  sequence: 0,
+  operation: 8,
+  argument: 12,
+  id: 16,
+} as const;
+
+/** The values of Request.operation, by number. */
+export const Request_operation = [
+  "create",
+  "start",
+  "exec",
+  "signal",
+  "kill",
+  "delete",
+  "list",
+  "quit",
+] as const;
+
+export const Reply = {
+  size: 384,
+  sequence: 0,
+  kind: 8,
+  state: 12,
+  pid: 16,
+  status: 20,
+  ended_ns: 24,
+  failure: 32,
+  id: 40,
+  subject_len: 176,
+  subject: 180,
+} as const;
+
+/** The values of Reply.kind, by number. */
+export const Reply_kind = [
+  "done",
+  "failed",
+  "state",
+  "exited",
+] as const;
+
+/** The values of Reply.state, by number. */
+export const Reply_state = [
+  "none",
+  "creating",
+  "created",
+  "running",
+  "stopped",
 ] as const;
 
 /**

@@ -6,9 +6,10 @@ const cgroup = @import("cgroup");
 const linux = @import("linux");
 const library = @import("libkurma.zig");
 const Report = @import("stage2").report.Report;
+const wire = @import("stage2").wire;
 
 /// Structs that cross: their sizes and field offsets are written as well.
-const layouts = .{ .Failure = linux.Failure, .Report = Report };
+const layouts = .{ .Failure = linux.Failure, .Report = Report, .Request = wire.Request, .Reply = wire.Reply };
 
 pub fn main(init: std.process.Init) !void {
     var buffer: [4096]u8 = undefined;

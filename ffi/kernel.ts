@@ -43,6 +43,12 @@ export interface Spawn {
   descriptors: readonly Descriptor[];
 }
 
+/** What one packet brought. */
+export interface Packet {
+  bytes: Uint8Array;
+  descriptors: Descriptor[];
+}
+
 /** The kernel as stage1 sees it. All methods but {@linkcode Kernel.wait} block briefly. */
 export interface Kernel {
   /**
@@ -84,6 +90,35 @@ export interface Kernel {
    * @throws {KernelError} `step` is `remove`, or `umount` if something is mounted there.
    */
   remove(path: string): void;
+  /**
+   * A sequenced-packet socket that listens at `path`, for its owner alone.
+   *
+   * @param path At most 107 bytes of UTF-8; nothing may be there.
+   * @throws {KernelError} `step` is `socket`.
+   */
+  listen(path: string): Descriptor;
+  /**
+   * A sequenced-packet socket connected to the one that listens at `path`.
+   *
+   * @throws {KernelError} `step` is `socket`: ECONNREFUSED or ENOENT if nobody listens.
+   */
+  connect(path: string): Descriptor;
+  /**
+   * Sends one packet with copies of up to four descriptors.
+   *
+   * @throws {KernelError} `step` is `socket`; nothing was sent.
+   */
+  send(socket: Descriptor, packet: Uint8Array, descriptors?: readonly Descriptor[]): void;
+  /**
+   * Waits for the next packet, at most `size` bytes of it.
+   *
+   * @returns The packet and the descriptors it carried, which are the caller's; null when
+   * the other end is closed.
+   * @throws {KernelError} `step` is `socket`.
+   */
+  receive(socket: Descriptor, size: number): Promise<Packet | null>;
+  /** Ends a connection: a `receive` that waits on it ends with null, and whoever called it closes. */
+  hangUp(socket: Descriptor): void;
   /** Closes a descriptor. */
   close(descriptor: Descriptor): void;
 }

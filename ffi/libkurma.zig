@@ -18,6 +18,12 @@ pub const exports = .{
     .{ .name = "kurma_become", .call = &become, .pool = false },
     .{ .name = "kurma_remove", .call = &remove, .pool = false },
     .{ .name = "kurma_close", .call = &close, .pool = false },
+    .{ .name = "kurma_hang_up", .call = &hangUp, .pool = false },
+    .{ .name = "kurma_listen", .call = &listen, .pool = false },
+    .{ .name = "kurma_connect", .call = &connect, .pool = false },
+    .{ .name = "kurma_send", .call = &send, .pool = false },
+    .{ .name = "kurma_receive", .call = &receive, .pool = false },
+    .{ .name = "kurma_readable", .call = &readable, .pool = true },
 };
 
 comptime {
@@ -120,6 +126,48 @@ fn remove(path: [*:0]const u8, failure: *Failure) callconv(.c) i32 {
 
 fn close(fd: i32) callconv(.c) void {
     linux.file.close(fd);
+}
+
+/// Ends the connection for both ends. The descriptor stays open: a pool thread may wait
+/// on it, and its number must not mean another file before that one has woken up.
+fn hangUp(socket: i32) callconv(.c) void {
+    _ = linux.os.shutdown(socket, linux.os.SHUT.RDWR);
+}
+
+/// A sequenced-packet socket that listens at `path`, for its owner alone. Its descriptor
+/// (close-on-exec), or -1.
+fn listen(path: [*:0]const u8, failure: *Failure) callconv(.c) i32 {
+    return linux.socket.listen(failure, std.mem.span(path)) catch -1;
+}
+
+/// A sequenced-packet socket connected to the one that listens at `path`, or -1.
+fn connect(path: [*:0]const u8, failure: *Failure) callconv(.c) i32 {
+    return linux.socket.connect(failure, std.mem.span(path)) catch -1;
+}
+
+/// Sends one packet with `fd_count` descriptors, without waiting. 0, or -1.
+fn send(socket: i32, data: [*]const u8, len: usize, fds: [*]const i32, fd_count: u32, failure: *Failure) callconv(.c) i32 {
+    if (fd_count > linux.socket.Descriptors.max) return invalid(failure, .socket, .@"2BIG");
+    linux.socket.sendAll(failure, socket, data[0..len], fds[0..fd_count]) catch return -1;
+    return 0;
+}
+
+/// Takes the packet that is there into `data`, and its descriptors into `fds`, whose
+/// places not used become -1. Its length; 0 when the other end is closed; or -1.
+fn receive(socket: i32, data: [*]u8, len: usize, fds: *[linux.socket.Descriptors.max]i32, failure: *Failure) callconv(.c) i32 {
+    var descriptors: linux.socket.Descriptors = .{};
+    const packet = linux.socket.receiveAll(failure, socket, data[0..len], &descriptors) catch return -1;
+    fds.* = descriptors.fds;
+    return @intCast(packet.len);
+}
+
+/// Waits, on a pool thread, until `fd` has something to read or its other end is closed.
+fn readable(fd: i32) callconv(.c) i32 {
+    var polls = [_]linux.os.pollfd{.{ .fd = fd, .events = linux.os.POLL.IN, .revents = 0 }};
+    while (true) {
+        const result = linux.os.poll(&polls, polls.len, -1);
+        if (linux.os.errno(result) != .INTR) return polls[0].revents;
+    }
 }
 
 fn invalid(failure: *Failure, step: Failure.Step, errno: linux.E) i32 {

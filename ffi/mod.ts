@@ -96,6 +96,40 @@ export const kernel: Kernel = {
     checked(path, (failure) => native.kurma_remove(cString(path), failure));
   },
 
+  listen(path) {
+    return checked(path, (failure) => native.kurma_listen(cString(path), failure));
+  },
+
+  connect(path) {
+    return checked(path, (failure) => native.kurma_connect(cString(path), failure));
+  },
+
+  send(socket, packet, descriptors = []) {
+    const bytes = packet as Uint8Array<ArrayBuffer>;
+    const fds = Int32Array.from(descriptors);
+    checked(
+      `descriptor ${socket}`,
+      (failure) => native.kurma_send(socket, bytes, BigInt(bytes.length), fds, fds.length, failure),
+    );
+  },
+
+  async receive(socket, size) {
+    // Only the wait is on a pool thread: it takes numbers, and no memory of ours.
+    await native.kurma_readable(socket);
+    const bytes = new Uint8Array(size);
+    const fds = new Int32Array(4);
+    const length = checked(
+      `descriptor ${socket}`,
+      (failure) => native.kurma_receive(socket, bytes, BigInt(size), fds, failure),
+    );
+    if (length === 0) return null;
+    return { bytes: bytes.subarray(0, length), descriptors: [...fds].filter((fd) => fd >= 0) };
+  },
+
+  hangUp(socket) {
+    native.kurma_hang_up(socket);
+  },
+
   close(descriptor) {
     native.kurma_close(descriptor);
   },

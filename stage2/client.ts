@@ -4,9 +4,10 @@
  * @module
  */
 
-import { errnoNames, Failure, Failure_step, Report, Report_outcome } from "../ffi/abi.gen.ts";
+import { Report, Report_outcome } from "../ffi/abi.gen.ts";
 import { KurmaError } from "../ffi/errors.ts";
-import { type Kernel, KernelError } from "../ffi/kernel.ts";
+import type { Kernel, KernelError } from "../ffi/kernel.ts";
+import { kernelError, textAt } from "./report.ts";
 import type { Plan } from "./spec.ts";
 
 /** How a container ended. */
@@ -74,17 +75,13 @@ async function end(kernel: Kernel, pid: number, reportFile: number): Promise<End
 /** What a report says. Exported for its test. */
 export function result(report: Uint8Array, status: number): Ended {
   const view = new DataView(report.buffer, report.byteOffset);
-  const subject = new TextDecoder().decode(
-    report.subarray(Report.subject, Report.subject + view.getUint32(Report.subject_len, true)),
-  );
+  const subject = textAt(view, Report.subject, view.getUint32(Report.subject_len, true));
   switch (Report_outcome[view.getUint32(Report.outcome, true)]) {
     case "exited":
       return { status: view.getUint32(Report.status, true) };
     case "failed": {
-      const errno = view.getUint16(Report.failure + Failure.errno, true);
-      const step = Failure_step[view.getUint16(Report.failure + Failure.step, true)];
-      const error = new KernelError(step, errnoNames[errno] ?? `errno ${errno}`, subject);
-      if (step !== "exec") throw error;
+      const error = kernelError(view, Report.failure, subject);
+      if (error.step !== "exec") throw error;
       const missing = error.errno === "ENOENT" || error.errno === "ENOTDIR";
       return { status: missing ? 127 : 126, reason: error };
     }

@@ -9,9 +9,9 @@ const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
 const mount_options = @import("mount_options.zig");
-const capabilities = @import("capabilities");
-const rlimits = @import("rlimits");
+const process_settings = @import("process_settings.zig");
 const rootfs = @import("rootfs.zig");
+const worker = @import("worker.zig");
 const userns = @import("userns.zig");
 const Failure = linux.Failure;
 const Plan = @import("plan.zig").Plan;
@@ -19,54 +19,36 @@ const os = linux.os;
 const fd_t = linux.fd_t;
 const settings_block = stage3.settings;
 
-/// Starts the container of `plan` and returns the status socket: sequenced packets of
-/// `stage3.settings.Status`, the first of which says `started` with the pid of a child
-/// of ours, or `failed`; the end of file means that the command runs.
-///
-/// A worker does it, a fork of us: it may give up its rights and wait for what hangs
-/// while we go on. `program` is this executable, as execveat(2) takes it; our 0 to 2
-/// become those of the main process.
-pub fn start(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, program: fd_t) error{Failed}!Worker {
-    var sockets: [2]fd_t = undefined;
-    _ = try failure.check(.socket, os.socketpair(os.AF.UNIX, os.SOCK.SEQPACKET | os.SOCK.CLOEXEC, 0, &sockets));
-    defer linux.file.close(sockets[1]);
-    errdefer linux.file.close(sockets[0]);
-    const pid = try failure.check(.clone, os.fork());
-    if (pid == 0) {
-        linux.file.close(sockets[0]);
-        work(arena, plan, program, sockets[1]);
-    }
-    return .{ .pid = @intCast(pid), .status = sockets[0] };
-}
-
-/// The process that makes a container, and what it says.
-pub const Worker = struct {
-    pid: linux.pid_t,
-    status: fd_t,
+/// How a container stands to who makes it.
+pub const Options = struct {
+    /// This executable, as execveat(2) takes it.
+    program: fd_t,
+    /// It lives on when the stage2 process dies.
+    survives: bool,
+    /// Its command waits for a packet on the status socket before its exec.
+    held: bool,
 };
 
-/// The worker's life: prepares on the host's side, gives up the host, clones, and ends.
-fn work(arena: std.mem.Allocator, plan: *const Plan, program: fd_t, status: fd_t) noreturn {
-    // A container of one call does not outlive it, nor does who makes it.
-    _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
+/// Makes the container of `plan`, in a worker: its init becomes a child of the worker's
+/// parent, with our 0 to 2. `arena` is the worker's own.
+///
+/// Returns `started` with the init's pid, or `failed`; the container says the rest over
+/// `status` itself: `terminal`, `held`, `failed`, or nothing when its command runs.
+pub fn create(options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t) settings_block.Status {
     var failure: Failure = .{};
     var subject: []const u8 = plan.kurma.id;
-    const message: settings_block.Status = if (clone(&failure, arena, plan, program, status, &subject)) |pid|
-        .{ .kind = .started, .pid = pid }
-    else |_|
-        .failed(failure, subject);
-    send(status, message);
-    linux.process.exit(0);
+    const pid = clone(&failure, options, arena, plan, status, &subject) catch return .failed(failure, subject);
+    return .{ .kind = .started, .pid = pid, .user_namespace = plan.has(.user) };
 }
 
-fn clone(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, program: fd_t, status: fd_t, subject: *[]const u8) error{Failed}!linux.pid_t {
+fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t, subject: *[]const u8) error{Failed}!linux.pid_t {
     const namespace: ?fd_t = if (plan.has(.user))
         try userns.create(failure, plan.config.linux.uidMappings, plan.config.linux.gidMappings)
     else
         null;
     var root = try rootfs.prepare(failure, arena, plan, namespace, subject);
     subject.* = plan.kurma.id;
-    const settings = try describeInit(failure, arena, plan, subject);
+    const settings = try describeInit(failure, arena, plan, options.held, subject);
     if (namespace != null) try giveStreams(failure, plan);
     // Last of all that happens here: the host is out of reach afterwards.
     if (namespace) |fd| try userns.join(failure, fd);
@@ -74,7 +56,7 @@ fn clone(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, program
     const args: linux.process.CloneArgs = .{ .flags = linux.process.Clone.parent | namespaceFlags(plan) };
     const pid = try failure.check(.clone, linux.process.clone3(&args));
     if (pid == 0) {
-        var child: Child = .{ .plan = plan, .root = &root, .settings = settings, .status = status, .program = program };
+        var child: Child = .{ .plan = plan, .root = &root, .settings = settings, .status = status, .options = options };
         child.run();
     }
     return @intCast(pid);
@@ -90,11 +72,6 @@ fn giveStreams(failure: *Failure, plan: *const Plan) error{Failed}!void {
         const stat = try linux.file.stat(failure, @intCast(stream));
         if (stat.mode & os.S.IFMT == os.S.IFIFO) _ = os.fchown(@intCast(stream), uid, gid);
     }
-}
-
-fn send(socket: fd_t, message: settings_block.Status) void {
-    // Nobody is left to tell if this fails: whoever asked is gone.
-    _ = os.sendto(socket, std.mem.asBytes(&message).ptr, @sizeOf(settings_block.Status), os.MSG.NOSIGNAL, null, 0);
 }
 
 fn namespaceFlags(plan: *const Plan) u64 {
@@ -113,47 +90,9 @@ fn namespaceFlags(plan: *const Plan) u64 {
 }
 
 /// The settings of the container's init, in a sealed memory file.
-fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, subject: *[]const u8) error{Failed}!fd_t {
-    const process = &plan.config.process;
-    const limits = arena.alloc(rlimits.Limit, process.rlimits.len) catch return failure.fail(.plan, .NOMEM);
-    for (process.rlimits, limits) |limit, *slot| {
-        subject.* = limit.type;
-        slot.* = .{ .resource = rlimits.resource(limit.type) orelse return failure.fail(.rlimit, .INVAL), .soft = limit.soft, .hard = limit.hard };
-    }
-    const header: settings_block.Header = .{
-        .uid = process.user.uid,
-        .gid = process.user.gid,
-        .umask = process.user.umask orelse 0o022,
-        .oom_score_adj = process.oomScoreAdj orelse 0,
-        .status_fd = inherited.status,
-        .capabilities = if (process.capabilities) |sets| .{
-            .bounding = try capabilityBits(failure, sets.bounding, subject),
-            .effective = try capabilityBits(failure, sets.effective, subject),
-            .inheritable = try capabilityBits(failure, sets.inheritable, subject),
-            .permitted = try capabilityBits(failure, sets.permitted, subject),
-            .ambient = try capabilityBits(failure, sets.ambient, subject),
-        } else .{},
-        .flags = .{
-            .no_new_privs = process.noNewPrivileges,
-            .terminal = process.terminal,
-            .set_oom_score_adj = process.oomScoreAdj != null,
-        },
-    };
-    const buffer = try linux.file.mapPrivate(failure, -1, settings_block.max_bytes);
-    defer _ = os.munmap(buffer.ptr, buffer.len);
-    subject.* = plan.kurma.id;
-    const block = settings_block.write(buffer, header, limits, process.user.additionalGids, plan.kurma.user, process.cwd, process.args, process.env) orelse
-        return failure.fail(.plan, .@"2BIG");
+fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, held: bool, subject: *[]const u8) error{Failed}!fd_t {
+    const block = try process_settings.describe(failure, arena, &plan.config.process, plan.kurma.user, .{ .status_fd = inherited.status, .held = held }, subject);
     return linux.memfd.create(failure, "settings", block, .data);
-}
-
-fn capabilityBits(failure: *Failure, list: []const [:0]const u8, subject: *[]const u8) error{Failed}!u64 {
-    var bits: u64 = 0;
-    for (list) |name| {
-        subject.* = name;
-        bits |= @as(capabilities.Set, 1) << (capabilities.bit(name) orelse return failure.fail(.capability, .INVAL));
-    }
-    return bits;
 }
 
 /// The descriptors that the init inherits beside 0 to 2.
@@ -168,13 +107,13 @@ const Child = struct {
     root: *rootfs.Prepared,
     settings: fd_t,
     status: fd_t,
-    program: fd_t,
+    options: Options,
     failure: Failure = .{},
     subject: []const u8 = "",
 
     fn run(child: *Child) noreturn {
         child.enter() catch {};
-        send(child.status, .failed(child.failure, child.subject));
+        worker.send(child.status, .failed(child.failure, child.subject));
         linux.process.exit(125);
     }
 
@@ -183,13 +122,13 @@ const Child = struct {
         const plan = child.plan;
         if (plan.has(.user)) try userns.becomeRoot(failure);
         // After the change of user, which clears it.
-        _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
+        if (!child.options.survives) _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
         linux.process.umask(0); // Modes are as written here; the main process gets its own.
         if (plan.has(.uts)) try child.setNames();
         if (plan.has(.network)) try linux.net.loopbackUp(failure);
         const terminal = try child.root.enter(failure, plan, &child.subject);
         child.subject = plan.kurma.id;
-        if (terminal) |pty| try child.useTerminal(pty);
+        if (terminal) |pty| try pty.use(failure, child.status);
         return child.becomeInit();
     }
 
@@ -205,21 +144,12 @@ const Child = struct {
         }
     }
 
-    /// Sends the master out and makes the slave our streams.
-    fn useTerminal(child: *Child, pty: rootfs.Terminal) error{Failed}!void {
-        const status: settings_block.Status = .{ .kind = .terminal };
-        try linux.socket.sendWithDescriptor(&child.failure, child.status, std.mem.asBytes(&status), pty.master);
-        linux.file.close(pty.master);
-        for (0..3) |stream| _ = try child.failure.check(.terminal, os.dup3(pty.slave, @intCast(stream), 0));
-        linux.file.close(pty.slave);
-    }
-
     /// Becomes the init: the same program, with nothing inherited but what it is told of.
     fn becomeInit(child: *Child) error{Failed}!noreturn {
         const failure = &child.failure;
         // Out of the way of the numbers that the init expects.
         const settings = try linux.file.duplicateAbove(failure, child.settings, inherited.status);
-        const program = try linux.file.duplicateAbove(failure, child.program, inherited.status);
+        const program = try linux.file.duplicateAbove(failure, child.options.program, inherited.status);
         child.status = try linux.file.duplicateAbove(failure, child.status, inherited.status);
         _ = try failure.check(.exec, os.dup3(settings, inherited.settings, 0));
         _ = try failure.check(.exec, os.dup3(child.status, inherited.status, 0));

@@ -8,6 +8,7 @@ const stage3 = @import("stage3");
 const launch = @import("launch.zig");
 const plan_module = @import("plan.zig");
 const relay = @import("relay.zig");
+const worker_module = @import("worker.zig");
 const Failure = linux.Failure;
 const Report = @import("report.zig").Report;
 const os = linux.os;
@@ -52,7 +53,7 @@ const Once = struct {
         const signals = try linux.process.catchSignals(failure);
         const caller = try watchParent(failure, parent);
 
-        const text = try readPlan(failure);
+        const text = try plan_module.readFile(failure, given.plan);
         const memory = try linux.file.mapPrivate(failure, -1, 4 * plan_module.max_bytes);
         var arena: std.heap.FixedBufferAllocator = .init(memory);
         var problem: plan_module.Problem = .{};
@@ -68,14 +69,15 @@ const Once = struct {
         once.subject = "/proc/self/exe";
         const program = try linux.file.open(failure, "/proc/self/exe", .{ .PATH = true, .CLOEXEC = true }, 0);
         once.subject = plan.kurma.id;
-        const worker = try launch.start(failure, arena.allocator(), &plan, program);
+        const order: Order = .{ .program = program, .arena = arena.allocator(), .plan = &plan };
+        const worker = try worker_module.spawn(failure, order, Order.work);
         defer if (once.terminal) |*open| open.close();
         errdefer once.kill(worker.pid);
         try once.supervise(worker, signals, caller);
     }
 
     /// Until the container is gone, or is known never to come.
-    fn supervise(once: *Once, worker: launch.Worker, signals: fd_t, caller: fd_t) error{Failed}!void {
+    fn supervise(once: *Once, worker: worker_module.Worker, signals: fd_t, caller: fd_t) error{Failed}!void {
         const failure = &once.failure;
         var starting = true;
         while (starting or once.pidfd >= 0) {
@@ -109,7 +111,7 @@ const Once = struct {
 
     /// Takes one message of the worker or the container. False once they have no more to
     /// say: the command runs, or it never will.
-    fn hear(once: *Once, worker: launch.Worker) error{Failed}!bool {
+    fn hear(once: *Once, worker: worker_module.Worker) error{Failed}!bool {
         const failure = &once.failure;
         var status: stage3.settings.Status = undefined;
         var descriptor: ?fd_t = null;
@@ -132,6 +134,7 @@ const Once = struct {
                 once.report.failure = status.failure;
                 once.report.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
             },
+            .held => return failure.fail(.supervise, .PROTO), // Nothing of ours asks for it.
             .terminal => if (descriptor) |master| {
                 once.terminal = try .open(failure, master, once.console_size);
             },
@@ -179,6 +182,18 @@ const Once = struct {
     }
 };
 
+/// What the worker is to do.
+const Order = struct {
+    program: fd_t,
+    arena: std.mem.Allocator,
+    plan: *const plan_module.Plan,
+
+    fn work(order: Order, status: fd_t) stage3.settings.Status {
+        const options: launch.Options = .{ .program = order.program, .survives = false, .held = false };
+        return launch.create(options, order.arena, order.plan, status);
+    }
+};
+
 const nothing: os.pollfd = .{ .fd = -1, .events = 0, .revents = 0 };
 
 /// A descriptor that becomes readable when the caller dies. PR_SET_PDEATHSIG would not
@@ -189,11 +204,4 @@ fn watchParent(failure: *Failure, parent: []const u8) error{Failed}!fd_t {
     // The caller may have died before, and its pid may be another's by now.
     if (os.getppid() != pid) return failure.fail(.supervise, .SRCH);
     return pidfd;
-}
-
-fn readPlan(failure: *Failure) error{Failed}![]const u8 {
-    const stat = try linux.file.stat(failure, given.plan);
-    if (stat.size == 0) return failure.fail(.plan, .NODATA);
-    if (stat.size > plan_module.max_bytes) return failure.fail(.plan, .@"2BIG");
-    return linux.file.mapPrivate(failure, given.plan, stat.size);
 }

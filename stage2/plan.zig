@@ -4,6 +4,7 @@
 //! Source: OCI runtime-spec 1.3, config.md and config-linux.md.
 
 const std = @import("std");
+const linux = @import("linux");
 const json = @import("json.zig");
 const Mapping = @import("userns.zig").Mapping;
 
@@ -111,11 +112,37 @@ pub const Namespace = struct {
     pub const Kind = enum { mount, pid, network, ipc, uts, cgroup, user };
 };
 
+/// A further process in a container.
+pub const ExecPlan = struct {
+    kurma: struct {
+        /// The container's.
+        id: Text,
+        /// As in `Envelope`.
+        user: ?Text = null,
+    },
+    process: Process,
+};
+
+/// The text of the plan behind `fd`, mapped.
+pub fn readFile(failure: *linux.Failure, fd: linux.fd_t) error{Failed}![]const u8 {
+    const stat = try linux.file.stat(failure, fd);
+    if (stat.size == 0) return failure.fail(.plan, .NODATA);
+    if (stat.size > max_bytes) return failure.fail(.plan, .@"2BIG");
+    return linux.file.mapPrivate(failure, fd, stat.size);
+}
+
 /// Reads a plan. `arena` holds what it points to.
 pub fn parse(arena: std.mem.Allocator, text: []const u8, problem: *Problem) error{Invalid}!Plan {
     const plan = try json.decode(Plan, arena, text, problem);
     if (plan.config.process.args.len == 0) return problem.set("No command in the plan:");
     if (!plan.has(.mount)) return problem.set("No mount namespace of its own in the plan:");
+    return plan;
+}
+
+/// Reads the plan of a further process.
+pub fn parseExec(arena: std.mem.Allocator, text: []const u8, problem: *Problem) error{Invalid}!ExecPlan {
+    const plan = try json.decode(ExecPlan, arena, text, problem);
+    if (plan.process.args.len == 0) return problem.set("No command in the plan:");
     return plan;
 }
 

@@ -7,11 +7,13 @@
 
 const std = @import("std");
 const linux = @import("linux");
+const stage3 = @import("stage3");
 const mount_options = @import("mount_options.zig");
 const plan_module = @import("plan.zig");
 const userns = @import("userns.zig");
 const Failure = linux.Failure;
 const Plan = plan_module.Plan;
+const Status = stage3.settings.Status;
 const mount = linux.mount;
 const file = linux.file;
 const os = linux.os;
@@ -21,7 +23,19 @@ const fd_t = linux.fd_t;
 const max_mounts = 256;
 
 /// A pseudo-terminal in the container's own devpts.
-pub const Terminal = struct { master: fd_t, slave: fd_t };
+pub const Terminal = struct {
+    master: fd_t,
+    slave: fd_t,
+
+    /// Sends the master out over the status socket and makes the slave our 0 to 2.
+    pub fn use(terminal: Terminal, failure: *Failure, status: fd_t) error{Failed}!void {
+        const message: Status = .{ .kind = .terminal };
+        try linux.socket.sendPacket(failure, status, std.mem.asBytes(&message), terminal.master);
+        file.close(terminal.master);
+        for (0..3) |stream| _ = try failure.check(.terminal, os.dup3(terminal.slave, @intCast(stream), 0));
+        file.close(terminal.slave);
+    }
+};
 
 pub const Prepared = struct {
     /// Detached mount of the root.
@@ -58,6 +72,7 @@ pub const Prepared = struct {
         subject.* = "/dev";
         try makeDevices(failure, prepared.root, plan.has(.user));
         const terminal = if (plan.config.process.terminal) try openTerminal(failure, prepared.root) else null;
+        if (terminal) |pty| try bindConsole(failure, prepared.root, pty);
         subject.* = plan.config.process.cwd;
         file.close(try file.makeInRoot(failure, prepared.root, plan.config.process.cwd, .directory, 0o755));
 
@@ -380,10 +395,10 @@ fn bindDevice(failure: *Failure, dev: fd_t, device: Device) error{Failed}!void {
 }
 
 /// A terminal from the container's devpts, by descriptors all along: the name /dev/pts/0
-/// could be anything by the time somebody opens it. Its slave is bound to /dev/console.
+/// could be anything by the time somebody opens it.
 ///
 /// Source: devpts in Documentation/filesystems; ioctl_tty(2), TIOCGPTPEER.
-fn openTerminal(failure: *Failure, root: fd_t) error{Failed}!Terminal {
+pub fn openTerminal(failure: *Failure, root: fd_t) error{Failed}!Terminal {
     const resolve = file.Resolve.in_root | file.Resolve.no_magiclinks | file.Resolve.no_symlinks;
     const master: fd_t = @intCast(try failure.check(.terminal, file.openat2(root, "/dev/pts/ptmx", .{ .ACCMODE = .RDWR, .NOCTTY = true, .CLOEXEC = true }, 0, resolve)));
     errdefer file.close(master);
@@ -394,10 +409,14 @@ fn openTerminal(failure: *Failure, root: fd_t) error{Failed}!Terminal {
     const flags: os.O = .{ .ACCMODE = .RDWR, .NOCTTY = true, .CLOEXEC = true };
     const slave: fd_t = @intCast(try failure.check(.terminal, os.ioctl(master, get_peer, @as(u32, @bitCast(flags)))));
     errdefer file.close(slave);
+    return .{ .master = master, .slave = slave };
+}
+
+/// Binds the terminal to /dev/console, where programs that are the only one look for it.
+fn bindConsole(failure: *Failure, root: fd_t, terminal: Terminal) error{Failed}!void {
     const console = try file.makeInRoot(failure, root, "/dev/console", .file, 0o620);
     defer file.close(console);
-    const bound = try mount.cloneTree(failure, slave, "", false);
+    const bound = try mount.cloneTree(failure, terminal.slave, "", false);
     defer file.close(bound);
     try mount.attach(failure, bound, console);
-    return .{ .master = master, .slave = slave };
 }

@@ -24,6 +24,12 @@ export interface Envelope {
   user?: string;
 }
 
+/** A further process in a container. */
+export interface ExecPlan {
+  kurma: { id: string; user?: string };
+  process: Process;
+}
+
 export interface Config {
   ociVersion: string;
   process: Process;

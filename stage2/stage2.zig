@@ -8,7 +8,10 @@ pub const launch = @import("launch.zig");
 pub const mount_options = @import("mount_options.zig");
 pub const once = @import("once.zig");
 pub const plan = @import("plan.zig");
+pub const wire = @import("wire.zig");
 pub const report = @import("report.zig");
+pub const server = @import("server.zig");
+pub const table = @import("table.zig");
 pub const userns = @import("userns.zig");
 pub const rootfs = @import("rootfs.zig");
 

@@ -60,7 +60,17 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     if (header.flags.no_new_privs) _ = try failure.check(.no_new_privs, linux.process.prctl(.SET_NO_NEW_PRIVS, 1));
 
     try linux.process.closeOnExecFrom(failure, 3);
+    if (header.flags.held) try awaitStart(failure, header.status_fd);
     return exec(failure, settings.argv, envp);
+}
+
+/// Says that all is set up and waits for the word to go on; without one, whoever would
+/// give it is gone, and so are we.
+fn awaitStart(failure: *Failure, socket: linux.fd_t) error{Failed}!void {
+    const ready: settings_block.Status = .{ .kind = .held };
+    _ = try failure.check(.socket, os.sendto(socket, std.mem.asBytes(&ready).ptr, @sizeOf(settings_block.Status), os.MSG.NOSIGNAL, null, 0));
+    var word: [1]u8 = undefined;
+    if ((try failure.check(.socket, os.recvfrom(socket, &word, word.len, 0, null, null))) == 0) linux.process.exit(125);
 }
 
 /// Pipes among the streams become the user's, so that /dev/stdout can be opened; what the

@@ -9,9 +9,6 @@ const Rlimit = @import("rlimits").Limit;
 const assert = std.debug.assert;
 const Failure = linux.Failure;
 
-/// As large as the longest command line the kernel would take.
-pub const max_bytes = 4 * 1024 * 1024;
-
 /// The fixed part. The lists follow it in the order of their counts: 8-byte ones
 /// first, then 4-byte ones, then the strings, each ended by NUL.
 pub const Header = extern struct {
@@ -38,7 +35,9 @@ pub const Header = extern struct {
         /// The first string is `user[:group]`, to be looked up in the container.
         user_name: bool = false,
         set_oom_score_adj: bool = false,
-        _: u28 = 0,
+        /// Wait for a packet on the status socket before exec.
+        held: bool = false,
+        _: u27 = 0,
     };
 
     comptime {
@@ -51,11 +50,12 @@ pub const Header = extern struct {
 pub const Status = extern struct {
     kind: Kind,
     pid: i32 = 0,
+    user_namespace: bool = false,
     failure: Failure = .{},
     subject_len: u32 = 0,
-    subject: [240]u8 = @splat(0),
+    subject: [236]u8 = @splat(0),
 
-    pub const Kind = enum(u32) { started, failed, terminal };
+    pub const Kind = enum(u32) { started, failed, terminal, held };
 
     /// The failure of `subject`, cut to what fits.
     pub fn failed(failure: Failure, subject: []const u8) Status {

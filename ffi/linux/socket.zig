@@ -5,37 +5,58 @@
 const std = @import("std");
 const linux = std.os.linux;
 const Failure = @import("failure.zig").Failure;
+const file = @import("file.zig");
 const fd_t = linux.fd_t;
 
-/// A control message with room for one descriptor.
-const Control = extern struct {
-    len: usize = @sizeOf(usize) + 2 * @sizeOf(i32) + @sizeOf(fd_t),
-    level: i32 = 1, // SOL_SOCKET
-    kind: i32 = 1, // SCM_RIGHTS
-    fd: fd_t,
-    _: i32 = 0,
+/// What one packet may carry: a plan and three streams.
+pub const Descriptors = struct {
+    fds: [max]fd_t = @splat(-1),
+    count: usize = 0,
+
+    pub const max = 4;
+
+    pub fn close(descriptors: *Descriptors) void {
+        for (descriptors.fds[0..descriptors.count]) |fd| file.close(fd);
+        descriptors.count = 0;
+    }
 };
 
-/// Sends one packet with a descriptor attached; the receiver gets a copy of it.
-pub fn sendWithDescriptor(failure: *Failure, socket: fd_t, bytes: []const u8, fd: fd_t) error{Failed}!void {
-    const control: Control = .{ .fd = fd };
+/// A control message with room for `Descriptors`.
+const Control = extern struct {
+    len: usize = 0,
+    level: i32 = 1, // SOL_SOCKET
+    kind: i32 = 1, // SCM_RIGHTS
+    fds: [Descriptors.max]fd_t = @splat(-1),
+
+    const header = @offsetOf(Control, "fds");
+};
+
+/// Sends one packet, without waiting, with descriptors attached: the receiver gets copies.
+pub fn sendAll(failure: *Failure, socket: fd_t, bytes: []const u8, fds: []const fd_t) error{Failed}!void {
+    var control: Control = .{ .len = Control.header + fds.len * @sizeOf(fd_t) };
+    @memcpy(control.fds[0..fds.len], fds);
     const parts = [_]std.posix.iovec_const{.{ .base = bytes.ptr, .len = bytes.len }};
     const message: linux.msghdr_const = .{
         .name = null,
         .namelen = 0,
         .iov = &parts,
         .iovlen = parts.len,
-        .control = &control,
-        .controllen = @sizeOf(Control),
+        .control = if (fds.len > 0) &control else null,
+        .controllen = if (fds.len > 0) std.mem.alignForward(usize, control.len, 8) else 0,
         .flags = 0,
     };
-    _ = try failure.check(.socket, linux.sendmsg(socket, &message, linux.MSG.NOSIGNAL));
+    _ = try failure.check(.socket, linux.sendmsg(socket, &message, linux.MSG.NOSIGNAL | linux.MSG.DONTWAIT));
 }
 
-/// Receives one packet into `buffer`; the descriptor it carried, close-on-exec, or null.
-/// An empty result means that the other end is closed.
-pub fn receive(failure: *Failure, socket: fd_t, buffer: []u8, descriptor: *?fd_t) error{Failed}![]u8 {
-    var control: Control = .{ .len = 0, .fd = -1 };
+pub fn sendPacket(failure: *Failure, socket: fd_t, bytes: []const u8, descriptor: ?fd_t) error{Failed}!void {
+    if (descriptor) |fd| return sendAll(failure, socket, bytes, &.{fd});
+    return sendAll(failure, socket, bytes, &.{});
+}
+
+/// Receives one packet into `buffer` and what it carried, close-on-exec, into
+/// `descriptors`. An empty result means that the other end is closed.
+pub fn receiveAll(failure: *Failure, socket: fd_t, buffer: []u8, descriptors: *Descriptors) error{Failed}![]u8 {
+    var control: Control = .{};
     var parts = [_]std.posix.iovec{.{ .base = buffer.ptr, .len = buffer.len }};
     var message: linux.msghdr = .{
         .name = null,
@@ -48,10 +69,58 @@ pub fn receive(failure: *Failure, socket: fd_t, buffer: []u8, descriptor: *?fd_t
     };
     const cmsg_cloexec = 0x40000000;
     const result = linux.recvmsg(socket, &message, cmsg_cloexec);
-    descriptor.* = null;
+    descriptors.count = 0;
     // A peer that died with unread data of ours is an end like any other.
     if (linux.errno(result) == .CONNRESET) return buffer[0..0];
     const len = try failure.check(.socket, result);
-    if (message.controllen >= @sizeOf(usize) and control.kind == 1 and control.fd >= 0) descriptor.* = control.fd;
+    if (message.controllen > Control.header and control.kind == 1) {
+        descriptors.count = (control.len - Control.header) / @sizeOf(fd_t);
+        @memcpy(descriptors.fds[0..descriptors.count], control.fds[0..descriptors.count]);
+    }
     return buffer[0..len];
+}
+
+/// As `receiveAll`, for packets that carry one descriptor at most.
+pub fn receive(failure: *Failure, socket: fd_t, buffer: []u8, descriptor: *?fd_t) error{Failed}![]u8 {
+    var descriptors: Descriptors = .{};
+    descriptor.* = null;
+    const packet = try receiveAll(failure, socket, buffer, &descriptors);
+    if (descriptors.count == 0) return packet;
+    descriptor.* = descriptors.fds[0];
+    for (descriptors.fds[1..descriptors.count]) |fd| file.close(fd);
+    return packet;
+}
+
+/// A new socket that listens at `path`, which only its owner may connect to: the mask
+/// is set before bind(2) makes the file, so there is no moment in between.
+pub fn listen(failure: *Failure, path: []const u8) error{Failed}!fd_t {
+    const socket = try packetSocket(failure);
+    errdefer file.close(socket);
+    const address = try addressOf(failure, path);
+    const before = linux.syscall1(.umask, 0o177);
+    const bound = linux.bind(socket, @ptrCast(&address), @sizeOf(linux.sockaddr.un));
+    _ = linux.syscall1(.umask, before);
+    _ = try failure.check(.socket, bound);
+    _ = try failure.check(.socket, linux.listen(socket, 16));
+    return socket;
+}
+
+/// A new socket connected to the one that listens at `path`.
+pub fn connect(failure: *Failure, path: []const u8) error{Failed}!fd_t {
+    const socket = try packetSocket(failure);
+    errdefer file.close(socket);
+    const address = try addressOf(failure, path);
+    _ = try failure.check(.socket, linux.connect(socket, &address, @sizeOf(linux.sockaddr.un)));
+    return socket;
+}
+
+fn packetSocket(failure: *Failure) error{Failed}!fd_t {
+    return @intCast(try failure.check(.socket, linux.socket(linux.AF.UNIX, linux.SOCK.SEQPACKET | linux.SOCK.CLOEXEC, 0)));
+}
+
+fn addressOf(failure: *Failure, path: []const u8) error{Failed}!linux.sockaddr.un {
+    var address: linux.sockaddr.un = .{ .path = @splat(0) };
+    if (path.len >= address.path.len) return failure.fail(.socket, .NAMETOOLONG);
+    @memcpy(address.path[0..path.len], path);
+    return address;
 }

@@ -1,0 +1,339 @@
+//! stage2 as the daemon's helper for life: makes containers and processes in them, is
+//! their parent, and knows how each ended. One thread, no memory beyond its tables;
+//! what may take long happens in workers. It outlives kurmad: a new one connects and
+//! is told what there is.
+
+const std = @import("std");
+const linux = @import("linux");
+const stage3 = @import("stage3");
+const orders = @import("orders.zig");
+const table_module = @import("table.zig");
+const wire = @import("wire.zig");
+const worker_module = @import("worker.zig");
+const Entry = table_module.Entry;
+const none = table_module.none;
+const Failure = linux.Failure;
+const Reply = wire.Reply;
+const Request = wire.Request;
+const os = linux.os;
+const fd_t = linux.fd_t;
+
+/// The listening socket, made by stage1: the only descriptor we are given beside 0 to 2.
+const listener: fd_t = 3;
+
+/// Workers at once; a request beyond them is refused with EAGAIN.
+const max_workers = 64;
+
+/// What an epoll event is about: these, or 16 + the position of an entry.
+const Tag = enum(u64) { listener, client, signals, first_entry = 16, _ };
+
+/// Serves until the machine ends. The exit status says only that it could not start.
+pub fn run() u8 {
+    server.serve() catch return 125;
+    return 0;
+}
+
+/// In static memory: untouched pages cost nothing.
+var server: Server = .{};
+
+const Early = struct { pid: linux.pid_t = 0, status: u32 = 0 };
+
+const Server = struct {
+    failure: Failure = .{},
+    table: table_module.Table = .{},
+    epoll: fd_t = none,
+    signals: fd_t = none,
+    client: fd_t = none,
+    program: fd_t = none,
+    workers: u32 = 0,
+    /// Children that ended before their worker could say whose they are.
+    early: [2 * max_workers]Early = @splat(.{}),
+
+    fn serve(self: *Server) error{Failed}!noreturn {
+        const failure = &self.failure;
+        linux.process.resetSignals();
+        self.signals = try linux.process.catchSignals(failure);
+        _ = try failure.check(.supervise, linux.process.prctl(.SET_DUMPABLE, 0));
+        _ = try failure.check(.supervise, linux.process.prctl(.SET_CHILD_SUBREAPER, 1));
+        self.program = try linux.file.open(failure, "/proc/self/exe", .{ .PATH = true, .CLOEXEC = true }, 0);
+        self.epoll = @intCast(try failure.check(.supervise, os.epoll_create1(os.EPOLL.CLOEXEC)));
+        try self.watch(listener, .listener);
+        try self.watch(self.signals, .signals);
+        while (true) {
+            var events: [64]os.epoll_event = undefined;
+            const count = os.epoll_wait(self.epoll, &events, events.len, -1);
+            if (os.errno(count) == .INTR) continue;
+            _ = try failure.check(.supervise, count);
+            for (events[0..count]) |event| self.handle(@fromBackingInt(event.data.u64));
+        }
+    }
+
+    /// One event. What fails concerns one request or one container, never the server.
+    fn handle(self: *Server, tag: Tag) void {
+        self.failure = .{};
+        (switch (tag) {
+            .listener => self.accept(),
+            .client => self.receive(),
+            .signals => self.reap(),
+            else => self.hear(@backingInt(tag) - @backingInt(Tag.first_entry)),
+        }) catch {};
+    }
+
+    fn watch(self: *Server, fd: fd_t, tag: Tag) error{Failed}!void {
+        var event: os.epoll_event = .{ .events = os.EPOLL.IN, .data = .{ .u64 = @backingInt(tag) } };
+        _ = try self.failure.check(.supervise, os.epoll_ctl(self.epoll, os.EPOLL.CTL_ADD, fd, &event));
+    }
+
+    /// A new kurmad takes the place of an old one, which is dead or about to be.
+    fn accept(self: *Server) error{Failed}!void {
+        const accepted = os.accept4(listener, null, null, os.SOCK.CLOEXEC | os.SOCK.NONBLOCK);
+        const client: fd_t = @intCast(try self.failure.check(.socket, accepted));
+        self.disconnect();
+        // Room for the state of every container at once; nobody waits for a slow reader.
+        const room: u32 = 16 * 1024 * 1024;
+        _ = os.setsockopt(client, os.SOL.SOCKET, os.SO.SNDBUFFORCE, std.mem.asBytes(&room), @sizeOf(u32));
+        self.client = client;
+        try self.watch(client, .client);
+    }
+
+    fn disconnect(self: *Server) void {
+        if (self.client != none) linux.file.close(self.client);
+        self.client = none;
+    }
+
+    fn receive(self: *Server) error{Failed}!void {
+        var request: Request = undefined;
+        var descriptors: linux.socket.Descriptors = .{};
+        defer descriptors.close();
+        const packet = linux.socket.receiveAll(&self.failure, self.client, std.mem.asBytes(&request), &descriptors) catch return self.disconnect();
+        if (packet.len == 0) return self.disconnect();
+        if (packet.len != @sizeOf(Request)) return;
+        self.carryOut(&request, &descriptors) catch self.refuse(request.sequence, &request.id);
+    }
+
+    fn carryOut(self: *Server, request: *const Request, descriptors: *linux.socket.Descriptors) error{Failed}!void {
+        const failure = &self.failure;
+        if (request.operation == .list) return self.list(request.sequence);
+        if (request.operation == .quit) return self.quit(request);
+        if (wire.name(&request.id) == null) return failure.fail(.plan, .INVAL);
+        if (request.operation == .create) return self.create(request, descriptors);
+        const entry = self.table.find(&request.id) orelse return failure.fail(.supervise, .NOENT);
+        switch (request.operation) {
+            .create, .list, .quit => unreachable, // Handled above.
+            .exec => return self.exec(request, entry, descriptors),
+            .start => {
+                if (entry.state != .created) return failure.fail(.supervise, .BUSY);
+                _ = try failure.check(.socket, os.sendto(entry.status, "s", 1, os.MSG.NOSIGNAL, null, 0));
+                entry.sequence = request.sequence;
+                return; // Answered when its exec is done.
+            },
+            .signal => {
+                if (entry.pidfd == none) return failure.fail(.signal, .SRCH);
+                try linux.process.signalPidfd(failure, entry.pidfd, request.argument);
+            },
+            .kill => {
+                if (entry.pidfd == none) return failure.fail(.signal, .SRCH);
+                try linux.process.signalPidfd(failure, entry.pidfd, @backingInt(os.SIG.KILL));
+            },
+            .delete => {
+                if (entry.state != .stopped) return failure.fail(.supervise, .BUSY);
+                self.table.remove(entry);
+            },
+        }
+        self.reply(&.{ .sequence = request.sequence, .kind = .done, .id = request.id }, null);
+    }
+
+    fn create(self: *Server, request: *const Request, descriptors: *linux.socket.Descriptors) error{Failed}!void {
+        if (self.table.find(&request.id) != null) return self.failure.fail(.supervise, .EXIST);
+        try self.begin(request, descriptors, .container, orders.Create{
+            .program = self.program,
+            .id = request.id,
+            .descriptors = descriptors.*,
+        });
+    }
+
+    fn exec(self: *Server, request: *const Request, container: *Entry, descriptors: *linux.socket.Descriptors) error{Failed}!void {
+        if (container.state != .running) return self.failure.fail(.supervise, .BUSY);
+        try self.begin(request, descriptors, .exec, orders.Exec{
+            .target = .{ .pidfd = container.pidfd, .user_namespace = container.user_namespace },
+            .id = request.id,
+            .descriptors = descriptors.*,
+        });
+    }
+
+    /// Gives an order to a new worker and notes who waits for it.
+    fn begin(self: *Server, request: *const Request, descriptors: *linux.socket.Descriptors, kind: @FieldType(Entry, "kind"), order: anytype) error{Failed}!void {
+        const failure = &self.failure;
+        if (descriptors.count == 0) return failure.fail(.plan, .BADF);
+        if (self.workers == max_workers) return failure.fail(.supervise, .AGAIN);
+        const entry = self.table.add() orelse return failure.fail(.supervise, .NFILE);
+        const worker = try worker_module.spawn(failure, order, @TypeOf(order).work);
+        self.workers += 1;
+        entry.* = .{ .kind = kind, .state = .creating, .id = request.id, .worker = worker.pid, .status = worker.status, .sequence = request.sequence };
+        try self.watch(worker.status, @fromBackingInt(self.position(entry) + @backingInt(Tag.first_entry)));
+    }
+
+    fn position(self: *Server, entry: *const Entry) u64 {
+        return (@intFromPtr(entry) - @intFromPtr(&self.table.entries)) / @sizeOf(Entry);
+    }
+
+    /// What a worker or a starting process says.
+    fn hear(self: *Server, index: u64) error{Failed}!void {
+        const failure = &self.failure;
+        if (index >= self.table.used) return;
+        const entry = &self.table.entries[index];
+        if (entry.status == none) return;
+        var status: stage3.settings.Status = undefined;
+        var descriptor: ?fd_t = null;
+        const packet = linux.socket.receive(failure, entry.status, std.mem.asBytes(&status), &descriptor) catch "";
+        defer if (descriptor) |fd| linux.file.close(fd);
+        if (packet.len < @sizeOf(stage3.settings.Status)) return self.silent(entry);
+        switch (status.kind) {
+            .started => {
+                entry.pid = status.pid;
+                entry.user_namespace = status.user_namespace;
+                if (self.takeEarly(status.pid)) |ended_with| return self.ended(entry, ended_with);
+                entry.pidfd = try linux.process.pidfdOpen(failure, status.pid);
+            },
+            .held => {
+                entry.state = .created;
+                self.answer(entry, .created, null);
+            },
+            .terminal => self.reply(&.{ .sequence = entry.sequence, .kind = .state, .state = .creating, .id = entry.id }, descriptor),
+            .failed => {
+                failure.* = status.failure;
+                var message: Reply = .{ .sequence = entry.sequence, .kind = .failed, .failure = status.failure, .id = entry.id };
+                message.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
+                self.reply(&message, null);
+                entry.sequence = 0;
+                entry.state = .none; // What is left of it ends by itself; then it is forgotten.
+            },
+        }
+    }
+
+    /// The end of what a worker and its process have to say: the process runs, or is gone.
+    fn silent(self: *Server, entry: *Entry) void {
+        linux.file.close(entry.status);
+        entry.status = none;
+        if (entry.state == .stopped) return;
+        if (entry.state == .none or entry.pid == 0) return self.giveUp(entry);
+        entry.state = .running;
+        self.answer(entry, .running, null);
+    }
+
+    /// Forgets what never ran, and says so if nobody has.
+    fn giveUp(self: *Server, entry: *Entry) void {
+        if (entry.state != .none) {
+            self.failure = .{ .step = .clone, .errno = @backingInt(linux.E.CHILD) };
+            self.refuse(entry.sequence, &entry.id);
+            entry.state = .none;
+        }
+        if (entry.worker == 0 and entry.pid == 0) self.table.remove(entry);
+    }
+
+    /// Reaps all that have ended: workers, containers, processes in them, and orphans of
+    /// theirs, which are nobody's.
+    fn reap(self: *Server) error{Failed}!void {
+        var info: os.signalfd_siginfo = undefined;
+        _ = try linux.file.readAll(&self.failure, self.signals, std.mem.asBytes(&info));
+        while (true) {
+            var status: u32 = 0;
+            const result = os.wait4(-1, @ptrCast(&status), os.W.NOHANG, null);
+            if (os.errno(result) != .SUCCESS or result == 0) return;
+            const pid: linux.pid_t = @intCast(result);
+            const entry = self.table.findPid(pid) orelse {
+                self.keepEarly(pid, status);
+                continue;
+            };
+            if (entry.worker == pid) {
+                entry.worker = 0;
+                self.workers -= 1;
+                if (entry.status == none and entry.pid == 0) self.giveUp(entry);
+            } else self.ended(entry, status);
+        }
+    }
+
+    /// Notes the end of a child that no entry has. It may be one whose worker has cloned
+    /// it and not yet said so; if no worker is at it, it is an orphan.
+    fn keepEarly(self: *Server, pid: linux.pid_t, status: u32) void {
+        if (self.workers == 0) {
+            self.early = @splat(.{});
+            return;
+        }
+        const last = self.early.len - 1;
+        std.mem.copyForwards(Early, self.early[0..last], self.early[1..]);
+        self.early[last] = .{ .pid = pid, .status = status };
+    }
+
+    fn takeEarly(self: *Server, pid: linux.pid_t) ?u32 {
+        for (&self.early) |*early| {
+            if (early.pid != pid) continue;
+            early.pid = 0;
+            return early.status;
+        }
+        return null;
+    }
+
+    fn ended(self: *Server, entry: *Entry, status: u32) void {
+        // What it said last is still in the socket: why it never ran, perhaps.
+        while (entry.status != none) self.hear(self.position(entry)) catch break;
+        if (entry.state == .none) {
+            entry.pid = 0;
+            return self.giveUp(entry);
+        }
+        entry.state = .stopped;
+        entry.pid = 0;
+        entry.exit_status = status;
+        entry.ended_ns = linux.process.wallClock();
+        var message = describe(entry);
+        message.kind = .exited;
+        message.sequence = if (entry.kind == .exec) entry.sequence else 0;
+        self.reply(&message, null);
+        if (entry.pidfd != none) linux.file.close(entry.pidfd);
+        entry.pidfd = none;
+        if (entry.kind == .exec) self.table.remove(entry);
+    }
+
+    fn list(self: *Server, sequence: u64) void {
+        for (self.table.entries[0..self.table.used]) |*entry| {
+            if (entry.kind != .container or entry.state == .none) continue;
+            var message = describe(entry);
+            message.sequence = sequence;
+            self.reply(&message, null);
+        }
+        self.reply(&.{ .sequence = sequence, .kind = .done }, null);
+    }
+
+    fn quit(self: *Server, request: *const Request) error{Failed}!void {
+        for (self.table.entries[0..self.table.used]) |*entry| {
+            if (!entry.isFree() and entry.state != .stopped) return self.failure.fail(.supervise, .BUSY);
+        }
+        self.reply(&.{ .sequence = request.sequence, .kind = .done }, null);
+        linux.process.exit(0);
+    }
+
+    fn describe(entry: *const Entry) Reply {
+        return .{ .kind = .state, .state = entry.state, .pid = entry.pid, .status = entry.exit_status, .ended_ns = entry.ended_ns, .id = entry.id };
+    }
+
+    /// Answers the request that waits for the entry to get this far.
+    fn answer(self: *Server, entry: *Entry, state: Reply.State, descriptor: ?fd_t) void {
+        if (entry.sequence == 0) return;
+        self.reply(&.{ .sequence = entry.sequence, .kind = .done, .state = state, .pid = entry.pid, .id = entry.id }, descriptor);
+        if (entry.kind == .container) entry.sequence = 0;
+    }
+
+    fn refuse(self: *Server, sequence: u64, id: *const [wire.id_size]u8) void {
+        var message: Reply = .{ .sequence = sequence, .kind = .failed, .failure = self.failure, .id = id.* };
+        message.setSubject(wire.name(id) orelse "");
+        self.reply(&message, null);
+    }
+
+    /// Sends to whoever is connected. Who does not read is cut off: it connects again and
+    /// asks for the list.
+    fn reply(self: *Server, message: *const Reply, descriptor: ?fd_t) void {
+        if (self.client == none) return;
+        var failure: Failure = .{};
+        linux.socket.sendPacket(&failure, self.client, std.mem.asBytes(message), descriptor) catch self.disconnect();
+    }
+};

@@ -1,0 +1,90 @@
+//! The containers of a server, and the processes started in them: a fixed table, so
+//! that the server needs no memory after its start that it did not have.
+
+const std = @import("std");
+const linux = @import("linux");
+const wire = @import("wire.zig");
+const fd_t = linux.fd_t;
+const pid_t = linux.pid_t;
+
+/// More processes than one machine's server is asked for.
+pub const capacity = 8192;
+
+/// No descriptor: 0 is a stream, and a table of zeros takes no room in the executable
+/// nor in memory until it is used.
+pub const none: fd_t = 0;
+
+pub const Entry = struct {
+    kind: enum { free, container, exec } = .free,
+    state: wire.Reply.State = .none,
+    id: [wire.id_size]u8 = @splat(0),
+    pid: pid_t = 0,
+    pidfd: fd_t = none,
+    /// What makes it, until it is made.
+    worker: pid_t = 0,
+    /// Socket to the worker and the process, until the process runs.
+    status: fd_t = none,
+    /// The request that waits for an answer; 0 if none does. An exec keeps its own.
+    sequence: u64 = 0,
+    /// Whether its user namespace is its own.
+    user_namespace: bool = false,
+    exit_status: u32 = 0,
+    ended_ns: i64 = 0,
+
+    pub fn isFree(entry: *const Entry) bool {
+        return entry.kind == .free;
+    }
+};
+
+pub const Table = struct {
+    entries: [capacity]Entry = @splat(.{}),
+    /// Entries at and after this one were never used: their memory was never touched.
+    used: usize = 0,
+
+    /// The container of that name.
+    pub fn find(table: *Table, id: *const [wire.id_size]u8) ?*Entry {
+        for (table.entries[0..table.used]) |*entry| {
+            if (entry.kind == .container and std.mem.eql(u8, &entry.id, id)) return entry;
+        }
+        return null;
+    }
+
+    /// The entry whose process or worker has this pid.
+    pub fn findPid(table: *Table, pid: pid_t) ?*Entry {
+        for (table.entries[0..table.used]) |*entry| {
+            if (!entry.isFree() and (entry.pid == pid or entry.worker == pid)) return entry;
+        }
+        return null;
+    }
+
+    /// An empty entry, or null when all are taken.
+    pub fn add(table: *Table) ?*Entry {
+        for (table.entries[0..table.used]) |*entry| if (entry.isFree()) return entry;
+        if (table.used == capacity) return null;
+        table.used += 1;
+        return &table.entries[table.used - 1];
+    }
+
+    /// Closes what the entry holds and frees it.
+    pub fn remove(table: *Table, entry: *Entry) void {
+        if (entry.pidfd != none) linux.file.close(entry.pidfd);
+        if (entry.status != none) linux.file.close(entry.status);
+        entry.* = .{};
+        while (table.used > 0 and table.entries[table.used - 1].isFree()) table.used -= 1;
+    }
+};
+
+test "names and pids find their entry, freed ones are used again" {
+    var table: Table = .{};
+    var id: [wire.id_size]u8 = @splat(0);
+    id[0] = 'a';
+    const entry = table.add().?;
+    entry.* = .{ .kind = .container, .id = id, .pid = 7, .worker = 8 };
+    try std.testing.expectEqual(entry, table.find(&id).?);
+    try std.testing.expectEqual(entry, table.findPid(8).?);
+    id[0] = 'b';
+    try std.testing.expectEqual(null, table.find(&id));
+    table.remove(entry);
+    try std.testing.expectEqual(0, table.used);
+    try std.testing.expectEqual(null, table.findPid(0));
+}

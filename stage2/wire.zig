@@ -1,0 +1,79 @@
+//! What stage1 and the stage2 server say to each other: fixed packets over a
+//! sequenced-packet unix socket, with descriptors where a request needs them.
+
+const std = @import("std");
+const assert = std.debug.assert;
+const linux = @import("linux");
+const Failure = linux.Failure;
+
+/// Names of containers: what stage1 lets through, and a NUL.
+pub const id_size = 136;
+
+pub const Request = extern struct {
+    /// The caller's own number for it; its reply has the same. Not 0.
+    sequence: u64,
+    operation: Operation,
+    /// The signal of `signal`; rows and columns, 16 bits each, of `resize`.
+    argument: u32 = 0,
+    id: [id_size]u8 = @splat(0),
+
+    pub const Operation = enum(u32) {
+        /// Descriptors: the plan, then 0 to 2 of the command. Answered when all is set up
+        /// and the command waits; with the terminal's master if the plan wants one.
+        create,
+        /// Lets the command run. Answered when its exec succeeded.
+        start,
+        /// Descriptors as for `create`; the plan is a process plan. Answered with its pid
+        /// when it runs; its end is an event of the same sequence.
+        exec,
+        /// To the container's main process.
+        signal,
+        /// Every process of the container ends.
+        kill,
+        /// Forgets a container that has ended.
+        delete,
+        /// One `state` reply for each container, then `done`.
+        list,
+        /// The server ends, unless a container has not.
+        quit,
+    };
+
+    comptime {
+        assert(@sizeOf(Request) == 16 + id_size);
+    }
+};
+
+pub const Reply = extern struct {
+    /// Of the request; 0 for the end of a container, which nobody asked for.
+    sequence: u64 = 0,
+    kind: Kind,
+    state: State = .none,
+    pid: i32 = 0,
+    /// As wait4(2) gives it; with state `stopped` and kind `exited`.
+    status: u32 = 0,
+    /// When it ended: nanoseconds since 1970.
+    ended_ns: i64 = 0,
+    failure: Failure = .{},
+    id: [id_size]u8 = @splat(0),
+    subject_len: u32 = 0,
+    subject: [204]u8 = @splat(0),
+
+    pub const Kind = enum(u32) { done, failed, state, exited };
+
+    pub const State = enum(u32) { none, creating, created, running, stopped };
+
+    comptime {
+        assert(@sizeOf(Reply) == 40 + id_size + 208);
+    }
+
+    pub fn setSubject(reply: *Reply, subject: []const u8) void {
+        reply.subject_len = @min(subject.len, reply.subject.len);
+        @memcpy(reply.subject[0..reply.subject_len], subject[0..reply.subject_len]);
+    }
+};
+
+/// The name in an id field, or null if it is empty or has no end.
+pub fn name(id: *const [id_size]u8) ?[]const u8 {
+    const end = std.mem.findScalar(u8, id, 0) orelse return null;
+    return if (end == 0) null else id[0..end];
+}

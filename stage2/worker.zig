@@ -1,0 +1,40 @@
+//! A worker: a fork of stage2 that makes one container, or one process in one, and
+//! ends. It may give up its rights, wait for what hangs, and use memory that is gone
+//! afterwards, while stage2 goes on with everything else.
+
+const std = @import("std");
+const linux = @import("linux");
+const stage3 = @import("stage3");
+const Failure = linux.Failure;
+const Status = stage3.settings.Status;
+const os = linux.os;
+const fd_t = linux.fd_t;
+
+pub const Worker = struct {
+    pid: linux.pid_t,
+    /// Sequenced packets of `Status` from the worker and from what it makes; the end of
+    /// file means that both have no more to say.
+    status: fd_t,
+};
+
+/// Forks a worker that runs `work(context, status)` and sends what it returns.
+pub fn spawn(failure: *Failure, context: anytype, comptime work: fn (@TypeOf(context), fd_t) Status) error{Failed}!Worker {
+    var sockets: [2]fd_t = undefined;
+    _ = try failure.check(.socket, os.socketpair(os.AF.UNIX, os.SOCK.SEQPACKET | os.SOCK.CLOEXEC, 0, &sockets));
+    defer linux.file.close(sockets[1]);
+    errdefer linux.file.close(sockets[0]);
+    const pid = try failure.check(.clone, os.fork());
+    if (pid == 0) {
+        linux.file.close(sockets[0]);
+        // What is half made does not outlive who asked for it.
+        _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
+        send(sockets[1], work(context, sockets[1]));
+        linux.process.exit(0);
+    }
+    return .{ .pid = @intCast(pid), .status = sockets[0] };
+}
+
+pub fn send(socket: fd_t, message: Status) void {
+    // Nobody is left to tell if this fails: whoever asked is gone.
+    _ = os.sendto(socket, std.mem.asBytes(&message).ptr, @sizeOf(Status), os.MSG.NOSIGNAL, null, 0);
+}
