@@ -3,6 +3,7 @@
 const std = @import("std");
 
 pub const exits = @import("exits.zig");
+pub const hooks = @import("hooks.zig");
 pub const json = @import("json.zig");
 pub const launch = @import("launch.zig");
 pub const mount_options = @import("mount_options.zig");
