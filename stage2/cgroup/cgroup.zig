@@ -19,6 +19,7 @@ pub const Controller = hierarchy.Controller;
 pub const ControllerSet = hierarchy.ControllerSet;
 pub const Hierarchies = hierarchy.Hierarchies;
 pub const Root = root_folder.Root;
+pub const stepAside = root_folder.stepAside;
 pub const devices = @import("devices.zig");
 pub const limits = @import("limits.zig");
 pub const Limits = limits.Limits;

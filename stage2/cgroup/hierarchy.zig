@@ -42,6 +42,10 @@ const max_line = 16 * 1024;
 
 pub const Version = enum { v1, v2 };
 
+/// Where on version 2 the daemon's own processes go if they stand in the way: see
+/// `stepAside` in root.zig.
+pub const host_name = "kurma-host";
+
 /// How the controllers of a host are mounted.
 pub const Mode = enum {
     /// Version 2 only.
@@ -54,7 +58,8 @@ pub const Mode = enum {
     none,
 };
 
-/// One hierarchy and this process's own cgroup in it.
+/// One hierarchy and this process's own cgroup in it. A process that stepped aside has
+/// as its own the cgroup that it made room in.
 pub const Hierarchy = struct {
     version: Version,
     /// Version 1: as mounted. Version 2: what the own cgroup may pass on to its children.
@@ -165,7 +170,8 @@ pub const Hierarchies = struct {
         var root_buffer: [max_path]u8 = undefined;
         const root = decode(mount.root, &root_buffer) orelse return;
         const point = decode(mount.point, &hierarchy.bytes) orelse return;
-        const rest = below(root, path) orelse return;
+        const shown = below(root, path) orelse return;
+        const rest = if (mount.version == .v2) mem.cutSuffix(u8, shown, "/" ++ host_name) orelse shown else shown;
         if (point.len + rest.len > max_path) return;
         @memcpy(hierarchy.bytes[point.len..][0..rest.len], rest);
         hierarchy.bytes[point.len + rest.len] = 0;

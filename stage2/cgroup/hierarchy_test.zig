@@ -73,6 +73,13 @@ test "unified: a path with a colon, a mount point with an escaped space" {
     );
 }
 
+test "on version 2, a process that stepped aside stands where it made room" {
+    const mount = "24 18 0:21 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    try expectPlaces("0::/kurmad.service/kurma-host\n", mount, .unified, &.{.{ .mount = "/sys/fs/cgroup", .own = "/kurmad.service" }});
+    try expectPlaces("0::/kurma-host\n", mount, .unified, &.{.{ .mount = "/sys/fs/cgroup", .own = "" }});
+    try expectPlaces("0::/not-kurma-host\n", mount, .unified, &.{.{ .mount = "/sys/fs/cgroup", .own = "/not-kurma-host" }});
+}
+
 test "in a container with a cgroup namespace the own cgroup is the top" {
     try expectPlaces(
         "3:memory:/\n0::/\n",

@@ -6,18 +6,16 @@ const std = @import("std");
 const linux = @import("linux");
 const Failure = linux.Failure;
 const fd_t = linux.fd_t;
+const pid_t = linux.pid_t;
 const files = @import("files.zig");
 const hierarchy = @import("hierarchy.zig");
+const walk = @import("walk.zig");
 const Controller = hierarchy.Controller;
 const ControllerSet = hierarchy.ControllerSet;
 const Version = hierarchy.Version;
 
 /// The name of our folder.
 pub const name = "kurma";
-
-/// Where the daemon's own processes go if they stand in the way: a cgroup of version 2
-/// that holds processes cannot pass controllers on, unless it is the host's topmost.
-pub const host_name = "kurma-host";
 
 const mode = 0o755;
 
@@ -81,9 +79,40 @@ pub const Root = struct {
             };
             defer linux.file.close(own);
             _ = linux.os.unlinkat(own, name, linux.os.AT.REMOVEDIR);
+            _ = linux.os.unlinkat(own, hierarchy.host_name, linux.os.AT.REMOVEDIR);
         }
     }
 };
+
+/// Makes room in the own cgroup of version 2: one that holds processes passes no
+/// controllers on, unless it is the topmost of the host. If all of them are in `ours`,
+/// as in a service of its own (systemd: `Delegate=yes`), they go into `kurma-host` below.
+/// If others are there, nothing is moved, and limits will be refused (EOPNOTSUPP).
+///
+/// To be called before `Root.open`. `step` of a failure is `cgroup`.
+pub fn stepAside(failure: *Failure, hierarchies: *hierarchy.Hierarchies, ours: []const pid_t) error{Failed}!void {
+    const place = hierarchies.unified() orelse return;
+    if (place.controllers.count() == 0) return;
+    const own: fd_t = @intCast(try failure.check(.cgroup, linux.os.openat(linux.os.AT.FDCWD, place.directory(), directory_flags, 0)));
+    defer linux.file.close(own);
+    // The topmost cgroup is the only one without a type.
+    if (linux.os.errno(linux.os.faccessat(own, "cgroup.type", 0, 0)) == .NOENT) return;
+    var pids: [64]pid_t = undefined;
+    const there = pids[0..try walk.members(failure, own, 0, &pids)];
+    if (there.len == 0 or there.len == pids.len) return;
+    for (there) |pid| if (std.mem.findScalar(pid_t, ours, pid) == null) return;
+    switch (linux.os.errno(linux.os.mkdirat(own, hierarchy.host_name, mode))) {
+        .SUCCESS, .EXIST => {},
+        else => |errno| return failure.fail(.cgroup, errno),
+    }
+    for (there) |pid| {
+        var buffer: [16]u8 = undefined;
+        const text_of_pid = std.fmt.bufPrint(&buffer, "{d}", .{pid}) catch unreachable; // An i32.
+        const errno = files.write(own, hierarchy.host_name, "cgroup.procs", text_of_pid);
+        // One that has ended stands in nobody's way.
+        if (errno != .SUCCESS and errno != .SRCH) return failure.fail(.cgroup, errno);
+    }
+}
 
 pub const directory_flags: linux.os.O = .{ .PATH = true, .DIRECTORY = true, .NOFOLLOW = true, .CLOEXEC = true };
 

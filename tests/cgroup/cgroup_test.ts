@@ -45,3 +45,22 @@ test("cgroups work with version 2 alone: cgroup.kill, BPF device filter, memory.
   });
   assertAllWell(output, { cpuset: "no cpuset controller" });
 });
+
+test("in a cgroup of its own on version 2, the daemon steps aside to pass limits on", async ({ dir }) => {
+  const output = await boot({
+    dir,
+    script: `
+      echo "+cpu +memory +io +pids" >/sys/fs/cgroup/cgroup.subtree_control
+      mkdir /sys/fs/cgroup/service /sys/fs/cgroup/shared
+      sleep 60 & echo $! >/sys/fs/cgroup/shared/cgroup.procs
+      for group in service service/kurma-host shared; do
+        sh -c "echo \\$\\$ >/sys/fs/cgroup/$group/cgroup.procs; exec ${driver} limits"
+      done`,
+  });
+  const said = output.stdout.match(/^hierarchy .*|^.*ok limits.*/gm);
+  const own = (path: string) => `hierarchy v2 /sys/fs/cgroup own ${path} cpu memory io pids`;
+  assertEquals(said, [
+    ...[own("/service"), "ok limits ", own("/service"), "ok limits "],
+    ...[own("/shared"), "not ok limits cannot limit 0: OPNOTSUPP"],
+  ]);
+});

@@ -3,7 +3,8 @@
 //!
 //! cgroup-driver [--v1] [SCENARIO...]: `--v1` does without version 2, as on a legacy
 //! host. Prints a line for each scenario (`ok NAME`, `skip NAME REASON` or
-//! `not ok NAME REASON`) and ends with 1 if one failed. Root only.
+//! `not ok NAME REASON`) and ends with 1 if one failed. Root only. `cost` measures, and
+//! only if it is named.
 
 const std = @import("std");
 const linux = @import("linux");
@@ -43,6 +44,7 @@ pub fn main(init: std.process.Init.Minimal) u8 {
     var failure: linux.Failure = .{};
     var found = cgroup.Hierarchies.detect(&failure) catch return report("detect", &failure);
     if (v1_only) withoutV2(&found);
+    cgroup.stepAside(&failure, &found, &.{linux.os.getpid()}) catch return report("stepAside", &failure);
     print("mode {t}\n", .{found.mode()});
     for (found.slice()) |*hierarchy| {
         print("hierarchy {t} {s} own {s}", .{ hierarchy.version, hierarchy.mountPoint(), if (hierarchy.own().len == 0) "/" else hierarchy.own() });
@@ -53,18 +55,21 @@ pub fn main(init: std.process.Init.Minimal) u8 {
 
     var failed: u8 = 0;
     inline for (comptime std.meta.declarations(scenarios.table)) |name| {
-        if (wanted_len == 0 or contains(wanted[0..wanted_len], name)) failed |= run(name, &found);
+        if (wanted_len == 0 or contains(wanted[0..wanted_len], name)) failed |= run(scenarios.table, name, &found);
+    }
+    inline for (comptime std.meta.declarations(scenarios.measurements)) |name| {
+        if (contains(wanted[0..wanted_len], name)) failed |= run(scenarios.measurements, name, &found);
     }
     return failed;
 }
 
-fn run(comptime name: []const u8, found: *cgroup.Hierarchies) u8 {
+fn run(comptime table: type, comptime name: []const u8, found: *cgroup.Hierarchies) u8 {
     var failure: linux.Failure = .{};
     var root = cgroup.Root.open(&failure, found) catch return report(name, &failure);
     defer cgroup.Root.remove(found);
     defer root.close();
     var attempt: scenarios.Attempt = .{ .root = &root };
-    @field(scenarios.table, name)(&attempt) catch |outcome| switch (outcome) {
+    @field(table, name)(&attempt) catch |outcome| switch (outcome) {
         error.Skipped => {
             print("skip {s} {s}\n", .{ name, attempt.reason });
             return 0;

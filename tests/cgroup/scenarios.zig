@@ -303,8 +303,10 @@ pub const table = struct {
         try web.apply(&attempt.failure, &.{ .devices = &cgroup.devices.default_rules });
         try attempt.expect(try reach(attempt, &web, 10, 229) == denied, "fuse stays open", .{});
     }
+};
 
-    /// Not a check: what it costs, isolated from other moves.
+pub const measurements = struct {
+    /// What each step costs, isolated from other moves.
     pub fn cost(attempt: *Attempt) Error!void {
         const rounds = 20;
         var made: u64 = 0;
