@@ -135,6 +135,23 @@ pub const Problem = struct {
     why: []const u8 = "",
     /// The name in question, or "".
     name: []const u8 = "",
+    buffer: [256]u8 = undefined,
+
+    /// One line: `A rule refuses a system call that does not exist: "ptraec" (linux.seccomp.syscalls[3])`.
+    /// A name too long for it is cut.
+    pub fn text(problem: *Problem) []const u8 {
+        var line: std.Io.Writer = .fixed(&problem.buffer);
+        problem.write(&line) catch {}; // Full: what fits is the message.
+        return line.buffered();
+    }
+
+    fn write(problem: *const Problem, line: *std.Io.Writer) std.Io.Writer.Error!void {
+        try line.writeAll(problem.why);
+        if (problem.name.len > 0) try line.print(": \"{s}\"", .{problem.name[0..@min(problem.name.len, 64)]});
+        try line.writeAll(" (linux.seccomp");
+        if (problem.entry) |entry| try line.print(".syscalls[{d}]", .{entry});
+        try line.writeAll(")");
+    }
 
     fn set(problem: *Problem, why: []const u8) error{Invalid} {
         problem.why = why;

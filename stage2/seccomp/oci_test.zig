@@ -102,13 +102,16 @@ test "flags, and the listener that a rule asks" {
 
 test "what cannot be carried out is refused with its reason" {
     const notify: oci.Syscall = .{ .names = &.{"mkdir"}, .action = .SCMP_ACT_NOTIFY };
-    const mistyped = try refusal(.{ .defaultAction = .SCMP_ACT_ALLOW, .syscalls = &.{
+    var mistyped = try refusal(.{ .defaultAction = .SCMP_ACT_ALLOW, .syscalls = &.{
         .{ .names = &.{"read"}, .action = .SCMP_ACT_LOG },
         .{ .names = &.{"ptraec"}, .action = .SCMP_ACT_ERRNO },
     } });
-    try expectEqual(1, mistyped.entry.?);
-    try expectEqualStrings("ptraec", mistyped.name);
-    try expectEqualStrings("A rule refuses a system call that does not exist", mistyped.why);
+    try expectEqualStrings(
+        "A rule refuses a system call that does not exist: \"ptraec\" (linux.seccomp.syscalls[1])",
+        mistyped.text(),
+    );
+    var beside = try refusal(.{ .defaultAction = .SCMP_ACT_ALLOW, .listenerMetadata = "x" });
+    try expectEqualStrings("listenerMetadata needs listenerPath (linux.seccomp)", beside.text());
 
     const cases = [_]struct { []const u8, oci.Seccomp }{
         .{ "SCMP_ACT_NOTIFY needs listenerPath", .{ .defaultAction = .SCMP_ACT_ALLOW, .syscalls = &.{notify} } },
