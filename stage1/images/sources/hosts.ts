@@ -84,10 +84,10 @@ export async function loadHosts(path: string): Promise<Hosts> {
 /** @see {@linkcode loadHosts} */
 export async function parseHosts(text: string, path: string): Promise<Hosts> {
   if (text.length > maxConfigBytes) throw wrong(path, `it is larger than ${maxConfigBytes} bytes`);
-  const { parse } = await import("yaml");
+  const { parseYaml } = await import("./yaml.ts");
   let document: unknown;
   try {
-    document = parse(text) ?? {};
+    document = parseYaml(text);
   } catch (cause) {
     throw wrong(path, cause instanceof Error ? cause.message.split("\n")[0] : "it is not YAML");
   }

@@ -70,10 +70,10 @@ export async function loadPolicy(path: string): Promise<Policy> {
 
 /** @see {@linkcode loadPolicy} */
 export async function parsePolicy(text: string, path: string): Promise<Policy> {
-  const { parse } = await import("yaml");
+  const { parseYaml } = await import("../sources/yaml.ts");
   let document: unknown;
   try {
-    document = parse(text) ?? {};
+    document = parseYaml(text);
   } catch (cause) {
     throw wrong(path, cause instanceof Error ? cause.message.split("\n")[0] : "it is not YAML");
   }
