@@ -12,87 +12,68 @@ const os = std.os.linux;
 const linux = @import("linux");
 const Failure = linux.Failure;
 
-/// Rights, as bits of one of the tables below.
+/// Rights, as bits: those of an enum below, by its values.
 pub const Set = u64;
 
-/// A right by its name, and the first ABI that has it.
-const Right = struct { name: []const u8, abi: u32 };
+/// LANDLOCK_ACCESS_FS_*. landlock(7) says what each covers.
+pub const FileRight = enum(u6) {
+    execute,
+    write_file,
+    read_file,
+    read_dir,
+    remove_dir,
+    remove_file,
+    make_char,
+    make_dir,
+    make_reg,
+    make_sock,
+    make_fifo,
+    make_block,
+    make_sym,
+    refer,
+    truncate,
+    ioctl_dev,
 
-/// LANDLOCK_ACCESS_FS_*, in the order of their bits.
-const fs_rights = [_]Right{
-    .{ .name = "execute", .abi = 1 },
-    .{ .name = "write_file", .abi = 1 },
-    .{ .name = "read_file", .abi = 1 },
-    .{ .name = "read_dir", .abi = 1 },
-    .{ .name = "remove_dir", .abi = 1 },
-    .{ .name = "remove_file", .abi = 1 },
-    .{ .name = "make_char", .abi = 1 },
-    .{ .name = "make_dir", .abi = 1 },
-    .{ .name = "make_reg", .abi = 1 },
-    .{ .name = "make_sock", .abi = 1 },
-    .{ .name = "make_fifo", .abi = 1 },
-    .{ .name = "make_block", .abi = 1 },
-    .{ .name = "make_sym", .abi = 1 },
-    .{ .name = "refer", .abi = 2 },
-    .{ .name = "truncate", .abi = 3 },
-    .{ .name = "ioctl_dev", .abi = 5 },
+    /// The first version of Landlock that has it.
+    fn since(right: FileRight) u32 {
+        return switch (right) {
+            .refer => 2,
+            .truncate => 3,
+            .ioctl_dev => 5,
+            else => 1,
+        };
+    }
 };
 
 /// LANDLOCK_ACCESS_NET_*
-const net_rights = [_]Right{
-    .{ .name = "bind_tcp", .abi = 4 },
-    .{ .name = "connect_tcp", .abi = 4 },
+pub const PortRight = enum(u6) {
+    bind_tcp,
+    connect_tcp,
+
+    fn since(_: PortRight) u32 {
+        return 4;
+    }
 };
 
-/// LANDLOCK_SCOPE_*: not beyond the container's own processes.
-const scopes = [_]Right{
-    .{ .name = "abstract_unix_socket", .abi = 6 },
-    .{ .name = "signal", .abi = 6 },
+/// LANDLOCK_SCOPE_*: only to processes of the same container.
+pub const Scope = enum(u6) {
+    abstract_unix_socket,
+    signal,
+
+    fn since(_: Scope) u32 {
+        return 6;
+    }
 };
+
+/// The bits of a list of one enum.
+pub fn set(comptime Right: type, rights: []const Right) Set {
+    var bits: Set = 0;
+    for (rights) |right| bits |= @as(Set, 1) << @backingInt(right);
+    return bits;
+}
 
 /// The rights that a rule for something else than a folder can give.
-const file_rights = fs("execute write_file read_file truncate ioctl_dev");
-
-/// The bit for a name, or null for what Landlock does not have.
-pub fn fsBit(name: []const u8) ?Set {
-    return bitOf(&fs_rights, name);
-}
-
-pub fn netBit(name: []const u8) ?Set {
-    return bitOf(&net_rights, name);
-}
-
-pub fn scopeBit(name: []const u8) ?Set {
-    return bitOf(&scopes, name);
-}
-
-fn bitOf(table: []const Right, name: []const u8) ?Set {
-    for (table, 0..) |right, place| if (std.mem.eql(u8, right.name, name)) return @as(Set, 1) << @intCast(place);
-    return null;
-}
-
-/// Sets of names known when compiling.
-pub fn fs(comptime list: []const u8) Set {
-    return of(&fs_rights, list);
-}
-
-pub fn net(comptime list: []const u8) Set {
-    return of(&net_rights, list);
-}
-
-pub fn scope(comptime list: []const u8) Set {
-    return of(&scopes, list);
-}
-
-fn of(comptime table: []const Right, comptime list: []const u8) Set {
-    return comptime collected: {
-        @setEvalBranchQuota(20_000);
-        var set: Set = 0;
-        var words = std.mem.tokenizeScalar(u8, list, ' ');
-        while (words.next()) |word| set |= bitOf(table, word) orelse @compileError("Landlock has no " ++ word);
-        break :collected set;
-    };
-}
+const file_rights = set(FileRight, &.{ .execute, .write_file, .read_file, .truncate, .ioctl_dev });
 
 pub const Rules = struct {
     handled_fs: Set = 0,
@@ -139,11 +120,14 @@ pub const Missing = struct {
 /// The first thing that `rules` ask for and a kernel of version `abi` cannot do, or null.
 pub fn missing(rules: Rules, abi: u32) ?Missing {
     if (abi == 0) return .{ .name = "", .abi = 1 };
-    const asked = .{ .{ &fs_rights, rules.handled_fs }, .{ &net_rights, rules.handled_net }, .{ &scopes, rules.scoped } };
-    inline for (asked) |pair| {
-        for (pair[0], 0..) |right, place| {
-            if (right.abi > abi and pair[1] >> @intCast(place) & 1 == 1) return .{ .name = right.name, .abi = right.abi };
-        }
+    return firstMissing(FileRight, rules.handled_fs, abi) orelse
+        firstMissing(PortRight, rules.handled_net, abi) orelse
+        firstMissing(Scope, rules.scoped, abi);
+}
+
+fn firstMissing(comptime Right: type, asked: Set, abi: u32) ?Missing {
+    for (std.enums.values(Right)) |right| {
+        if (asked >> @backingInt(right) & 1 == 1 and right.since() > abi) return .{ .name = @tagName(right), .abi = right.since() };
     }
     return null;
 }
@@ -212,17 +196,16 @@ const NetPort = extern struct {
     port: u64,
 };
 
-test "names have the kernel's bits" {
-    try std.testing.expectEqual(1 << 0, fsBit("execute").?);
-    try std.testing.expectEqual(1 << 12, fsBit("make_sym").?);
-    try std.testing.expectEqual(1 << 15, fsBit("ioctl_dev").?);
-    try std.testing.expectEqual(1 << 1, netBit("connect_tcp").?);
-    try std.testing.expectEqual(1 << 1, scopeBit("signal").?);
-    for ([_][]const u8{ "", "read", "EXECUTE", "bind_tcp", "signal" }) |name| try std.testing.expectEqual(null, fsBit(name));
+test "rights have the kernel's bits" {
+    try std.testing.expectEqual(1 << 0, set(FileRight, &.{.execute}));
+    try std.testing.expectEqual(1 << 12 | 1 << 15, set(FileRight, &.{ .make_sym, .ioctl_dev }));
+    try std.testing.expectEqual(1 << 1, set(PortRight, &.{.connect_tcp}));
+    try std.testing.expectEqual(1 << 1, set(Scope, &.{.signal}));
+    try std.testing.expectEqual(0, set(Scope, &.{}));
 }
 
 test "missing() names what an older kernel lacks" {
-    const rules: Rules = .{ .handled_fs = fs("read_file refer truncate"), .handled_net = net("bind_tcp"), .scoped = scope("signal") };
+    const rules: Rules = .{ .handled_fs = set(FileRight, &.{ .read_file, .refer, .truncate }), .handled_net = set(PortRight, &.{.bind_tcp}), .scoped = set(Scope, &.{.signal}) };
     const expected = [_]?[]const u8{ "", "refer", "truncate", "bind_tcp", "signal", "signal", null, null };
     for (expected, 0..) |name, abi| {
         const found = missing(rules, @intCast(abi));
@@ -232,7 +215,7 @@ test "missing() names what an older kernel lacks" {
             try std.testing.expectEqual(null, found);
         }
     }
-    try std.testing.expectEqual(null, missing(.{ .handled_fs = fs("execute") }, 1));
+    try std.testing.expectEqual(null, missing(.{ .handled_fs = set(FileRight, &.{.execute}) }, 1));
 }
 
 /// Runs `body` in a process with no_new_privs and returns its exit status.
@@ -263,9 +246,9 @@ test "files are readable where a rule says so, and only there" {
             var failure: Failure = .{};
             const folder = linux.file.open(&failure, "/proc", .{ .PATH = true, .CLOEXEC = true }, 0) catch return 1;
             const file = linux.file.open(&failure, "/etc/passwd", .{ .PATH = true, .CLOEXEC = true }, 0) catch return 2;
-            const reading = fs("read_file read_dir");
+            const reading = set(FileRight, &.{ .read_file, .read_dir });
             apply(&failure, .{
-                .handled_fs = reading | fs("write_file make_reg truncate"),
+                .handled_fs = reading | set(FileRight, &.{ .write_file, .make_reg, .truncate }),
                 .paths = &.{ .{ .fd = folder, .access = reading }, .{ .fd = file, .access = reading } },
             }) catch return 3;
             if (openError("/proc/self/status", .{}) != .SUCCESS) return 4;
@@ -291,8 +274,8 @@ test "TCP ports are bound where a rule says so, and only there" {
         fn body() u8 {
             var failure: Failure = .{};
             apply(&failure, .{
-                .handled_net = net("bind_tcp"),
-                .ports = &.{.{ .port = 0, .access = net("bind_tcp") }},
+                .handled_net = set(PortRight, &.{.bind_tcp}),
+                .ports = &.{.{ .port = 0, .access = set(PortRight, &.{.bind_tcp}) }},
             }) catch return 1;
             if (bind(0) != .SUCCESS) return 2;
             if (bind(40_123) != .ACCES) return 3;
@@ -308,7 +291,7 @@ test "signals stay inside a scope" {
             var failure: Failure = .{};
             const none: os.SIG = @fromBackingInt(0);
             if (os.errno(os.kill(os.getppid(), none)) != .SUCCESS) return 1;
-            apply(&failure, .{ .scoped = scope("signal") }) catch return 2;
+            apply(&failure, .{ .scoped = set(Scope, &.{.signal}) }) catch return 2;
             if (os.errno(os.kill(os.getppid(), none)) != .PERM) return 3;
             if (os.errno(os.kill(os.getpid(), none)) != .SUCCESS) return 4;
             return 0;
@@ -323,9 +306,9 @@ test "apply() says which rule is wrong, and restricts nothing then" {
             var failure: Failure = .{};
             const root = linux.file.open(&failure, "/", .{ .PATH = true, .CLOEXEC = true }, 0) catch return 1;
             const rules: Rules = .{
-                .handled_fs = fs("read_file"),
-                .paths = &.{.{ .fd = root, .access = fs("read_file") }},
-                .ports = &.{.{ .port = 80, .access = net("bind_tcp") }},
+                .handled_fs = set(FileRight, &.{.read_file}),
+                .paths = &.{.{ .fd = root, .access = set(FileRight, &.{.read_file}) }},
+                .ports = &.{.{ .port = 80, .access = set(PortRight, &.{.bind_tcp}) }},
             };
             if (apply(&failure, rules)) |_| return 2 else |_| {}
             if (failure.step != .landlock or failure.index != 1 or failure.errno != @backingInt(os.E.INVAL)) return 3;

@@ -141,7 +141,7 @@ pub const Problem = struct {
     /// A name too long for it is cut.
     pub fn text(problem: *Problem) []const u8 {
         var line: std.Io.Writer = .fixed(&problem.buffer);
-        problem.write(&line) catch {}; // Full: what fits is the message.
+        problem.write(&line) catch return problem.why; // Cannot be: all parts are bounded.
         return line.buffered();
     }
 
