@@ -11,8 +11,8 @@ import { mustRun, Running } from "../harness.ts";
 /** How a registry is to be. */
 export interface RegistryOptions {
   port: number;
-  /** Paths of the certificate and its key; plain HTTP without. */
-  tls?: { certificate: string; key: string };
+  /** Paths of the certificate and its key, and of who may sign clients; plain HTTP without. */
+  tls?: { certificate: string; key: string; clientcas?: string[] };
   /** `user:password`; everybody is let in without. */
   login?: string;
 }

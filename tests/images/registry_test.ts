@@ -241,6 +241,32 @@ test("TLS: a private authority has to be named; wrong certificates are refused",
   });
 });
 
+test("TLS: a registry that wants to know its clients is shown our certificate", async ({ dir }) => {
+  const source = await makeImage(dir);
+  const { ca, good, other } = await makeCertificates(dir);
+  await withRegistry(dir, { port: 5001, tls: { ...good, clientcas: [ca] } }, async (host) => {
+    const certs = `${dir}/certs`;
+    await Deno.mkdir(certs);
+    await Deno.copyFile(ca, `${certs}/ca.crt`);
+    await Deno.copyFile(other.certificate, `${certs}/client.cert`);
+    await Deno.copyFile(other.key, `${certs}/client.key`);
+    await mustRun([
+      "skopeo",
+      "copy",
+      "--dest-cert-dir",
+      certs,
+      `oci:${source}`,
+      `docker://${host}/app:1`,
+    ]);
+
+    using stranger = new RegistryClient({ hosts: hostsOf(host, { ca }), timing });
+    const error = await rejection(stranger.resolve(reference(`${host}/app:1`)));
+    assert(error instanceof KurmaError && error.code === "unavailable", error.stack);
+    using client = new RegistryClient({ hosts: hostsOf(host, { ca, ...other }), timing });
+    assertEquals((await client.resolve(reference(`${host}/app:1`))).layers.length, 2);
+  });
+});
+
 test("TLS is not left by a redirect, also to a host that may be asked without", async ({ dir }) => {
   const { ca, good } = await makeCertificates(dir);
   const read = (path: string) => Deno.readTextFileSync(path);

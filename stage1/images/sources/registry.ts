@@ -83,20 +83,21 @@ const maxIndexDepth = 3;
 
 /** Talks to registries; keeps connections and tokens until disposed of. */
 export class RegistryClient implements Disposable {
-  readonly #transport: Transport;
+  /** Its connections, for downloads beside the registry. */
+  readonly transport: Transport;
   readonly #authorizer: Authorizer;
 
   constructor({ hosts, credentials = anonymous, timing }: RegistryOptions) {
-    this.#transport = new Transport(hosts, timing);
-    this.#authorizer = new Authorizer(this.#transport, credentials);
+    this.transport = new Transport(hosts, timing);
+    this.#authorizer = new Authorizer(this.transport, credentials);
   }
 
   get timing(): Timing {
-    return this.#transport.timing;
+    return this.transport.timing;
   }
 
   [Symbol.dispose](): void {
-    this.#transport[Symbol.dispose]();
+    this.transport[Symbol.dispose]();
   }
 
   /**
@@ -255,7 +256,7 @@ export class RegistryClient implements Disposable {
     for (let asked = false;; asked = true) {
       const own = ask.url.origin === access.url.origin; // An upload may have been sent elsewhere.
       const authorization = own ? this.#authorizer.header(access) : undefined;
-      const answer = await this.#transport.send({ ...ask, authorization });
+      const answer = await this.transport.send({ ...ask, authorization });
       if (good.includes(answer.status)) return answer;
       await using failed = answer;
       // Only the registry itself may ask for its password, not where it redirected to.
@@ -270,7 +271,7 @@ export class RegistryClient implements Disposable {
 
   /** Where to look, in order; pushes go to the last one. */
   endpoints({ registry, repository }: RegistryReference): Endpoint[] {
-    const hosts = this.#transport.hosts;
+    const hosts = this.transport.hosts;
     const baseOf = (host: string) => `${hosts.of(host).plainHttp ? "http" : "https"}://${host}`;
     const mirrors = hosts.of(registry).mirrors.map((mirror): Endpoint => {
       const [host, ...prefix] = mirror.split("/");

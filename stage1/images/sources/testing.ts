@@ -14,8 +14,8 @@ import type { BlobSink } from "./blob.ts";
 
 /** Patience that a test can afford. */
 export const impatient: Partial<Timing> = {
-  headMs: 400,
-  idleMs: 300,
+  headMs: 1000,
+  idleMs: 500,
   minimumRate: 100,
   documentMs: 2000,
   attempts: 3,

@@ -191,9 +191,14 @@ export class Transport implements Disposable {
     this.#checkAddress(url, ask);
   }
 
-  /** Cloud metadata services hand out keys to whoever asks from the right machine. */
+  /**
+   * Cloud metadata services hand out keys to whoever asks from the right machine. Seen is
+   * the address as it is written; what a name resolves to is only known to fetch().
+   */
   #checkAddress(url: URL, ask: Ask): void {
-    const linkLocal = /^169\.254\.|^\[fe[89ab][0-9a-f]:|^\[::ffff:a9fe:/.test(url.hostname);
+    const linkLocal = /^169\.254\.|^\[(?:fe[89ab][0-9a-f]:|::ffff:a9fe:|fd00:ec2:)/.test(
+      url.hostname,
+    );
     if (!linkLocal || this.hosts.has(url.host)) return;
     throw new KurmaError("denied", `Cannot ${ask.task}: ${url.host} is a link-local address`, {
       fix: `If it serves images, list ${quote(url.host)} in hosts.yaml`,
