@@ -2,8 +2,8 @@
 //! nobody carries out is never ignored.
 //!
 //! A struct field without a default is required. `[:0]const u8` takes a string (no
-//! NUL inside), slices take arrays, enums take the name of a field, `Map` takes an
-//! object whose keys are data.
+//! NUL inside), slices take arrays, enums take the name of a field, `Map` and other
+//! slices of entries take an object whose keys are data.
 
 const std = @import("std");
 const Scanner = std.json.Scanner;
@@ -44,7 +44,13 @@ pub const Problem = struct {
 /// An object whose keys are data: annotations, sysctls, cgroup files.
 pub const Map = []const Entry;
 
-pub const Entry = struct { key: [:0]const u8, value: [:0]const u8 };
+/// Any struct with these two fields that says `is_entry`; the value may be of any type.
+pub const Entry = struct {
+    key: [:0]const u8,
+    value: [:0]const u8,
+
+    pub const is_entry = true;
+};
 
 /// Deeper than any plan; arrays count as well.
 const depth_limit = 32;
@@ -79,7 +85,6 @@ const Reader = struct {
     }
 
     fn value(reader: *Reader, comptime T: type) error{Invalid}!T {
-        if (T == Map) return reader.map();
         if (T == [:0]const u8) return reader.string();
         switch (@typeInfo(T)) {
             .optional => |optional| {
@@ -95,7 +100,7 @@ const Reader = struct {
             .int => return reader.integer(T),
             .@"enum" => return reader.enumeration(T),
             .@"struct" => return reader.object(T),
-            .pointer => |pointer| return reader.array(pointer.child),
+            .pointer => |pointer| return if (comptime isEntry(pointer.child)) reader.map(pointer.child) else reader.array(pointer.child),
             else => @compileError("no JSON form for " ++ @typeName(T)),
         }
     }
@@ -140,13 +145,19 @@ const Reader = struct {
         return items.items;
     }
 
-    fn map(reader: *Reader) error{Invalid}!Map {
+    fn isEntry(comptime T: type) bool {
+        return @typeInfo(T) == .@"struct" and @hasDecl(T, "is_entry");
+    }
+
+    fn map(reader: *Reader, comptime Item: type) error{Invalid}![]const Item {
         if (try reader.next() != .object_begin) return reader.problem.set("Expected an object for");
-        var entries: std.ArrayList(Entry) = .empty;
+        var entries: std.ArrayList(Item) = .empty;
         while (try reader.peek() != .object_end) {
             const key = try reader.string();
-            const text = try reader.string();
-            entries.append(reader.arena, .{ .key = key, .value = text }) catch return reader.problem.set("No room for");
+            try reader.enter(key);
+            const item = try reader.value(@FieldType(Item, "value"));
+            entries.append(reader.arena, .{ .key = key, .value = item }) catch return reader.problem.set("No room for");
+            reader.problem.depth -= 1;
         }
         _ = try reader.next();
         return entries.items;
@@ -197,6 +208,12 @@ const Sample = struct {
     kind: enum { bind, tmpfs } = .bind,
     inner: ?struct { list: []const [:0]const u8 } = null,
     labels: Map = &.{},
+    sizes: []const struct {
+        key: [:0]const u8,
+        value: struct { width: u8 },
+
+        pub const is_entry = true;
+    } = &.{},
 };
 
 fn decodeSample(text: []const u8, problem: *Problem, buffer: []u8) error{Invalid}!Sample {
@@ -208,13 +225,14 @@ test "a struct is filled, what is left out has its default" {
     var buffer: [4096]u8 = undefined;
     var problem: Problem = .{};
     const sample = try decodeSample(
-        \\{"name":"a\u00e9","inner":{"list":["x","y"]},"kind":"tmpfs","labels":{"a b":"1"}}
+        \\{"name":"a\u00e9","inner":{"list":["x","y"]},"kind":"tmpfs","labels":{"a b":"1"},"sizes":{"small":{"width":2}}}
     , &problem, &buffer);
     try std.testing.expectEqualStrings("a\u{e9}", sample.name);
     try std.testing.expectEqual(3, sample.count);
     try std.testing.expectEqual(.tmpfs, sample.kind);
     try std.testing.expectEqualStrings("y", sample.inner.?.list[1]);
     try std.testing.expectEqualStrings("a b", sample.labels[0].key);
+    try std.testing.expectEqual(2, sample.sizes[0].value.width);
 }
 
 test "what is wrong is named" {
@@ -225,6 +243,7 @@ test "what is wrong is named" {
         .{ "{\"name\":\"a\",\"count\":256}", "Out of range: \"count\"" },
         .{ "{\"name\":\"a\\u0000b\"}", "A NUL in \"name\"" },
         .{ "{\"name\":\"a\",\"kind\":\"zfs\"}", "Unknown value for \"kind\"" },
+        .{ "{\"name\":\"a\",\"sizes\":{\"small\":{\"width\":\"2\"}}}", "Expected a number for \"sizes.small.width\"" },
         .{ "{\"name\":1}", "Expected a text for \"name\"" },
         .{ "{\"name\":\"a\"}x", "No valid JSON at \"\"" },
         .{ "{\"name\":\"a\"", "No valid JSON at \"\"" },

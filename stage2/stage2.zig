@@ -18,4 +18,5 @@ pub const rootfs = @import("rootfs.zig");
 
 test {
     std.testing.refAllDecls(@This());
+    _ = @import("resources_test.zig");
 }

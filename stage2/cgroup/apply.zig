@@ -16,7 +16,7 @@ pub fn apply(cgroup: *const Cgroup, failure: *Failure, wanted: *const Limits) er
     var filled = wanted.*;
     const available = availableIn(cgroup);
     try keepQuota(cgroup, failure, available, &filled);
-    if (filled.memory.check_before_update) try checkUse(cgroup, failure, available, &filled);
+    if (filled.memory.checkBeforeUpdate) try checkUse(cgroup, failure, available, &filled);
     // The kernel wants some pairs in one order when they grow and in the other when they
     // shrink (memory below memory + swap, burst below quota). In the second round each
     // finds the other in place.
@@ -26,7 +26,7 @@ pub fn apply(cgroup: *const Cgroup, failure: *Failure, wanted: *const Limits) er
         var last: Round = .{ .cgroup = cgroup, .failure = failure, .last = true };
         try limits.forEach(&filled, available, failure, &last);
     }
-    try devices.filter(cgroup, failure, filled.devices);
+    if (filled.devices) |list| try devices.filter(cgroup, failure, list);
 }
 
 fn availableIn(cgroup: *const Cgroup) limits.Available {

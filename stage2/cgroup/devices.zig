@@ -14,9 +14,11 @@ const fd_t = linux.fd_t;
 const bpf = @import("bpf.zig");
 const files = @import("files.zig");
 const Cgroup = @import("cgroup.zig").Cgroup;
-const Place = @import("limits.zig").Place;
+const limits = @import("limits.zig");
+const Device = limits.Limits.Device;
+const Place = limits.Place;
 
-/// One entry of `linux.resources.devices`.
+/// What one entry says.
 pub const Rule = struct {
     allow: bool,
     type: Type = .all,
@@ -36,6 +38,36 @@ pub const Rule = struct {
         pub const all: Access = .{ .mknod = true, .read = true, .write = true };
     };
 
+    /// Null for an entry with an unknown access, or a number that no device has.
+    pub fn of(device: Device) ?Rule {
+        var access: Access = .{};
+        for (device.access) |letter| switch (letter) {
+            'm' => access.mknod = true,
+            'r' => access.read = true,
+            'w' => access.write = true,
+            else => return null,
+        };
+        if (device.access.len == 0) return null;
+        return .{
+            .allow = device.allow,
+            .type = switch (device.type) {
+                .a => .all,
+                .c => .char,
+                .b => .block,
+            },
+            .major = number(device.major) catch return null,
+            .minor = number(device.minor) catch return null,
+            .access = access,
+        };
+    }
+
+    fn number(given: ?i64) error{Invalid}!?u32 {
+        const value = given orelse return null;
+        if (value == -1) return null;
+        if (value < 0 or value > std.math.maxInt(i32)) return error.Invalid;
+        return @intCast(value);
+    }
+
     fn access_bits(rule: Rule) u3 {
         return @bitCast(rule.access);
     }
@@ -49,11 +81,13 @@ pub const Rule = struct {
 /// instructions that every kernel takes.
 pub const max_rules = 256;
 
-/// The devices that every container is given, and nothing else. No terminal of the
-/// host, no block device, and no node of one either: mknod(2) is allowed for what may
-/// be opened only. /dev/net/tun and /dev/fuse are given by asking for them.
-pub const default_rules = [_]Rule{
-    .{ .allow = false },
+const nothing: Rule = .{ .allow = false };
+
+/// The devices that every container is given, whatever its configuration takes away, as
+/// the runtime-spec has it ("Default Devices"). No terminal of the host, no block device,
+/// and no node of one either: mknod(2) is allowed for what may be opened only.
+/// /dev/net/tun and /dev/fuse are given by asking for them.
+const defaults = [_]Rule{
     .{ .allow = true, .type = .char, .major = 1, .minor = 3 }, // null
     .{ .allow = true, .type = .char, .major = 1, .minor = 5 }, // zero
     .{ .allow = true, .type = .char, .major = 1, .minor = 7 }, // full
@@ -65,16 +99,15 @@ pub const default_rules = [_]Rule{
     .{ .allow = true, .type = .char, .major = 136 }, // pts: of its own devpts
 };
 
-/// Applies `rules` to the cgroup; may be called again with others. None leaves every
-/// device open. `step` of a failure is `limit`, `index` a `Place`: EOPNOTSUPP for a rule
+/// Lets the cgroup have the default devices and what `list` gives; may be called again
+/// with another. `step` of a failure is `limit`, `index` a `Place`: EOPNOTSUPP for an entry
 /// that version 1 cannot express, or where nothing can filter; EINVAL for a bad one.
-pub fn filter(cgroup: *const Cgroup, failure: *Failure, rules: []const Rule) error{Failed}!void {
-    if (rules.len == 0) return;
-    if (rules.len > max_rules) return fail(failure, 0, .@"2BIG");
-    for (rules, 0..) |rule, entry| if (!isRule(rule)) return fail(failure, entry, .INVAL);
+pub fn filter(cgroup: *const Cgroup, failure: *Failure, list: []const Device) error{Failed}!void {
+    var buffer: [max_rules]Rule = undefined;
+    const rules = try rulesOf(failure, list, &buffer);
     if (cgroup.root.having(.devices)) |part| {
-        const list = try List.of(failure, rules);
-        return list.write(failure, part.dir, cgroup.relativePath());
+        const exceptions: List = try .of(failure, rules);
+        return exceptions.write(failure, part.dir, cgroup.relativePath());
     }
     const part = cgroup.root.unified() orelse return fail(failure, 0, .OPNOTSUPP);
     const directory = switch (files.open(part.dir, cgroup.relativePath(), ".", .{ .DIRECTORY = true, .CLOEXEC = true })) {
@@ -87,14 +120,19 @@ pub fn filter(cgroup: *const Cgroup, failure: *Failure, rules: []const Rule) err
     if (errno != .SUCCESS) return fail(failure, 0, errno);
 }
 
-fn fail(failure: *Failure, entry: usize, errno: linux.E) error{Failed} {
-    return (Place{ .key = .devices, .entry = @truncate(entry) }).fail(failure, errno);
+/// Nothing, then `list` in its order, then the defaults.
+pub fn rulesOf(failure: *Failure, list: []const Device, buffer: *[max_rules]Rule) error{Failed}![]const Rule {
+    if (list.len > max_rules - defaults.len - 1) return fail(failure, 0, .@"2BIG");
+    buffer[0] = nothing;
+    for (list, buffer[1..][0..list.len], 0..) |device, *rule, entry| {
+        rule.* = Rule.of(device) orelse return fail(failure, entry, .INVAL);
+    }
+    @memcpy(buffer[1 + list.len ..][0..defaults.len], &defaults);
+    return buffer[0 .. 1 + list.len + defaults.len];
 }
 
-fn isRule(rule: Rule) bool {
-    const largest = std.math.maxInt(i32);
-    if (rule.access_bits() == 0) return false;
-    return (rule.major orelse 0) <= largest and (rule.minor orelse 0) <= largest;
+fn fail(failure: *Failure, entry: usize, errno: linux.E) error{Failed} {
+    return (Place{ .key = .devices, .entry = @truncate(entry) }).fail(failure, errno);
 }
 
 /// The rules as version 1 has them: one answer for all devices, and exceptions to it.
@@ -125,10 +163,12 @@ pub const List = struct {
     };
 
     /// A rule that takes one device out of a group of exceptions has no form in version 1:
-    /// the kernel would pass over it and leave the device open.
+    /// the kernel would pass over it and leave the device open. The first rule is no entry
+    /// of the configuration.
     pub fn of(failure: *Failure, rules: []const Rule) error{Failed}!List {
         var list: List = .{};
-        for (rules, 0..) |rule, entry| {
+        for (rules, 0..) |rule, index| {
+            const entry = index -| 1;
             if (rule.isEverything()) {
                 list = .{ .allows = rule.allow };
                 continue;

@@ -6,6 +6,7 @@ const expectEqual = std.testing.expectEqual;
 const linux = @import("linux");
 const bpf = @import("bpf.zig");
 const devices = @import("devices.zig");
+const limits = @import("limits.zig");
 const Rule = devices.Rule;
 
 /// One access to one device, as the kernel asks for it.
@@ -86,7 +87,9 @@ fn covers(exception: anytype, request: Request) bool {
 }
 
 test "the default rules give the harmless devices and nothing of the host" {
-    const program: devices.Program = .of(&devices.default_rules);
+    var failure: linux.Failure = .{};
+    var buffer: [devices.max_rules]Rule = undefined;
+    const program: devices.Program = .of(try devices.rulesOf(&failure, &.{}, &buffer));
     const all: u3 = 7;
     const rows = [_]struct { Request, bool }{
         .{ .{ .type = .char, .major = 1, .minor = 3, .access = all }, true }, // null
@@ -148,5 +151,32 @@ test "version 1 refuses, by entry, to take one device out of a group" {
     var failure: linux.Failure = .{};
     try std.testing.expectError(error.Failed, devices.List.of(&failure, &rules));
     try expectEqual(@backingInt(linux.E.OPNOTSUPP), failure.errno);
-    try expectEqual(@as(u16, 2), @as(@import("limits.zig").Place, @bitCast(failure.index)).entry);
+    try expectEqual(@as(u16, 1), @as(limits.Place, @bitCast(failure.index)).entry);
+}
+
+test "entries of the configuration become rules between nothing and the defaults" {
+    var failure: linux.Failure = .{};
+    var buffer: [devices.max_rules]Rule = undefined;
+    const rules = try devices.rulesOf(&failure, &.{
+        .{ .allow = true, .type = .c, .major = 10, .minor = 229, .access = "rw" },
+        .{ .allow = true, .type = .b, .major = -1, .access = "m" },
+        .{ .allow = false, .type = .c, .major = 1, .minor = 3 },
+    }, &buffer);
+    try expectEqual(Rule{ .allow = false }, rules[0]);
+    try expectEqual(Rule{ .allow = true, .type = .char, .major = 10, .minor = 229, .access = .{ .read = true, .write = true } }, rules[1]);
+    try expectEqual(Rule{ .allow = true, .type = .block, .access = .{ .mknod = true } }, rules[2]);
+    const program: devices.Program = .of(rules);
+    try expectEqual(true, try byProgram(&program, .{ .type = .char, .major = 1, .minor = 3, .access = 7 })); // null stays
+    const bad = [_]limits.Limits.Device{
+        .{ .allow = true, .access = "rx" },
+        .{ .allow = true, .access = "" },
+        .{ .allow = true, .major = -2 },
+        .{ .allow = true, .minor = 1 << 31 },
+    };
+    for (bad) |device| {
+        failure = .{};
+        try std.testing.expectError(error.Failed, devices.rulesOf(&failure, &.{ .{ .allow = false }, device }, &buffer));
+        try expectEqual(limits.Place{ .key = .devices, .entry = 1 }, @as(limits.Place, @bitCast(failure.index)));
+        try expectEqual(@backingInt(linux.E.INVAL), failure.errno);
+    }
 }

@@ -10,27 +10,25 @@
 const std = @import("std");
 const linux = @import("linux");
 const Failure = linux.Failure;
-const device_filter = @import("devices.zig");
 const hierarchy = @import("hierarchy.zig");
 const Controller = hierarchy.Controller;
 const ControllerSet = hierarchy.ControllerSet;
 const Version = hierarchy.Version;
 
-/// `linux.resources`. Null and empty: the kernel's default, or as it is. Lists and
-/// strings belong to the caller.
+/// `linux.resources`, field for field as JSON has it. Null and empty: the kernel's
+/// default, or as it is. Lists and strings belong to the caller.
 pub const Limits = struct {
     cpu: Cpu = .{},
     memory: Memory = .{},
-    /// The most processes and threads; -1 for any number.
-    pids: ?i64 = null,
-    block_io: BlockIo = .{},
-    hugepages: []const Hugepage = &.{},
+    pids: Pids = .{},
+    blockIO: BlockIo = .{},
+    hugepageLimits: []const Hugepage = &.{},
     network: Network = .{},
     rdma: []const Rdma = &.{},
     /// Files of version 2 by name, written last and as they are.
     unified: []const Unified = &.{},
-    /// Applied in this order on top of nothing allowed; empty leaves all devices open.
-    devices: []const device_filter.Rule = &.{},
+    /// See devices.zig; null leaves the filter as it is.
+    devices: ?[]const Device = null,
 
     pub const Cpu = struct {
         /// 2 to 262,144; 1,024 is the share of a cgroup that says nothing.
@@ -39,11 +37,11 @@ pub const Limits = struct {
         quota: ?i64 = null,
         burst: ?u64 = null,
         period: ?u64 = null,
-        realtime_runtime: ?i64 = null,
-        realtime_period: ?u64 = null,
+        realtimeRuntime: ?i64 = null,
+        realtimePeriod: ?u64 = null,
         /// As in `0-2,7`.
-        cpus: ?[]const u8 = null,
-        mems: ?[]const u8 = null,
+        cpus: ?[:0]const u8 = null,
+        mems: ?[:0]const u8 = null,
         /// 1: runs only when nobody else wants to.
         idle: ?i64 = null,
     };
@@ -55,44 +53,72 @@ pub const Limits = struct {
         /// Memory and swap together.
         swap: ?i64 = null,
         kernel: ?i64 = null,
-        kernel_tcp: ?i64 = null,
+        kernelTCP: ?i64 = null,
         /// 0 to 100.
         swappiness: ?u64 = null,
-        disable_oom_killer: ?bool = null,
-        use_hierarchy: ?bool = null,
+        disableOOMKiller: ?bool = null,
+        useHierarchy: ?bool = null,
         /// Refuse a limit below what is in use, where the kernel would kill instead.
-        check_before_update: bool = false,
+        checkBeforeUpdate: bool = false,
+    };
+
+    pub const Pids = struct {
+        /// The most processes and threads; -1 for any number.
+        limit: ?i64 = null,
     };
 
     pub const BlockIo = struct {
         /// 10 to 1,000.
         weight: ?u16 = null,
-        leaf_weight: ?u16 = null,
-        weight_device: []const WeightDevice = &.{},
-        read_bps: []const Throttle = &.{},
-        write_bps: []const Throttle = &.{},
-        read_iops: []const Throttle = &.{},
-        write_iops: []const Throttle = &.{},
+        leafWeight: ?u16 = null,
+        weightDevice: []const WeightDevice = &.{},
+        throttleReadBpsDevice: []const Throttle = &.{},
+        throttleWriteBpsDevice: []const Throttle = &.{},
+        throttleReadIOPSDevice: []const Throttle = &.{},
+        throttleWriteIOPSDevice: []const Throttle = &.{},
     };
 
-    pub const WeightDevice = struct { major: u32, minor: u32, weight: ?u16 = null, leaf_weight: ?u16 = null };
+    pub const WeightDevice = struct { major: u32, minor: u32, weight: ?u16 = null, leafWeight: ?u16 = null };
 
     /// Bytes or operations a second; 0 for no limit.
     pub const Throttle = struct { major: u32, minor: u32, rate: u64 };
 
-    /// `size` as in `2MB`; the limit in bytes.
-    pub const Hugepage = struct { size: []const u8, limit: u64 };
+    /// `pageSize` as in `2MB`; the limit in bytes.
+    pub const Hugepage = struct { pageSize: [:0]const u8, limit: u64 };
 
     pub const Network = struct {
-        class_id: ?u32 = null,
+        classID: ?u32 = null,
         priorities: []const Priority = &.{},
 
-        pub const Priority = struct { interface: []const u8, priority: u32 };
+        /// `name` is an interface's.
+        pub const Priority = struct { name: [:0]const u8, priority: u32 };
     };
 
-    pub const Rdma = struct { device: []const u8, handles: ?u32 = null, objects: ?u32 = null };
+    /// What may be taken of the RDMA device `key`.
+    pub const Rdma = struct {
+        key: [:0]const u8,
+        value: struct { hcaHandles: ?u32 = null, hcaObjects: ?u32 = null },
 
-    pub const Unified = struct { file: []const u8, value: []const u8 };
+        pub const is_entry = true;
+    };
+
+    pub const Unified = struct {
+        key: [:0]const u8,
+        value: [:0]const u8,
+
+        pub const is_entry = true;
+    };
+
+    pub const Device = struct {
+        allow: bool,
+        /// All, character or block devices.
+        type: enum { a, c, b } = .a,
+        /// Null and -1 for every number.
+        major: ?i64 = null,
+        minor: ?i64 = null,
+        /// Of `r`, `w` and `m` (mknod).
+        access: [:0]const u8 = "rwm",
+    };
 };
 
 /// The keys below `linux.resources`, in the names of the runtime-spec. Numbers are
@@ -207,10 +233,10 @@ fn Writer(comptime Sink: type) type {
                 .v2 => try self.print(.@"cpu.shares", .v2, .cpu, "cpu.weight", "{d}", .{weightOfShares(shares)}),
             };
             try self.bandwidth();
-            if (given(wanted.realtime_period)) |period| {
+            if (given(wanted.realtimePeriod)) |period| {
                 try self.onlyV1(.@"cpu.realtimePeriod", .cpu, "cpu.rt_period_us", "{d}", .{period});
             }
-            if (given(wanted.realtime_runtime)) |runtime| {
+            if (given(wanted.realtimeRuntime)) |runtime| {
                 try self.onlyV1(.@"cpu.realtimeRuntime", .cpu, "cpu.rt_runtime_us", "{d}", .{runtime});
             }
             if (wanted.idle == 1) try self.both(.@"cpu.idle", .cpu, "cpu.idle", "1");
@@ -275,7 +301,7 @@ fn Writer(comptime Sink: type) type {
             if (given(wanted.kernel)) |value| {
                 try self.onlyV1(.@"memory.kernel", .memory, "memory.kmem.limit_in_bytes", "{d}", .{value});
             }
-            if (given(wanted.kernel_tcp)) |value| {
+            if (given(wanted.kernelTCP)) |value| {
                 try self.onlyV1(.@"memory.kernelTCP", .memory, "memory.kmem.tcp.limit_in_bytes", "{d}", .{value});
             }
             if (wanted.swappiness) |value| {
@@ -283,12 +309,12 @@ fn Writer(comptime Sink: type) type {
                 try self.onlyV1(.@"memory.swappiness", .memory, "memory.swappiness", "{d}", .{value});
             }
             // Version 2 always has the OOM killer, and always counts what lies below.
-            if (wanted.disable_oom_killer) |disable| {
+            if (wanted.disableOOMKiller) |disable| {
                 if (disable or try self.need(.@"memory.disableOOMKiller", .memory) == .v1) {
                     try self.onlyV1(.@"memory.disableOOMKiller", .memory, "memory.oom_control", "{d}", .{@intFromBool(disable)});
                 }
             }
-            if (wanted.use_hierarchy) |use| {
+            if (wanted.useHierarchy) |use| {
                 if (!use or try self.need(.@"memory.useHierarchy", .memory) == .v1) {
                     try self.onlyV1(.@"memory.useHierarchy", .memory, "memory.use_hierarchy", "{d}", .{@intFromBool(use)});
                 }
@@ -306,33 +332,33 @@ fn Writer(comptime Sink: type) type {
         }
 
         fn pids(self: Self) error{Failed}!void {
-            const limit = self.limits.pids orelse return;
+            const limit = self.limits.pids.limit orelse return;
             if (limit < -1) return self.fail(.@"pids.limit", .INVAL);
             var number: [24]u8 = undefined;
             try self.both(.@"pids.limit", .pids, "pids.max", maxOr(&number, limit));
         }
 
         fn blockIo(self: Self) error{Failed}!void {
-            const wanted = &self.limits.block_io;
+            const wanted = &self.limits.blockIO;
             if (given(wanted.weight)) |weight| try self.ioWeight(.{ .key = .@"blockIO.weight" }, "", weight);
-            if (given(wanted.leaf_weight)) |weight| {
+            if (given(wanted.leafWeight)) |weight| {
                 try self.onlyV1(.@"blockIO.leafWeight", .blkio, "blkio.leaf_weight", "{d}", .{weight});
             }
-            for (wanted.weight_device, 0..) |device, entry| {
+            for (wanted.weightDevice, 0..) |device, entry| {
                 const place: Place = .{ .key = .@"blockIO.weightDevice", .entry = @truncate(entry) };
-                if (given(device.weight) == null and given(device.leaf_weight) == null) return place.fail(self.failure, .INVAL);
+                if (given(device.weight) == null and given(device.leafWeight) == null) return place.fail(self.failure, .INVAL);
                 var buffer: [32]u8 = undefined;
                 const number = text(&buffer, "{d}:{d} ", .{ device.major, device.minor });
                 if (given(device.weight)) |weight| try self.ioWeight(place, number, weight);
-                if (given(device.leaf_weight)) |weight| {
+                if (given(device.leafWeight)) |weight| {
                     if (try self.needAt(place, .blkio, .io) == .v2) return place.fail(self.failure, .OPNOTSUPP);
                     try self.printAt(place, .v1, .blkio, "blkio.leaf_weight_device", "{s}{d}", .{ number, weight });
                 }
             }
-            try self.throttle(.@"blockIO.throttleReadBpsDevice", wanted.read_bps, "blkio.throttle.read_bps_device", "rbps");
-            try self.throttle(.@"blockIO.throttleWriteBpsDevice", wanted.write_bps, "blkio.throttle.write_bps_device", "wbps");
-            try self.throttle(.@"blockIO.throttleReadIOPSDevice", wanted.read_iops, "blkio.throttle.read_iops_device", "riops");
-            try self.throttle(.@"blockIO.throttleWriteIOPSDevice", wanted.write_iops, "blkio.throttle.write_iops_device", "wiops");
+            try self.throttle(.@"blockIO.throttleReadBpsDevice", wanted.throttleReadBpsDevice, "blkio.throttle.read_bps_device", "rbps");
+            try self.throttle(.@"blockIO.throttleWriteBpsDevice", wanted.throttleWriteBpsDevice, "blkio.throttle.write_bps_device", "wbps");
+            try self.throttle(.@"blockIO.throttleReadIOPSDevice", wanted.throttleReadIOPSDevice, "blkio.throttle.read_iops_device", "riops");
+            try self.throttle(.@"blockIO.throttleWriteIOPSDevice", wanted.throttleWriteIOPSDevice, "blkio.throttle.write_iops_device", "wiops");
         }
 
         /// Which file there is depends on the I/O scheduler that the kernel was built with.
@@ -371,9 +397,9 @@ fn Writer(comptime Sink: type) type {
 
         /// A reservation fails where it is made; without that, a program dies of SIGBUS.
         fn hugepages(self: Self) error{Failed}!void {
-            for (self.limits.hugepages, 0..) |page, entry| {
+            for (self.limits.hugepageLimits, 0..) |page, entry| {
                 const place: Place = .{ .key = .hugepageLimits, .entry = @truncate(entry) };
-                if (!isPageSize(page.size)) return place.fail(self.failure, .INVAL);
+                if (!isPageSize(page.pageSize)) return place.fail(self.failure, .INVAL);
                 const version = try self.needAt(place, .hugetlb, .hugetlb);
                 const end = if (version == .v1) "limit_in_bytes" else "max";
                 var reserved: [64]u8 = undefined;
@@ -384,49 +410,49 @@ fn Writer(comptime Sink: type) type {
                     .place = place,
                     .version = version,
                     .controller = .hugetlb,
-                    .file = text(&reserved, "hugetlb.{s}.rsvd.{s}", .{ page.size, end }),
+                    .file = text(&reserved, "hugetlb.{s}.rsvd.{s}", .{ page.pageSize, end }),
                     .value = value,
-                    .otherwise = .{ .file = text(&used, "hugetlb.{s}.{s}", .{ page.size, end }), .value = value },
+                    .otherwise = .{ .file = text(&used, "hugetlb.{s}.{s}", .{ page.pageSize, end }), .value = value },
                 });
             }
         }
 
         fn network(self: Self) error{Failed}!void {
-            if (self.limits.network.class_id) |id| {
+            if (self.limits.network.classID) |id| {
                 try self.onlyV1(.@"network.classID", .net_cls, "net_cls.classid", "{d}", .{id});
             }
             for (self.limits.network.priorities, 0..) |each, entry| {
                 const place: Place = .{ .key = .@"network.priorities", .entry = @truncate(entry) };
-                if (!isWord(each.interface)) return place.fail(self.failure, .INVAL);
+                if (!isWord(each.name)) return place.fail(self.failure, .INVAL);
                 if (try self.needAt(place, .net_prio, .net_prio) == .v2) return place.fail(self.failure, .OPNOTSUPP);
-                try self.printAt(place, .v1, .net_prio, "net_prio.ifpriomap", "{s} {d}", .{ each.interface, each.priority });
+                try self.printAt(place, .v1, .net_prio, "net_prio.ifpriomap", "{s} {d}", .{ each.name, each.priority });
             }
         }
 
         fn rdma(self: Self) error{Failed}!void {
             for (self.limits.rdma, 0..) |each, entry| {
                 const place: Place = .{ .key = .rdma, .entry = @truncate(entry) };
-                if (!isWord(each.device) or (each.handles == null and each.objects == null)) return place.fail(self.failure, .INVAL);
+                if (!isWord(each.key) or (each.value.hcaHandles == null and each.value.hcaObjects == null)) return place.fail(self.failure, .INVAL);
                 const version = try self.needAt(place, .rdma, .rdma);
                 var handles_buffer: [32]u8 = undefined;
                 var objects_buffer: [32]u8 = undefined;
-                const handles = if (each.handles) |count| text(&handles_buffer, " hca_handle={d}", .{count}) else "";
-                const objects = if (each.objects) |count| text(&objects_buffer, " hca_object={d}", .{count}) else "";
-                try self.printAt(place, version, .rdma, "rdma.max", "{s}{s}{s}", .{ each.device, handles, objects });
+                const handles = if (each.value.hcaHandles) |count| text(&handles_buffer, " hca_handle={d}", .{count}) else "";
+                const objects = if (each.value.hcaObjects) |count| text(&objects_buffer, " hca_object={d}", .{count}) else "";
+                try self.printAt(place, version, .rdma, "rdma.max", "{s}{s}{s}", .{ each.key, handles, objects });
             }
         }
 
         fn unified(self: Self) error{Failed}!void {
             for (self.limits.unified, 0..) |each, entry| {
                 const place: Place = .{ .key = .unified, .entry = @truncate(entry) };
-                if (!isLimitFile(each.file)) return place.fail(self.failure, .INVAL);
+                if (!isLimitFile(each.key)) return place.fail(self.failure, .INVAL);
                 if (!self.available.unified) return place.fail(self.failure, .OPNOTSUPP);
-                const prefix, _ = std.mem.cutScalar(u8, each.file, '.').?;
+                const prefix, _ = std.mem.cutScalar(u8, each.key, '.').?;
                 const controller = std.meta.stringToEnum(Controller, prefix);
                 if (controller) |known| {
                     if (!self.available.v2.contains(known)) return place.fail(self.failure, .OPNOTSUPP);
                 }
-                try self.sink.set(.{ .place = place, .version = .v2, .controller = controller, .file = each.file, .value = each.value });
+                try self.sink.set(.{ .place = place, .version = .v2, .controller = controller, .file = each.key, .value = each.value });
             }
         }
 

@@ -60,7 +60,7 @@ const table = [_]Row{
     .{ .wanted = .{ .cpu = .{ .quota = -2 } }, .v1 = "!cpu.quota INVAL", .v2 = "!cpu.quota INVAL" },
     .{ .wanted = .{ .cpu = .{ .quota = 10, .burst = 11 } }, .v1 = "!cpu.burst INVAL", .v2 = "!cpu.burst INVAL" },
     .{ .wanted = .{ .cpu = .{ .period = 50_000 } }, .v1 = "cpu.cfs_period_us=50000", .v2 = "cpu.max=max 50000" },
-    .{ .wanted = .{ .cpu = .{ .realtime_period = 7, .realtime_runtime = 5 } }, .v1 = "cpu.rt_period_us=7\ncpu.rt_runtime_us=5", .v2 = "!cpu.realtimePeriod OPNOTSUPP" },
+    .{ .wanted = .{ .cpu = .{ .realtimePeriod = 7, .realtimeRuntime = 5 } }, .v1 = "cpu.rt_period_us=7\ncpu.rt_runtime_us=5", .v2 = "!cpu.realtimePeriod OPNOTSUPP" },
     .{ .wanted = .{ .cpu = .{ .cpus = "0-1", .mems = "0" } }, .v1 = "cpuset.cpus=0-1\ncpuset.mems=0", .v2 = "cpuset.cpus=0-1\ncpuset.mems=0" },
     .{ .wanted = .{ .cpu = .{ .idle = 1, .shares = 2 } }, .v1 = "cpu.shares=2\ncpu.idle=1", .v2 = "cpu.weight=1\ncpu.idle=1" },
     .{ .wanted = .{ .cpu = .{ .idle = 0, .shares = 2 } }, .v1 = "cpu.idle=0\ncpu.shares=2", .v2 = "cpu.idle=0\ncpu.weight=1" },
@@ -75,56 +75,56 @@ const table = [_]Row{
     .{ .wanted = .{ .memory = .{ .swap = 300 } }, .v1 = "memory.memsw.limit_in_bytes=300", .v2 = "!memory.swap INVAL" },
     .{ .wanted = .{ .memory = .{ .limit = 100, .swap = 99 } }, .v1 = "!memory.swap INVAL", .v2 = "!memory.swap INVAL" },
     .{ .wanted = .{ .memory = .{ .kernel = 1 } }, .v1 = "memory.kmem.limit_in_bytes=1", .v2 = "!memory.kernel OPNOTSUPP" },
-    .{ .wanted = .{ .memory = .{ .kernel_tcp = 1 } }, .v1 = "memory.kmem.tcp.limit_in_bytes=1", .v2 = "!memory.kernelTCP OPNOTSUPP" },
+    .{ .wanted = .{ .memory = .{ .kernelTCP = 1 } }, .v1 = "memory.kmem.tcp.limit_in_bytes=1", .v2 = "!memory.kernelTCP OPNOTSUPP" },
     .{ .wanted = .{ .memory = .{ .swappiness = 0 } }, .v1 = "memory.swappiness=0", .v2 = "!memory.swappiness OPNOTSUPP" },
     .{ .wanted = .{ .memory = .{ .swappiness = 101 } }, .v1 = "!memory.swappiness INVAL", .v2 = "!memory.swappiness INVAL" },
-    .{ .wanted = .{ .memory = .{ .disable_oom_killer = true } }, .v1 = "memory.oom_control=1", .v2 = "!memory.disableOOMKiller OPNOTSUPP" },
-    .{ .wanted = .{ .memory = .{ .disable_oom_killer = false } }, .v1 = "memory.oom_control=0", .v2 = "" },
-    .{ .wanted = .{ .memory = .{ .use_hierarchy = true } }, .v1 = "memory.use_hierarchy=1", .v2 = "" },
-    .{ .wanted = .{ .memory = .{ .use_hierarchy = false } }, .v1 = "memory.use_hierarchy=0", .v2 = "!memory.useHierarchy OPNOTSUPP" },
+    .{ .wanted = .{ .memory = .{ .disableOOMKiller = true } }, .v1 = "memory.oom_control=1", .v2 = "!memory.disableOOMKiller OPNOTSUPP" },
+    .{ .wanted = .{ .memory = .{ .disableOOMKiller = false } }, .v1 = "memory.oom_control=0", .v2 = "" },
+    .{ .wanted = .{ .memory = .{ .useHierarchy = true } }, .v1 = "memory.use_hierarchy=1", .v2 = "" },
+    .{ .wanted = .{ .memory = .{ .useHierarchy = false } }, .v1 = "memory.use_hierarchy=0", .v2 = "!memory.useHierarchy OPNOTSUPP" },
     // pids
-    .{ .wanted = .{ .pids = 10 }, .v1 = "pids.max=10", .v2 = "pids.max=10" },
-    .{ .wanted = .{ .pids = -1 }, .v1 = "pids.max=max", .v2 = "pids.max=max" },
-    .{ .wanted = .{ .pids = 0 }, .v1 = "pids.max=0", .v2 = "pids.max=0" },
+    .{ .wanted = .{ .pids = .{ .limit = 10 } }, .v1 = "pids.max=10", .v2 = "pids.max=10" },
+    .{ .wanted = .{ .pids = .{ .limit = -1 } }, .v1 = "pids.max=max", .v2 = "pids.max=max" },
+    .{ .wanted = .{ .pids = .{ .limit = 0 } }, .v1 = "pids.max=0", .v2 = "pids.max=0" },
     // block I/O
-    .{ .wanted = .{ .block_io = .{ .weight = 10 } }, .v1 = "blkio.weight=10|blkio.bfq.weight=10", .v2 = "io.bfq.weight=10|io.weight=1" },
-    .{ .wanted = .{ .block_io = .{ .weight = 1000 } }, .v1 = "blkio.weight=1000|blkio.bfq.weight=1000", .v2 = "io.bfq.weight=1000|io.weight=10000" },
-    .{ .wanted = .{ .block_io = .{ .weight = 9 } }, .v1 = "!blockIO.weight INVAL", .v2 = "!blockIO.weight INVAL" },
-    .{ .wanted = .{ .block_io = .{ .leaf_weight = 10 } }, .v1 = "blkio.leaf_weight=10", .v2 = "!blockIO.leafWeight OPNOTSUPP" },
+    .{ .wanted = .{ .blockIO = .{ .weight = 10 } }, .v1 = "blkio.weight=10|blkio.bfq.weight=10", .v2 = "io.bfq.weight=10|io.weight=1" },
+    .{ .wanted = .{ .blockIO = .{ .weight = 1000 } }, .v1 = "blkio.weight=1000|blkio.bfq.weight=1000", .v2 = "io.bfq.weight=1000|io.weight=10000" },
+    .{ .wanted = .{ .blockIO = .{ .weight = 9 } }, .v1 = "!blockIO.weight INVAL", .v2 = "!blockIO.weight INVAL" },
+    .{ .wanted = .{ .blockIO = .{ .leafWeight = 10 } }, .v1 = "blkio.leaf_weight=10", .v2 = "!blockIO.leafWeight OPNOTSUPP" },
     .{
-        .wanted = .{ .block_io = .{ .weight_device = &.{.{ .major = 8, .minor = 16, .weight = 505 }} } },
+        .wanted = .{ .blockIO = .{ .weightDevice = &.{.{ .major = 8, .minor = 16, .weight = 505 }} } },
         .v1 = "blkio.weight_device=8:16 505|blkio.bfq.weight_device=8:16 505",
         .v2 = "io.bfq.weight=8:16 505|io.weight=8:16 5000",
     },
-    .{ .wanted = .{ .block_io = .{ .weight_device = &.{.{ .major = 8, .minor = 0 }} } }, .v1 = "!blockIO.weightDevice INVAL", .v2 = "!blockIO.weightDevice INVAL" },
+    .{ .wanted = .{ .blockIO = .{ .weightDevice = &.{.{ .major = 8, .minor = 0 }} } }, .v1 = "!blockIO.weightDevice INVAL", .v2 = "!blockIO.weightDevice INVAL" },
     .{
-        .wanted = .{ .block_io = .{ .read_bps = &.{.{ .major = 8, .minor = 0, .rate = 600 }}, .write_bps = &.{.{ .major = 8, .minor = 0, .rate = 0 }} } },
+        .wanted = .{ .blockIO = .{ .throttleReadBpsDevice = &.{.{ .major = 8, .minor = 0, .rate = 600 }}, .throttleWriteBpsDevice = &.{.{ .major = 8, .minor = 0, .rate = 0 }} } },
         .v1 = "blkio.throttle.read_bps_device=8:0 600\nblkio.throttle.write_bps_device=8:0 0",
         .v2 = "io.max=8:0 rbps=600\nio.max=8:0 wbps=max",
     },
     .{
-        .wanted = .{ .block_io = .{ .read_iops = &.{.{ .major = 8, .minor = 0, .rate = 5 }}, .write_iops = &.{.{ .major = 8, .minor = 1, .rate = 6 }} } },
+        .wanted = .{ .blockIO = .{ .throttleReadIOPSDevice = &.{.{ .major = 8, .minor = 0, .rate = 5 }}, .throttleWriteIOPSDevice = &.{.{ .major = 8, .minor = 1, .rate = 6 }} } },
         .v1 = "blkio.throttle.read_iops_device=8:0 5\nblkio.throttle.write_iops_device=8:1 6",
         .v2 = "io.max=8:0 riops=5\nio.max=8:1 wiops=6",
     },
     // the others
     .{
-        .wanted = .{ .hugepages = &.{.{ .size = "2MB", .limit = 4194304 }} },
+        .wanted = .{ .hugepageLimits = &.{.{ .pageSize = "2MB", .limit = 4194304 }} },
         .v1 = "hugetlb.2MB.rsvd.limit_in_bytes=4194304|hugetlb.2MB.limit_in_bytes=4194304",
         .v2 = "hugetlb.2MB.rsvd.max=4194304|hugetlb.2MB.max=4194304",
     },
-    .{ .wanted = .{ .hugepages = &.{ .{ .size = "1GB", .limit = 0 }, .{ .size = "../2MB", .limit = 0 } } }, .v1 = "!hugepageLimits[1] INVAL", .v2 = "!hugepageLimits[1] INVAL" },
-    .{ .wanted = .{ .network = .{ .class_id = 0x100001 } }, .v1 = "net_cls.classid=1048577", .v2 = "!network.classID OPNOTSUPP" },
-    .{ .wanted = .{ .network = .{ .priorities = &.{.{ .interface = "eth0", .priority = 5 }} } }, .v1 = "net_prio.ifpriomap=eth0 5", .v2 = "!network.priorities OPNOTSUPP" },
-    .{ .wanted = .{ .rdma = &.{.{ .device = "mlx5_1", .handles = 3 }} }, .v1 = "rdma.max=mlx5_1 hca_handle=3", .v2 = "rdma.max=mlx5_1 hca_handle=3" },
-    .{ .wanted = .{ .rdma = &.{.{ .device = "mlx5_1", .handles = 3, .objects = 4 }} }, .v1 = "rdma.max=mlx5_1 hca_handle=3 hca_object=4", .v2 = "rdma.max=mlx5_1 hca_handle=3 hca_object=4" },
+    .{ .wanted = .{ .hugepageLimits = &.{ .{ .pageSize = "1GB", .limit = 0 }, .{ .pageSize = "../2MB", .limit = 0 } } }, .v1 = "!hugepageLimits[1] INVAL", .v2 = "!hugepageLimits[1] INVAL" },
+    .{ .wanted = .{ .network = .{ .classID = 0x100001 } }, .v1 = "net_cls.classid=1048577", .v2 = "!network.classID OPNOTSUPP" },
+    .{ .wanted = .{ .network = .{ .priorities = &.{.{ .name = "eth0", .priority = 5 }} } }, .v1 = "net_prio.ifpriomap=eth0 5", .v2 = "!network.priorities OPNOTSUPP" },
+    .{ .wanted = .{ .rdma = &.{.{ .key = "mlx5_1", .value = .{ .hcaHandles = 3 } }} }, .v1 = "rdma.max=mlx5_1 hca_handle=3", .v2 = "rdma.max=mlx5_1 hca_handle=3" },
+    .{ .wanted = .{ .rdma = &.{.{ .key = "mlx5_1", .value = .{ .hcaHandles = 3, .hcaObjects = 4 } }} }, .v1 = "rdma.max=mlx5_1 hca_handle=3 hca_object=4", .v2 = "rdma.max=mlx5_1 hca_handle=3 hca_object=4" },
     // unified
-    .{ .wanted = .{ .unified = &.{.{ .file = "memory.high", .value = "1000" }} }, .v1 = "!unified OPNOTSUPP", .v2 = "memory.high=1000" },
-    .{ .wanted = .{ .unified = &.{.{ .file = "cgroup.max.descendants", .value = "10" }} }, .v1 = "!unified OPNOTSUPP", .v2 = "cgroup.max.descendants=10" },
-    .{ .wanted = .{ .unified = &.{ .{ .file = "memory.high", .value = "1" }, .{ .file = "misc.max", .value = "1" } } }, .v1 = "!unified OPNOTSUPP", .v2 = "!unified[1] OPNOTSUPP" },
-    .{ .wanted = .{ .unified = &.{.{ .file = "cgroup.procs", .value = "1" }} }, .v1 = "!unified INVAL", .v2 = "!unified INVAL" },
-    .{ .wanted = .{ .unified = &.{.{ .file = "../memory.max", .value = "1" }} }, .v1 = "!unified INVAL", .v2 = "!unified INVAL" },
-    .{ .wanted = .{ .unified = &.{.{ .file = "memory", .value = "1" }} }, .v1 = "!unified INVAL", .v2 = "!unified INVAL" },
+    .{ .wanted = .{ .unified = &.{.{ .key = "memory.high", .value = "1000" }} }, .v1 = "!unified OPNOTSUPP", .v2 = "memory.high=1000" },
+    .{ .wanted = .{ .unified = &.{.{ .key = "cgroup.max.descendants", .value = "10" }} }, .v1 = "!unified OPNOTSUPP", .v2 = "cgroup.max.descendants=10" },
+    .{ .wanted = .{ .unified = &.{ .{ .key = "memory.high", .value = "1" }, .{ .key = "misc.max", .value = "1" } } }, .v1 = "!unified OPNOTSUPP", .v2 = "!unified[1] OPNOTSUPP" },
+    .{ .wanted = .{ .unified = &.{.{ .key = "cgroup.procs", .value = "1" }} }, .v1 = "!unified INVAL", .v2 = "!unified INVAL" },
+    .{ .wanted = .{ .unified = &.{.{ .key = "../memory.max", .value = "1" }} }, .v1 = "!unified INVAL", .v2 = "!unified INVAL" },
+    .{ .wanted = .{ .unified = &.{.{ .key = "memory", .value = "1" }} }, .v1 = "!unified INVAL", .v2 = "!unified INVAL" },
 };
 
 test "every limit becomes a write or a refusal that names it" {
@@ -146,9 +146,9 @@ test "without the controller nothing that writes is passed over" {
 
 test "on a hybrid host each limit goes where its controller is" {
     const hybrid: Available = .{ .v1 = .initMany(&.{ .memory, .pids }), .v2 = .initMany(&.{ .hugetlb, .io }), .unified = true };
-    try expectResult(&.{ .memory = .{ .limit = 1 }, .hugepages = &.{.{ .size = "2MB", .limit = 2 }} }, hybrid, "memory.limit_in_bytes=1\nhugetlb.2MB.rsvd.max=2|hugetlb.2MB.max=2");
+    try expectResult(&.{ .memory = .{ .limit = 1 }, .hugepageLimits = &.{.{ .pageSize = "2MB", .limit = 2 }} }, hybrid, "memory.limit_in_bytes=1\nhugetlb.2MB.rsvd.max=2|hugetlb.2MB.max=2");
     try expectResult(&.{ .cpu = .{ .shares = 5 } }, hybrid, "!cpu.shares OPNOTSUPP");
-    try expectResult(&.{ .unified = &.{.{ .file = "memory.high", .value = "1" }} }, hybrid, "!unified OPNOTSUPP");
+    try expectResult(&.{ .unified = &.{.{ .key = "memory.high", .value = "1" }} }, hybrid, "!unified OPNOTSUPP");
 }
 
 test "shares become a weight: the ends and the default meet, more is never less" {

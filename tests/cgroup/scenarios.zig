@@ -186,7 +186,7 @@ pub const table = struct {
         try web.apply(&attempt.failure, &.{
             .cpu = .{ .shares = 512, .quota = 50_000, .period = 100_000, .burst = 10_000 },
             .memory = .{ .limit = 64 * mib, .reservation = 32 * mib, .swap = 96 * mib },
-            .pids = 17,
+            .pids = .{ .limit = 17 },
         });
         try expectFile(attempt, "driver-limits", .cpu, .{ "cpu.shares", "512" }, .{ "cpu.weight", "59" });
         try expectFile(attempt, "driver-limits", .cpu, .{ "cpu.cfs_quota_us", "50000" }, .{ "cpu.max", "50000 100000" });
@@ -199,7 +199,7 @@ pub const table = struct {
         try web.apply(&attempt.failure, &.{ .memory = .{ .limit = 128 * mib, .swap = 128 * mib }, .cpu = .{ .period = 200_000 } });
         try expectFile(attempt, "driver-limits", .memory, .{ "memory.limit_in_bytes", "134217728" }, .{ "memory.swap.max", "0" });
         try expectFile(attempt, "driver-limits", .cpu, .{ "cpu.cfs_quota_us", "50000" }, .{ "cpu.max", "50000 200000" });
-        try web.apply(&attempt.failure, &.{ .memory = .{ .limit = 16 * mib, .swap = 16 * mib }, .pids = -1 });
+        try web.apply(&attempt.failure, &.{ .memory = .{ .limit = 16 * mib, .swap = 16 * mib }, .pids = .{ .limit = -1 } });
         try expectFile(attempt, "driver-limits", .memory, .{ "memory.memsw.limit_in_bytes", "16777216" }, .{ "memory.max", "16777216" });
         try expectFile(attempt, "driver-limits", .pids, .{ "pids.max", "max" }, .{ "pids.max", "max" });
         try web.apply(&attempt.failure, &.{ .memory = .{ .limit = -1, .swap = -1 }, .cpu = .{ .quota = -1 } });
@@ -220,13 +220,13 @@ pub const table = struct {
     pub fn refuse(attempt: *Attempt) Error!void {
         const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-refuse");
         defer web.destroy(&attempt.failure, 2000) catch {};
-        const huge = [_]cgroup.Limits.Hugepage{.{ .size = "3MB", .limit = 0 }};
+        const huge = [_]cgroup.Limits.Hugepage{.{ .pageSize = "3MB", .limit = 0 }};
         const wanted = [_]struct { cgroup.Limits, cgroup.limits.Key }{
             .{ .{ .cpu = .{ .cpus = "4095" } }, .@"cpu.cpus" },
-            .{ .{ .block_io = .{ .leaf_weight = 500 } }, .@"blockIO.leafWeight" },
-            .{ .{ .hugepages = &huge }, .hugepageLimits },
-            .{ .{ .network = .{ .class_id = 1 } }, .@"network.classID" },
-            .{ .{ .unified = &.{.{ .file = "memory.none", .value = "1" }} }, .unified },
+            .{ .{ .blockIO = .{ .leafWeight = 500 } }, .@"blockIO.leafWeight" },
+            .{ .{ .hugepageLimits = &huge }, .hugepageLimits },
+            .{ .{ .network = .{ .classID = 1 } }, .@"network.classID" },
+            .{ .{ .unified = &.{.{ .key = "memory.none", .value = "1" }} }, .unified },
         };
         for (&wanted) |*row| {
             var failure: Failure = .{};
@@ -239,7 +239,7 @@ pub const table = struct {
     pub fn forks(attempt: *Attempt) Error!void {
         const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-pids");
         defer web.destroy(&attempt.failure, 2000) catch {};
-        try web.apply(&attempt.failure, &.{ .pids = 3 });
+        try web.apply(&attempt.failure, &.{ .pids = .{ .limit = 3 } });
         const child = try Child.startIn(attempt, &web, .fork_ten);
         defer child.end();
         pause(100);
@@ -293,15 +293,19 @@ pub const table = struct {
         const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-devices");
         defer web.destroy(&attempt.failure, 2000) catch {};
         try attempt.expect(try reach(attempt, &web, 10, 229) == 0, "no device is open without rules", .{});
-        try web.apply(&attempt.failure, &.{ .devices = &cgroup.devices.default_rules });
+        try web.apply(&attempt.failure, &.{ .devices = &.{} });
         try attempt.expect(try reach(attempt, &web, 1, 3) == 0, "null is refused", .{});
         try attempt.expect(try reach(attempt, &web, 10, 229) == denied, "fuse is open", .{});
-        const more = cgroup.devices.default_rules ++ [_]cgroup.devices.Rule{.{ .allow = true, .type = .char, .major = 10, .minor = 229 }};
-        try web.apply(&attempt.failure, &.{ .devices = &more });
+        try web.apply(&attempt.failure, &.{ .devices = &.{.{ .allow = true, .type = .c, .major = 10, .minor = 229 }} });
         try attempt.expect(try reach(attempt, &web, 10, 229) == 0, "fuse is refused although it was given", .{});
         try attempt.expect(try reach(attempt, &web, 1, 1) == denied, "mem is open", .{});
-        try web.apply(&attempt.failure, &.{ .devices = &cgroup.devices.default_rules });
+        try web.apply(&attempt.failure, &.{ .cpu = .{ .shares = 100 } });
+        try attempt.expect(try reach(attempt, &web, 10, 229) == 0, "another limit took fuse away", .{});
+        try web.apply(&attempt.failure, &.{ .devices = &.{.{ .allow = false }} });
         try attempt.expect(try reach(attempt, &web, 10, 229) == denied, "fuse stays open", .{});
+        try attempt.expect(try reach(attempt, &web, 1, 3) == 0, "null went with the others", .{});
+        try web.apply(&attempt.failure, &.{ .devices = &.{.{ .allow = true }} });
+        try attempt.expect(try reach(attempt, &web, 1, 1) == 0, "all devices were given, but not mem", .{});
     }
 };
 
