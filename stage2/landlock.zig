@@ -12,6 +12,8 @@ const os = std.os.linux;
 const linux = @import("linux");
 const Failure = linux.Failure;
 
+pub const plan = @import("landlock_plan.zig");
+
 /// Rights, as bits: those of an enum below, by its values.
 pub const Set = u64;
 
@@ -195,6 +197,10 @@ const NetPort = extern struct {
     allowed_access: u64,
     port: u64,
 };
+
+test {
+    _ = plan;
+}
 
 test "rights have the kernel's bits" {
     try std.testing.expectEqual(1 << 0, set(FileRight, &.{.execute}));
