@@ -174,6 +174,18 @@ test("an index that skopeo pushed gives this machine's image", async ({ dir }) =
   });
 });
 
+test("an image in Docker's own format is read as well", async ({ dir }) => {
+  const source = await makeImage(dir);
+  await withRegistry(dir, { port: 5000 }, async (host) => {
+    const to = ["--dest-tls-verify=false", "--format", "v2s2"];
+    await mustRun(["skopeo", "copy", ...to, `oci:${source}`, `docker://${host}/app:1`]);
+    using client = new RegistryClient({ hosts: hostsOf(host, { plainHttp: true }), timing });
+    const { image } = await pull(client, reference(`${host}/app:1`));
+    const docker = "application/vnd.docker.distribution.manifest.v2+json";
+    assertEquals([image.manifest.mediaType, image.layers.length], [docker, 2]);
+  });
+});
+
 test("a pull goes on across a restart of the registry", async ({ dir }) => {
   const source = await makeImage(dir);
   const sink = new MemorySink();

@@ -23,6 +23,7 @@
 
 import { dirname, resolve } from "node:path";
 import { KurmaError } from "../../../ffi/errors.ts";
+import { readTrusted } from "../trust/files.ts";
 import { quote } from "./digest.ts";
 import { isObject, type JsonObject } from "./json.ts";
 import { parseHost, parseReference } from "./reference.ts";
@@ -68,22 +69,15 @@ const maxConfigBytes = 1024 * 1024;
 /**
  * Reads `hosts.yaml`; a file that is not there configures nothing.
  *
- * @throws {KurmaError} `invalid`, naming file, host and setting.
+ * @throws {KurmaError} `invalid`, naming file, host and setting; `denied`: others may write it.
  */
 export async function loadHosts(path: string): Promise<Hosts> {
-  let text: string;
-  try {
-    text = await Deno.readTextFile(path);
-  } catch (cause) {
-    if (cause instanceof Deno.errors.NotFound) return new Hosts();
-    throw new KurmaError("invalid", `Cannot read ${quote(path)}`, { cause });
-  }
-  return await parseHosts(text, path);
+  const bytes = await readTrusted(path, maxConfigBytes);
+  return bytes ? await parseHosts(new TextDecoder().decode(bytes), path) : new Hosts();
 }
 
 /** @see {@linkcode loadHosts} */
 export async function parseHosts(text: string, path: string): Promise<Hosts> {
-  if (text.length > maxConfigBytes) throw wrong(path, `it is larger than ${maxConfigBytes} bytes`);
   const { parseYaml } = await import("./yaml.ts");
   let document: unknown;
   try {

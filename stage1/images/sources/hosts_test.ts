@@ -8,6 +8,19 @@ Deno.test("loadHosts() without a file configures nothing", async () => {
   assert(!hosts.has("docker.io"));
 });
 
+Deno.test("loadHosts() does not believe a file that others may write", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.chmod(path, 0o606);
+    assertMatch(
+      (await rejection(loadHosts(path))).message,
+      /Cannot trust ".*": others may write it/,
+    );
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
 Deno.test("parseHosts() reads what is documented, paths relative to the file", async () => {
   const hosts = await parseHosts(
     `

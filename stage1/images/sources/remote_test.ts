@@ -17,10 +17,8 @@ async function configured(
 ): Promise<void> {
   const folder = await Deno.makeTempDir();
   try {
-    await Deno.writeTextFile(
-      `${folder}/hosts.yaml`,
-      `hosts: { "${registry.host}": { plainHttp: true } }`,
-    );
+    const hosts = `hosts: { "${registry.host}": { plainHttp: true } }`;
+    await Deno.writeTextFile(`${folder}/hosts.yaml`, hosts, { mode: 0o600 });
     if (policy) await Deno.writeTextFile(`${folder}/policy.yaml`, policy, { mode: 0o600 });
     using remote = await openRemote(folder, { env: {}, timing: impatient });
     await body(remote);
