@@ -5,13 +5,12 @@
  * @module
  */
 
-import program from "../build/native/kurma-stage3" with { type: "bytes" };
 import { kernel } from "./mod.ts";
+import { program } from "./program.ts";
 
 /** Replaces this process by the static program, with the same arguments and environment. */
 export function becomeNative(): never {
-  const image = kernel.memfd("kurma", program, "program");
-  return kernel.become(image, commandLine(), Deno.env.toObject());
+  return kernel.become(program(), commandLine(), Deno.env.toObject());
 }
 
 /** argv as the kernel has it: `Deno.args` lacks the name we were called by. */

@@ -1,0 +1,156 @@
+/**
+ * From a layer's bytes to its folder in the store, in one pass: the bytes are hashed
+ * and kept as they come, inflated, hashed again and unpacked.
+ *
+ * @module
+ */
+
+import { KurmaError } from "../../ffi/errors.ts";
+import { type Content, Passage } from "./bytes.ts";
+import { inflated, type InflateLimits } from "./compression.ts";
+import type { OnProgress } from "./image.ts";
+import type { Digest } from "./sources/digest.ts";
+import { type BlobReference, type Store, type Workspace, writeAll } from "./store.ts";
+import { unpack, type Unpacked, type UnpackLimits } from "./unpack.ts";
+
+/** What an archive may ask for. Absent ones have defaults. */
+export interface ImageLimits extends UnpackLimits, InflateLimits {}
+
+/** How images are brought in. */
+export interface ImportOptions {
+  readonly limits?: ImageLimits;
+  readonly onProgress?: OnProgress;
+  /** A reason to stop; what was written is removed. */
+  readonly signal?: AbortSignal;
+}
+
+/** A layer, or another archive, on its way in. */
+export interface Incoming {
+  /** Names it in messages. */
+  readonly what: string;
+  readonly format: "oci" | "aci";
+  readonly content: Content;
+  /** Of the bytes as they come, where it is known. */
+  readonly digest?: Digest;
+}
+
+/** What became of the bytes. */
+export interface Arrived {
+  readonly blob: { readonly digest: Digest; readonly size: number };
+  readonly unpacked: Unpacked;
+  /** Where it was unpacked, in the workspace. */
+  readonly path: string;
+  /** Where the bytes are as they came, in the workspace, synced. */
+  readonly blobPath: string;
+}
+
+/**
+ * Unpacks an archive in a workspace and keeps its bytes beside it. Nothing of it is in
+ * the store yet.
+ *
+ * @throws {KurmaError} As {@linkcode unpack}; `invalid` if the bytes are not those of `digest`.
+ */
+export async function arrive(
+  workspace: Workspace,
+  { what, format, content, digest }: Incoming,
+  { limits = {}, onProgress = () => {}, signal }: ImportOptions,
+): Promise<Arrived> {
+  const { ratio, ...unpackLimits } = limits;
+  const path = `${workspace.path}/layer`;
+  const blobPath = `${workspace.path}/blob`;
+  await Deno.mkdir(path, { mode: 0o700 });
+  using blob = await Deno.open(blobPath, { write: true, createNew: true, mode: 0o600 });
+  const subject = digest ?? what;
+  const passage = new Passage(
+    content.chunks(),
+    {
+      what,
+      ...(digest ? { digest } : {}),
+      ...(content.size !== undefined ? { size: content.size } : {}),
+    },
+    async (chunk, bytes) => {
+      signal?.throwIfAborted();
+      onProgress({
+        step: "read",
+        subject,
+        bytes,
+        ...(content.size !== undefined ? { total: content.size } : {}),
+      });
+      await writeAll(blob, chunk);
+    },
+  );
+  try {
+    const stream = inflated(passage.chunks(), what, ratio === undefined ? {} : { ratio });
+    const unpacked = await unpack(stream, path, what, format, unpackLimits);
+    const found = await passage.finish();
+    await blob.sync();
+    onProgress({ step: "unpacked", subject, bytes: unpacked.bytes });
+    return { blob: { digest: found, size: passage.count }, unpacked, path, blobPath };
+  } finally {
+    await passage.cancel();
+  }
+}
+
+/**
+ * Brings the layer `diffId` into the store, unless it is there. Waits for others that
+ * are just doing it.
+ *
+ * @returns The bytes it came as.
+ * @throws {KurmaError} `invalid`: damaged, hostile, or not what its digests say.
+ */
+export async function importLayer(
+  store: Store,
+  diffId: Digest,
+  mediaType: string,
+  incoming: Incoming,
+  options: ImportOptions,
+): Promise<BlobReference> {
+  using _lock = await store.lock(diffId);
+  const there = store.layerBlob(diffId);
+  if (there !== undefined) {
+    options.onProgress?.({ step: "present", subject: diffId, bytes: there.size });
+    return there;
+  }
+  await using workspace = await store.workspace();
+  const arrived = await arrive(workspace, incoming, options);
+  if (arrived.unpacked.digest !== diffId) {
+    throw new KurmaError(
+      "invalid",
+      `Cannot use ${incoming.what}: unpacked its digest is ${arrived.unpacked.digest}, not ${diffId}`,
+      { fix: "Fetch or save the image again: its config and its layers do not belong together" },
+    );
+  }
+  const blob = { ...arrived.blob, mediaType };
+  await store.commitBlob(blob.digest, arrived.blobPath);
+  await store.commitLayer(diffId, arrived.path, { ...arrived.unpacked, blob });
+  return blob;
+}
+
+/** How many layers are unpacked at once: inflating one takes a core. */
+export const layersAtOnce = Math.max(2, navigator.hardwareConcurrency);
+
+/**
+ * Runs `work` on each item, a few at a time, and stops at the first failure; what
+ * already runs is waited for, so that nobody works on after the error is told.
+ */
+export async function eachOf<Item, Result>(
+  items: readonly Item[],
+  work: (item: Item, at: number) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = new Array(items.length);
+  const errors: unknown[] = [];
+  let next = 0;
+  const workers = Array.from({ length: Math.min(layersAtOnce, items.length) }, async () => {
+    while (next < items.length && errors.length === 0) {
+      const at = next++;
+      try {
+        results[at] = await work(items[at], at);
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+  });
+  await Promise.all(workers);
+  if (errors.length > 0) throw errors[0];
+  return results;
+}

@@ -1,0 +1,183 @@
+/**
+ * From what a user writes to an image whose layers are unpacked.
+ *
+ * @module
+ */
+
+import { KurmaError } from "../../ffi/errors.ts";
+import { importAci } from "./aci.ts";
+import { collect, type Content, fileContent } from "./bytes.ts";
+import { compressionOf, inflated, peek } from "./compression.ts";
+import { diskFolder, tarFolder } from "./folder.ts";
+import type { Image } from "./image.ts";
+import type { ImportOptions } from "./layers.ts";
+import { importDockerArchive, type Imported, importLayout, isLayout } from "./oci.ts";
+import { quote } from "./sources/digest.ts";
+import { identity, type ImageRecord, Store, writeAll } from "./store.ts";
+import { firstName } from "./tar.ts";
+
+/** Where the state is, and how an image that is not there yet is brought in. */
+export interface OpenOptions extends ImportOptions {
+  /** The state folder: an absolute host path. Default `/var/lib/kurma`. */
+  readonly root?: string;
+}
+
+/**
+ * Opens an image: `hello`, a path to an ACI, an OCI layout (folder or tar) or a
+ * `docker save` archive, with `:TAG` behind it where it holds several, or the name or
+ * id of an image in the store. What is not in the store yet is brought in first.
+ *
+ * @throws {KurmaError} `missing`: no such file, name or tag; `invalid`: not an image, or
+ *   a damaged, hostile or foreign one; `denied`: not root; `kernel`: for example `ENOSPC`.
+ *   Nothing of a refused image stays behind.
+ */
+export async function openImage(reference: string, options: OpenOptions = {}): Promise<Image> {
+  using store = Store.open(options.root ?? "/var/lib/kurma");
+  await store.sweep();
+  if (reference === "hello") {
+    const { importHello } = await import("./hello.ts");
+    return image(store, save(store, await importHello(store, options)), "hello");
+  }
+  const found = await findPath(reference);
+  if (found !== undefined) return await openPath(store, found.path, found.tag, options);
+  const known = findName(store, reference);
+  if (known !== undefined) return image(store, known, reference);
+  throw notFound(reference);
+}
+
+/** What is certainly meant as a path. */
+const pathLike = /^(?:\/|\.{1,2}(?:\/|$))/;
+
+/** The path in `PATH` or `PATH:TAG`, if there is such a file or folder. */
+async function findPath(reference: string): Promise<{ path: string; tag?: string } | undefined> {
+  if (reference === "" || reference.includes("\0")) return undefined;
+  if (await identity(reference) !== undefined) return { path: reference };
+  const colon = reference.lastIndexOf(":");
+  if (colon <= 0 || reference.indexOf("/", colon) >= 0) return undefined;
+  const path = reference.slice(0, colon);
+  if (await identity(path) === undefined) return undefined;
+  return { path, tag: reference.slice(colon + 1) };
+}
+
+function notFound(reference: string): KurmaError {
+  if (pathLike.test(reference)) {
+    return new KurmaError(
+      "missing",
+      `Cannot open image ${quote(reference)}: no such file or folder`,
+      {
+        fix: "Check the path",
+      },
+    );
+  }
+  return new KurmaError(
+    "missing",
+    `Cannot find image ${quote(reference)}: no image in the store has that name, and no file here`,
+    { fix: "`kurma image list` shows the names; write ./NAME for a file" },
+  );
+}
+
+function findName(store: Store, name: string): ImageRecord | undefined {
+  return store.image(name) ?? store.image(store.imageOfName(name) ?? "");
+}
+
+async function openPath(
+  store: Store,
+  path: string,
+  tag: string | undefined,
+  options: ImportOptions,
+): Promise<Image> {
+  const { isDirectory } = await Deno.stat(path);
+  if (isDirectory) return image(store, save(store, await importFolder(store, path, tag, options)));
+  const before = await identity(path);
+  const key = before === undefined ? undefined : `${before}:${tag ?? ""}`;
+  const known = key === undefined ? undefined : store.image(store.imageOfFile(key) ?? "");
+  if (known !== undefined) return image(store, known);
+  const imported = await importFile(store, path, tag, options);
+  // A file that changed while it was read, or may change within the clock's tick, is read again.
+  const settled = before !== undefined && before === await identity(path) && await isOld(path);
+  return image(store, save(store, imported, settled ? key : undefined));
+}
+
+async function isOld(path: string): Promise<boolean> {
+  const { ctime } = await Deno.stat(path);
+  return ctime !== null && Date.now() - ctime.getTime() > 2000;
+}
+
+async function importFolder(
+  store: Store,
+  path: string,
+  tag: string | undefined,
+  options: ImportOptions,
+): Promise<Imported> {
+  const folder = diskFolder(path);
+  if (await isLayout(folder)) return await importLayout(store, folder, tag, options);
+  throw new KurmaError("invalid", `Cannot use folder ${quote(path)}: it has no "oci-layout"`, {
+    fix: "Name an OCI layout, an ACI file, or what `docker save` writes",
+  });
+}
+
+async function importFile(
+  store: Store,
+  path: string,
+  tag: string | undefined,
+  options: ImportOptions,
+): Promise<Imported> {
+  const { size } = await Deno.stat(path);
+  const content = fileContent(path, 0, size);
+  const what = quote(path);
+  const { head, whole } = await peek(inflated(content.chunks(), what), 512);
+  await whole.return(undefined);
+  const first = firstName(head);
+  if (first === undefined) {
+    throw new KurmaError("invalid", `Cannot use ${what}: it is no tar archive`, {
+      fix: "An image is an ACI, an OCI layout, or what `docker save` writes",
+    });
+  }
+  if (first === "manifest" || first === "rootfs" || first.startsWith("rootfs/")) {
+    return await importAci(store, content, what, options);
+  }
+  const raw = await collect(fileContent(path, 0, Math.min(size, 6)).chunks(), what, 6);
+  if (compressionOf(raw) === "none") return await importArchive(store, path, what, tag, options);
+  // Its files are needed in an order of their own: they are laid out where that is possible.
+  await using workspace = await store.workspace();
+  const plain = `${workspace.path}/archive`;
+  await inflateTo(plain, content, what);
+  return await importArchive(store, plain, what, tag, options);
+}
+
+async function inflateTo(path: string, content: Content, what: string): Promise<void> {
+  using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
+  for await (const chunk of inflated(content.chunks(), what)) await writeAll(file, chunk);
+}
+
+async function importArchive(
+  store: Store,
+  path: string,
+  what: string,
+  tag: string | undefined,
+  options: ImportOptions,
+): Promise<Imported> {
+  const folder = await tarFolder(path, what);
+  if (await isLayout(folder)) return await importLayout(store, folder, tag, options);
+  if (await folder.find("manifest.json") !== undefined) {
+    return await importDockerArchive(store, folder, tag, options);
+  }
+  throw new KurmaError("invalid", `Cannot use ${what}: it is a tar archive, but no image`, {
+    fix: "An image is an ACI, an OCI layout, or what `docker save` writes",
+  });
+}
+
+/** Opening gives no names: what an archive calls itself is not its own to decide. */
+function save(store: Store, { record }: Imported, file?: string): ImageRecord {
+  store.saveImage(record, [], file);
+  return record;
+}
+
+function image(store: Store, record: ImageRecord, name?: string): Image {
+  return {
+    id: record.id,
+    ...(name === undefined ? {} : { name }),
+    layers: record.layers.map((digest) => ({ digest, path: `${store.layerPath(digest)}/rootfs` })),
+    config: record.config,
+  };
+}
