@@ -82,6 +82,27 @@ export const Report_outcome = [
   "invalid",
 ] as const;
 
+export const ExitRecord = {
+  size: 128,
+  crc: 0,
+  kind: 4,
+  id_len: 5,
+  signal: 6,
+  oom: 7,
+  sequence: 8,
+  time_ns: 16,
+  pid: 24,
+  status: 28,
+  id_bytes: 32,
+} as const;
+
+/** The values of ExitRecord.kind, by number. */
+export const ExitRecord_kind = [
+  "none",
+  "exit",
+  "base",
+] as const;
+
 export const Request = {
   size: 152,
   sequence: 0,

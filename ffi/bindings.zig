@@ -5,11 +5,12 @@ const std = @import("std");
 const cgroup = @import("cgroup");
 const linux = @import("linux");
 const library = @import("libkurma.zig");
+const ExitRecord = @import("stage2").exits.Record;
 const Report = @import("stage2").report.Report;
 const wire = @import("stage2").wire;
 
 /// Structs that cross: their sizes and field offsets are written as well.
-const layouts = .{ .Failure = linux.Failure, .Report = Report, .Request = wire.Request, .Reply = wire.Reply };
+const layouts = .{ .Failure = linux.Failure, .Report = Report, .ExitRecord = ExitRecord, .Request = wire.Request, .Reply = wire.Reply };
 
 pub fn main(init: std.process.Init) !void {
     var buffer: [4096]u8 = undefined;

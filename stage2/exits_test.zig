@@ -162,6 +162,32 @@ test "compacted, it keeps what was not acknowledged, and the numbers go on" {
     try expectEqual(@as(u64, 5), try log.append(&failure, three[0..1]));
 }
 
+test "the vector that TypeScript reads as well: acknowledged up to 4, then 5 and 6" {
+    var bytes: [3 * size]u8 = undefined;
+    var hex: [2 * bytes.len]u8 = undefined;
+    var len: usize = 0;
+    for (@embedFile("exits_vector.hex")) |digit| if (digit != '\n') {
+        hex[len] = digit;
+        len += 1;
+    };
+    try expectEqual(bytes.len, (try std.fmt.hexToBytes(&bytes, &hex)).len);
+    var fixture: Fixture = try .init();
+    defer fixture.deinit();
+    try fixture.replace(&bytes);
+    var failure: linux.Failure = .{};
+    var log = try fixture.open(&failure);
+    defer log.close();
+    try expectEqual(@as(u64, 0), log.discarded);
+    var seen: Seen = .{};
+    try log.replay(&failure, 0, &seen);
+    try expectEqual(@as(usize, 2), seen.len);
+    const web, const uuid = seen.records[0..2].*;
+    try expectEqualStrings("web", web.id());
+    try expectEqual(.{ @as(u64, 5), @as(i64, 1_790_000_000_123_456_789), @as(i32, 4321), @as(u32, 7), @as(u8, 0) }, .{ web.sequence, web.time_ns, web.pid, web.status, web.oom });
+    try expectEqualStrings("0f8fad5b-d9cb-469f-a165-70867728950e", uuid.id());
+    try expectEqual(.{ @as(u64, 6), @as(u32, 137), @as(u8, 9), @as(u8, 1) }, .{ uuid.sequence, uuid.status, uuid.signal, uuid.oom });
+}
+
 test "an id that does not fit is refused, and nothing of it stays" {
     var fixture: Fixture = try .init();
     defer fixture.deinit();
