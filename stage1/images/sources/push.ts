@@ -120,11 +120,7 @@ class Upload {
     mountFrom: readonly string[],
   ): Promise<Outcome> {
     const { digest, size } = this.#blob;
-    const there = await this.#ask({ method: "HEAD", url: new URL(`${this.#base}/${digest}`) }, [
-      200,
-      404,
-    ]);
-    if (there.status === 200) return "present";
+    if (await this.#isThere()) return "present";
 
     let begun: { status: number; headers: Headers; url: URL } | undefined;
     for (const from of mountFrom.slice(0, 1)) { // The registry has one try to know it.
@@ -199,7 +195,18 @@ class Upload {
     const url = new URL(location);
     url.searchParams.set("digest", this.#blob.digest);
     const headers = { "content-type": "application/octet-stream" };
-    await this.#ask({ method: "PUT", url, headers, body }, [201]);
+    try {
+      await this.#ask({ method: "PUT", url, headers, body }, [201]);
+    } catch (error) {
+      // Where the answer to a first try was lost, the upload is gone because it is done.
+      if (!(error instanceof KurmaError && error.code === "missing")) throw error;
+      if (!await this.#isThere()) throw error;
+    }
+  }
+
+  async #isThere(): Promise<boolean> {
+    const url = new URL(`${this.#base}/${this.#blob.digest}`);
+    return (await this.#ask({ method: "HEAD", url }, [200, 404])).status === 200;
   }
 
   #location({ headers, url }: { headers: Headers; url: URL }): URL {

@@ -136,6 +136,25 @@ Deno.test("push() goes on with what the registry has when a part breaks off", as
   }
 });
 
+Deno.test("push() is content where the blob is there although no answer said so", async () => {
+  await using registry = new TestRegistry();
+  takeUploads(registry);
+  const honest = registry.intercept;
+  let puts = 0;
+  registry.intercept = async (request, path) => {
+    if (request.method !== "PUT" || !path.includes("/uploads/")) return await honest(request, path);
+    if (++puts > 1) {
+      return Response.json({ errors: [{ code: "BLOB_UPLOAD_UNKNOWN" }] }, { status: 404 });
+    }
+    await honest(request, path);
+    return new Response(null, { status: 502 });
+  };
+  using client = new RegistryClient({ hosts: registry.hosts(), timing: impatient });
+  registry.blobs.set(digestOf(config), config);
+  await push(client, registry.reference(), localImage(small));
+  assertEquals([puts, registry.blobs.has(digestOf(small))], [2, true]);
+});
+
 const refusals: [string, (registry: TestRegistry) => void, RegExp][] = [
   ["refuses uploads", (registry) => {
     registry.intercept = ({ method }) =>

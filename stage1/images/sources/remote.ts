@@ -3,7 +3,8 @@
  * up from Kurma's configuration folder, with the policy asked before anything is fetched
  * that it may reject.
  *
- * The folder holds `hosts.yaml`, `policy.yaml` and `trust/`; each may be missing.
+ * The folder holds `hosts.yaml`, `policy.yaml`, `trust/` and `auth.json`, the last for
+ * daemons that have no home; each may be missing.
  *
  * @module
  */
@@ -62,7 +63,8 @@ export async function openRemote(
 ): Promise<Remote> {
   const hosts = await loadHosts(join(folder, "hosts.yaml"));
   const policy = await loadPolicy(join(folder, "policy.yaml"));
-  const credentials = credentialsFrom(authFiles(env, Deno.uid() ?? 0));
+  const files = [...authFiles(env, Deno.uid() ?? 0), join(folder, "auth.json")];
+  const credentials = credentialsFrom(files);
   return new Remote(new RegistryClient({ hosts, credentials, timing }), {
     policy,
     folder: join(folder, "trust"),

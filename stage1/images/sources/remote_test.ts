@@ -13,7 +13,7 @@ const platform = parsePlatform("linux/amd64");
 async function configured(
   registry: TestRegistry,
   policy: string | undefined,
-  body: (remote: Remote) => Promise<void>,
+  body: (remote: Remote, folder: string) => Promise<void>,
 ): Promise<void> {
   const folder = await Deno.makeTempDir();
   try {
@@ -21,7 +21,7 @@ async function configured(
     await Deno.writeTextFile(`${folder}/hosts.yaml`, hosts, { mode: 0o600 });
     if (policy) await Deno.writeTextFile(`${folder}/policy.yaml`, policy, { mode: 0o600 });
     using remote = await openRemote(folder, { env: {}, timing: impatient });
-    await body(remote);
+    await body(remote, folder);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -34,6 +34,21 @@ Deno.test("without a policy an image resolves, and says that everything does", a
     const { image, decision } = await remote.resolve(registry.reference(), { platform });
     assertEquals(image.layers.length, 1);
     assertEquals(decision, { verdict: "accept", rule: "default", reason: '"default" accepts it' });
+  });
+});
+
+Deno.test("a daemon without a home finds its passwords in the configuration folder", async () => {
+  await using registry = new TestRegistry();
+  registry.addImage("app:1", encode("layer"));
+  const accepted = `Basic ${btoa("alice:s3cret")}`;
+  registry.intercept = (request) =>
+    request.headers.get("authorization") === accepted
+      ? undefined
+      : new Response(null, { status: 401, headers: { "www-authenticate": "Basic" } });
+  await configured(registry, undefined, async (remote, folder) => {
+    const auths = { [registry.host]: { auth: btoa("alice:s3cret") } };
+    await Deno.writeTextFile(`${folder}/auth.json`, JSON.stringify({ auths }));
+    await remote.resolve(registry.reference(), { platform });
   });
 });
 
