@@ -23,7 +23,7 @@ if (!Number.isInteger(runs) || runs < 1) {
 
 const dir = await Deno.makeTempDir({ prefix: "kurma-bench-" });
 try {
-  const bench = await prepare(dir);
+  await using bench = await prepare(dir);
   const results = summarise(bench, await measure(bench));
   print(results);
   await Deno.writeTextFile(resultFile, JSON.stringify(await report(results), undefined, 2) + "\n");

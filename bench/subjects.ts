@@ -5,6 +5,8 @@
  * @module
  */
 
+import { Server } from "./server.ts";
+
 /** Something that is measured once a round. */
 export interface Subject {
   /** One measurement, as microseconds by the row's name. */
@@ -12,7 +14,7 @@ export interface Subject {
 }
 
 /** Everything to measure, and what each row is compared with. */
-export interface Bench {
+export interface Bench extends AsyncDisposable {
   subjects: readonly Subject[];
   against: Readonly<Record<string, string>>;
 }
@@ -39,10 +41,13 @@ export async function prepare(dir: string): Promise<Bench> {
   const image = await ociLayout(dir, rootfs);
   const bundle = await runcBundle(dir, rootfs);
   const hello = await compiledHello(dir);
+  const server = await Server.start(tools, kurma, dir, rootfs);
 
   return {
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
     subjects: [
       await floor(dir, rootfs),
+      served(server),
       await whole("kurma run", [kurma, "run", image, ...program]),
       await whole("runc run", ["runc", "run", "--bundle", bundle, "kurma-bench"]),
       await whole("bwrap", [
@@ -54,6 +59,8 @@ export async function prepare(dir: string): Promise<Bench> {
       await whole("kurma --version", [kurma, "--version"]),
     ],
     against: {
+      "stage2 server, until exec": "floor, until exec",
+      "stage2 server": "floor, inside",
       "kurma run": "floor",
       "runc run": "floor",
       "bwrap": "floor",
@@ -83,7 +90,18 @@ async function floor(dir: string, rootfs: string): Promise<Subject> {
       for (const folder of folders) await Deno.mkdir(folder);
       const { us, said } = await timed([`${tools}/floor`, rootfs, scratch, ...program]);
       for (const folder of folders) await Deno.remove(folder, { recursive: true });
-      return { "floor": us, "floor, until exec": JSON.parse(said).exec_us };
+      const { exec_us, exit_us } = JSON.parse(said);
+      return { "floor": us, "floor, inside": exit_us, "floor, until exec": exec_us };
+    },
+  };
+}
+
+/** A container that the daemon's stage2 server makes, without the daemon. */
+function served(server: Server): Subject {
+  return {
+    async sample() {
+      const { exec_us, exit_us } = await server.run(program);
+      return { "stage2 server": exit_us, "stage2 server, until exec": exec_us };
     },
   };
 }
