@@ -177,6 +177,10 @@ const sockets = list("socket socketpair");
 /// leads to the hypervisor. EAFNOSUPPORT is what a kernel without the family says.
 const families = [_]u32{ linux.AF.UNIX, linux.AF.INET, linux.AF.INET6, linux.AF.NETLINK };
 
+/// The audit log's netlink protocol. Logins take this errno for a kernel without audit
+/// and go on; what they would get instead, an EPERM for the first record, ends them.
+const audit = [_]Condition{ .int(0, linux.AF.NETLINK), .int(2, linux.NETLINK.AUDIT) };
+
 /// CLONE_NEW* of clone(2), which takes all its flags in the lower half.
 const namespace_flags = linux.CLONE.NEWNS | linux.CLONE.NEWCGROUP | linux.CLONE.NEWUTS | linux.CLONE.NEWIPC |
     linux.CLONE.NEWUSER | linux.CLONE.NEWPID | linux.CLONE.NEWNET;
@@ -246,6 +250,9 @@ pub fn profile(options: Options, rules: *Rules) Profile {
         rules.only(sockets, comptime &ints(0, &families), .AFNOSUPPORT);
         rules.except(sockets, comptime &ints(0, &.{linux.AF.PACKET}));
     }
+    if (held & of("AUDIT_WRITE") == 0) {
+        rules.add(.{ .calls = list("socket"), .action = .errno(.PROTONOSUPPORT), .conditions = &audit });
+    }
     if (held & of("SYS_ADMIN") != 0) {
         rules.decide(clone, true, .PERM);
         rules.decide(unshare, true, .PERM);
@@ -277,7 +284,7 @@ pub fn compile(options: Options, scratch: *compiler.Scratch) compiler.Error![]co
 
 /// Every capability that makes a difference to the profile.
 const lifting = collected: {
-    var set = of("NET_RAW NET_ADMIN SYS_ADMIN");
+    var set = of("NET_RAW NET_ADMIN SYS_ADMIN AUDIT_WRITE");
     for (refused) |group| set |= group.lifted_by;
     break :collected set;
 };

@@ -106,6 +106,14 @@ test "of all socket families, four are left" {
     try expectEqual(Action.errno(.AFNOSUPPORT).value(), try ask(raw, .x86_64, "socket", .{ linux.AF.VSOCK, 1, 0, 0, 0, 0 }));
 }
 
+test "without CAP_AUDIT_WRITE there is no audit log, rather than one that refuses" {
+    const question = .{ linux.AF.NETLINK, linux.SOCK.RAW, linux.NETLINK.AUDIT, 0, 0, 0 };
+    try expectEqual(Action.errno(.PROTONOSUPPORT).value(), try ask(.{}, .x86_64, "socket", question));
+    const auditing: Options = .{ .capabilities = comptime capabilities.of("AUDIT_WRITE") };
+    try expectEqual(allowed, try ask(auditing, .x86_64, "socket", question));
+    try expectEqual(allowed, try ask(.{}, .x86_64, "socket", .{ linux.AF.INET, linux.SOCK.RAW, 9, 0, 0, 0 }));
+}
+
 test "socketcall, which hides the family, is refused" {
     try expectEqual(missing, try ask(.{ .i386 = true }, .i386, "socketcall", @splat(0)));
     const everything: Options = .{ .i386 = true, .capabilities = std.math.maxInt(u64) };

@@ -1,9 +1,10 @@
 //! `linux.seccomp` of an OCI configuration, read into a profile.
 //!
 //! What is not said there is read as runc does, so that a profile means the same
-//! under both, with three differences, each stricter: x32 is refused even if listed,
-//! what lies outside the architectures ends the process and not only a thread, and
-//! a condition that refuses holds also beside a rule that allows the call.
+//! under both, with four differences, each stricter: x32 is refused even if listed;
+//! what lies outside the architectures ends the process and not only a thread; a
+//! condition that refuses holds also beside a rule that allows the call; allowing a
+//! socket call does not open it inside socketcall(2).
 //!
 //! Source: OCI runtime-spec 1.3, config-linux.md "Seccomp"; the field names are its own.
 
@@ -168,12 +169,23 @@ pub fn read(spec: Seccomp, arena: std.mem.Allocator, problem: *Problem) error{In
     if (spec.listenerMetadata != null and spec.listenerPath == null) {
         return problem.set("listenerMetadata needs listenerPath");
     }
-    const rules = arena.alloc(Rule, spec.syscalls.len) catch return problem.set("No room for the rules");
+    const narrow = std.mem.findScalar(Architecture, spec.architectures, .SCMP_ARCH_X86) != null;
+    const rules = arena.alloc(Rule, spec.syscalls.len * (1 + multiplexers.len)) catch return problem.set("No room for the rules");
+    var len: usize = 0;
     var notifies = false;
-    for (spec.syscalls, rules, 0..) |syscall, *rule, entry| {
+    for (spec.syscalls, 0..) |syscall, entry| {
         problem.entry = @intCast(entry);
-        rule.* = try readRule(syscall, default, arena, problem);
+        const rule = try readRule(syscall, default, arena, problem);
+        rules[len] = rule;
+        len += 1;
         notifies = notifies or rule.action.kind == .notify;
+        if (!narrow or rule.conditions.len > 0 or !rule.action.stricterThan(default)) continue;
+        for (multiplexers) |multiplexer| {
+            const conditions = try multiplexed(multiplexer, syscall.names, arena, problem);
+            if (conditions.len == 0) continue;
+            rules[len] = .{ .calls = multiplexer.calls, .action = rule.action, .conditions = conditions, .match = .any };
+            len += 1;
+        }
     }
     problem.entry = null;
     if (notifies and spec.listenerPath == null) return problem.set("SCMP_ACT_NOTIFY needs listenerPath");
@@ -190,8 +202,8 @@ pub fn read(spec: Seccomp, arena: std.mem.Allocator, problem: *Problem) error{In
     return .{ .flags = flags, .profile = .{
         .default = default,
         .unassigned = unassigned(default),
-        .i386 = std.mem.findScalar(Architecture, spec.architectures, .SCMP_ARCH_X86) != null,
-        .rules = rules,
+        .i386 = narrow,
+        .rules = rules[0..len],
     } };
 }
 
@@ -205,6 +217,61 @@ fn unassigned(default: profiles.Action) ?profiles.Action {
     };
 }
 
+/// A call of i386 that does the work of several, chosen by its first argument. A rule that
+/// refuses one of those has to refuse it here too, or 32-bit programs go around it.
+/// Conditions on further arguments cannot be carried over: they lie in memory.
+const Multiplexer = struct {
+    calls: []const numbers.Call,
+    /// What of the first argument chooses.
+    mask: u64,
+    operations: []const struct { []const u8, u64 },
+};
+
+/// socketcall(2), linux/net.h; ipc(2), linux/ipc.h
+const multiplexers = [_]Multiplexer{
+    .{ .calls = numbers.list("socketcall"), .mask = 0xffffffff, .operations = &.{
+        .{ "socket", 1 },      .{ "bind", 2 },        .{ "connect", 3 },    .{ "listen", 4 },      .{ "accept", 5 },
+        .{ "getsockname", 6 }, .{ "getpeername", 7 }, .{ "socketpair", 8 }, .{ "send", 9 },        .{ "recv", 10 },
+        .{ "sendto", 11 },     .{ "recvfrom", 12 },   .{ "shutdown", 13 },  .{ "setsockopt", 14 }, .{ "getsockopt", 15 },
+        .{ "sendmsg", 16 },    .{ "recvmsg", 17 },    .{ "accept4", 18 },   .{ "recvmmsg", 19 },   .{ "sendmmsg", 20 },
+    } },
+    .{ .calls = numbers.list("ipc"), .mask = 0xffff, .operations = &.{
+        .{ "semop", 1 },   .{ "semget", 2 },  .{ "semctl", 3 }, .{ "semtimedop", 4 }, .{ "msgsnd", 11 }, .{ "msgrcv", 12 },
+        .{ "msgget", 13 }, .{ "msgctl", 14 }, .{ "shmat", 21 }, .{ "shmdt", 22 },     .{ "shmget", 23 }, .{ "shmctl", 24 },
+    } },
+};
+
+/// Conditions for those of `names` that `multiplexer` does.
+fn multiplexed(multiplexer: Multiplexer, names: []const [:0]const u8, arena: std.mem.Allocator, problem: *Problem) error{Invalid}![]const Condition {
+    var buffer: [20]Condition = undefined;
+    var len: usize = 0;
+    for (multiplexer.operations) |operation| {
+        for (names) |name| if (std.mem.eql(u8, name, operation[0])) {
+            buffer[len] = .{ .index = 0, .operator = .masked_equal, .value = multiplexer.mask, .value_two = operation[1] };
+            len += 1;
+            break;
+        };
+    }
+    return arena.dupe(Condition, buffer[0..len]) catch problem.set("No room for the conditions");
+}
+
+/// Calls that other architectures have, or i386 by another way: profiles for several
+/// kinds of machine name them.
+const foreign = [_][]const u8{
+    "send",               "recv",                "arm_fadvise64_64",   "arm_sync_file_range",  "breakpoint",
+    "cacheflush",         "get_tls",             "set_tls",            "usr26",                "usr32",
+    "cachectl",           "sysmips",             "multiplexer",        "pciconfig_iobase",     "pciconfig_read",
+    "pciconfig_write",    "rtas",                "spu_create",         "spu_run",              "subpage_prot",
+    "swapcontext",        "switch_endian",       "sync_file_range2",   "sys_debug_setcontext", "s390_guarded_storage",
+    "s390_pci_mmio_read", "s390_pci_mmio_write", "s390_runtime_instr", "s390_sthyi",           "riscv_flush_icache",
+    "riscv_hwprobe",      "atomic_barrier",      "atomic_cmpxchg_32",  "getpagesize",
+};
+
+fn elsewhere(name: []const u8) bool {
+    for (foreign) |known| if (std.mem.eql(u8, known, name)) return true;
+    return false;
+}
+
 fn readRule(syscall: Syscall, default: profiles.Action, arena: std.mem.Allocator, problem: *Problem) error{Invalid}!Rule {
     const decided = try readAction(syscall.action, syscall.errnoRet, problem);
     if (syscall.names.len == 0) return problem.set("A rule needs a name");
@@ -214,7 +281,7 @@ fn readRule(syscall: Syscall, default: profiles.Action, arena: std.mem.Allocator
         if (numbers.find(name)) |call| {
             calls[len] = call;
             len += 1;
-        } else if (decided.stricterThan(default)) {
+        } else if (decided.stricterThan(default) and !elsewhere(name)) {
             // Allowing a call that is not there takes nothing away; refusing it only in the
             // configuration, under a name mistyped, would.
             problem.name = name;

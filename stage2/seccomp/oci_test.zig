@@ -131,6 +131,25 @@ test "what cannot be carried out is refused with its reason" {
     for (cases) |case| try expectEqualStrings(case[0], (try refusal(case[1])).why);
 }
 
+test "what is refused by name is refused on 32-bit programs' other ways, too" {
+    const spec: oci.Seccomp = .{
+        .defaultAction = .SCMP_ACT_ALLOW,
+        .architectures = &.{.SCMP_ARCH_X86},
+        .syscalls = &.{.{ .names = &.{ "socket", "recv", "cacheflush", "shmget" }, .action = .SCMP_ACT_ERRNO, .errnoRet = 13 }},
+    };
+    const refused = Action.errno(.ACCES).value();
+    const cases = [_]struct { []const u8, u64, u32 }{
+        .{ "socket", 0, refused },         .{ "socketcall", 1, refused }, .{ "socketcall", 10, refused },
+        .{ "socketcall", 9, allowed },     .{ "socketcall", 2, allowed }, .{ "ipc", 23, refused },
+        .{ "ipc", 1 << 16 | 23, refused }, .{ "ipc", 24, allowed },       .{ "shmget", 0, refused },
+    };
+    for (cases) |case| {
+        try expectEqual(case[2], try answer(spec, .{ .name = case[0], .arch = .i386, .args = .{ case[1], 0, 0, 0, 0, 0 } }));
+    }
+    try expectEqual(allowed, try answer(spec, .{ .name = "bind" }));
+    try expectEqual(refused, try answer(spec, .{ .name = "socket" }));
+}
+
 test "memory that runs out is a refusal" {
     var small: std.heap.FixedBufferAllocator = .init(memory[0..100]);
     var problem: oci.Problem = .{};
