@@ -42,6 +42,7 @@ pub const Cgroup = struct {
     len: u8,
 
     pub const apply = @import("apply.zig").apply;
+    pub const delegate = @import("delegate.zig").delegate;
     pub const stats = @import("stats.zig").stats;
     pub const freeze = freezer.freeze;
     pub const thaw = freezer.thaw;

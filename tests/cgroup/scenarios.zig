@@ -3,6 +3,12 @@
 const std = @import("std");
 const linux = @import("linux");
 const cgroup = @import("cgroup");
+const children = @import("child.zig");
+const Child = children.Child;
+const cloneInto = children.cloneInto;
+const moves = children.moves;
+const now = children.now;
+const pause = children.pause;
 const Cgroup = cgroup.Cgroup;
 const Failure = linux.Failure;
 const pid_t = linux.pid_t;
@@ -26,7 +32,7 @@ pub const Attempt = struct {
         return error.Unexpected;
     }
 
-    fn skip(attempt: *Attempt, reason: []const u8) Error {
+    pub fn skip(attempt: *Attempt, reason: []const u8) Error {
         attempt.reason = reason;
         return error.Skipped;
     }
@@ -106,25 +112,13 @@ pub const table = struct {
     /// clone3(2) puts a child into version 2 while version 1 was joined ahead of time.
     pub fn into(attempt: *Attempt) Error!void {
         const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-into");
-        const fd = try web.openUnified(&attempt.failure) orelse {
-            try web.remove(&attempt.failure, 0);
-            return attempt.skip("no version 2");
-        };
-        defer linux.file.close(fd);
-        const args: linux.process.CloneArgs = .{
-            .flags = linux.process.Clone.into_cgroup,
-            .exit_signal = @backingInt(linux.os.SIG.CHLD),
-            .cgroup = @intCast(fd),
-        };
-        const cloned = try attempt.failure.check(.clone, linux.process.clone3(&args));
-        if (cloned == 0) Child.sleep();
-        const child: Child = .{ .pid = @intCast(cloned) };
+        defer web.destroy(&attempt.failure, 2000) catch {};
+        const child = try cloneInto(attempt, &web);
         defer child.end();
         try web.joinV1(&attempt.failure, child.pid);
         var pids: [4]pid_t = undefined;
         const listed = try web.procs(&attempt.failure, &pids);
         try attempt.expect(listed.len == 1 and listed[0] == child.pid, "{d} processes are listed", .{listed.len});
-        try web.destroy(&attempt.failure, 2000);
     }
 
     /// A process that forks without end does not outrun us; cgroups made below go as well.
@@ -243,7 +237,7 @@ pub const table = struct {
         const child = try Child.startIn(attempt, &web, .fork_ten);
         defer child.end();
         pause(100);
-        try attempt.expect(counter.* == 2, "{d} children were forked", .{counter.*});
+        try attempt.expect(children.counter.* == 2, "{d} children were forked", .{children.counter.*});
         const used = web.stats();
         try attempt.expect(used.pids == 3 and used.pids_limit == 3, "{d} of {d} are counted", .{ used.pids, used.pids_limit });
     }
@@ -307,6 +301,28 @@ pub const table = struct {
         try web.apply(&attempt.failure, &.{ .devices = &.{.{ .allow = true }} });
         try attempt.expect(try reach(attempt, &web, 1, 1) == 0, "all devices were given, but not mem", .{});
     }
+
+    /// Who is given a cgroup divides it, up to a bound, and cannot leave it or lift limits.
+    pub fn delegate(attempt: *Attempt) Error!void {
+        const part = attempt.root.unified() orelse return attempt.skip("no version 2");
+        const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-own");
+        defer web.destroy(&attempt.failure, 5000) catch {};
+        const owner = 4242;
+        try web.delegate(&attempt.failure, owner, owner);
+        const pid = try attempt.failure.check(.clone, linux.os.fork());
+        if (pid == 0) {
+            var failure: Failure = .{};
+            web.joinAll(&failure, 0) catch linux.process.exit(1);
+            _ = linux.os.setresgid(owner, owner, owner);
+            _ = linux.os.setresuid(owner, owner, owner);
+            linux.process.exit(divide(part.dir));
+        }
+        const child: Child = .{ .pid = @intCast(pid) };
+        const status = linux.process.exitStatus(child.wait());
+        try attempt.expect(status == 0, "step {d} went otherwise", .{status});
+        try web.destroy(&attempt.failure, 5000);
+        try attempt.expectExists("driver-own", false);
+    }
 };
 
 pub const measurements = struct {
@@ -335,6 +351,29 @@ pub const measurements = struct {
             removed += now() - ended;
         }
         attempt.say("create {d} us, joinV1 {d} us, remove {d} us", .{ made / rounds, joined / rounds, removed / rounds });
+    }
+
+    /// The same with a worker that waits in a cgroup of version 1, which gets its name.
+    pub fn pool(attempt: *Attempt) Error!void {
+        const rounds = 20;
+        var named: u64 = 0;
+        var cloned: u64 = 0;
+        for (0..rounds) |_| {
+            var web = try Cgroup.create(&attempt.failure, attempt.root, "driver-waits");
+            defer web.destroy(&attempt.failure, 2000) catch {};
+            const worker = try Child.start(attempt);
+            defer worker.end();
+            try web.joinV1(&attempt.failure, worker.pid);
+            pause(50);
+            const start = now();
+            try web.rename(&attempt.failure, "driver-named");
+            const there = now();
+            const child = try cloneInto(attempt, &web);
+            cloned += now() - there;
+            named += there - start;
+            child.end();
+        }
+        attempt.say("rename {d} us, clone into version 2 {d} us", .{ named / rounds, cloned / rounds });
     }
 };
 
@@ -376,108 +415,32 @@ fn reach(attempt: *Attempt, home: *const Cgroup, major: u32, minor: u32) Error!u
     return linux.process.exitStatus(child.wait());
 }
 
-/// Shared with the child.
-var counter: *volatile u64 = undefined;
-
-fn moves() bool {
-    const before = counter.*;
-    pause(50);
-    return counter.* != before;
+/// What the owner of driver-own does; the step that went otherwise than it has to, or 0.
+fn divide(dir: linux.fd_t) u8 {
+    if (mkdir(dir, "driver-own/inner") != .SUCCESS) return 2;
+    if (writeZero(dir, "driver-own/inner/cgroup.procs") != .SUCCESS) return 3;
+    if (writeZero(dir, "cgroup.procs") != .ACCES) return 4;
+    if (mkdir(dir, "driver-other") != .ACCES) return 5;
+    if (writeZero(dir, "driver-own/cgroup.max.depth") != .ACCES) return 6;
+    var buffer: [64:0]u8 = undefined;
+    for (0..2000) |count| {
+        const path = std.fmt.bufPrintSentinel(&buffer, "driver-own/{d}", .{count}, 0) catch unreachable;
+        switch (mkdir(dir, path)) {
+            .SUCCESS => {},
+            .AGAIN => return if (count == 999) 0 else 7,
+            else => return 8,
+        }
+    }
+    return 9;
 }
 
-const Child = struct {
-    pid: pid_t,
-
-    const Work = enum { sleep, chain, count, fork_ten, take_memory };
-
-    fn start(attempt: *Attempt) Error!Child {
-        return fork(attempt, null, .sleep);
-    }
-
-    fn startIn(attempt: *Attempt, home: *const Cgroup, work: Work) Error!Child {
-        const page = try attempt.failure.check(.plan, linux.os.mmap(null, 4096, .{ .READ = true, .WRITE = true }, .{ .TYPE = .SHARED, .ANONYMOUS = true }, -1, 0));
-        counter = @ptrFromInt(page);
-        const child = try fork(attempt, home, work);
-        pause(20);
-        return child;
-    }
-
-    fn fork(attempt: *Attempt, home: ?*const Cgroup, work: Work) Error!Child {
-        const pid = try attempt.failure.check(.clone, linux.os.fork());
-        if (pid != 0) return .{ .pid = @intCast(pid) };
-        var failure: Failure = .{};
-        if (home) |web| web.joinAll(&failure, 0) catch linux.process.exit(1);
-        switch (work) {
-            .sleep => sleep(),
-            .chain => chain(),
-            .fork_ten => forkTen(),
-            .take_memory => takeMemory(),
-            .count => {
-                const born = now();
-                while (now() - born < lifetime_us) counter.* += 1;
-                linux.process.exit(0);
-            },
-        }
-    }
-
-    /// No child outlives a driver that was killed by more than this.
-    const lifetime_us = 20 * std.time.us_per_s;
-
-    fn sleep() noreturn {
-        pause(lifetime_us / std.time.us_per_ms);
-        linux.process.exit(0);
-    }
-
-    /// Lives on under a new number all the time, two at once.
-    fn chain() noreturn {
-        const born = now();
-        _ = linux.os.fork();
-        while (now() - born < lifetime_us) {
-            const pid = linux.os.fork();
-            if (linux.os.errno(pid) == .SUCCESS and pid != 0) linux.process.exit(0);
-        }
-        linux.process.exit(0);
-    }
-
-    /// Counts the forks that succeed.
-    fn forkTen() noreturn {
-        for (0..10) |_| {
-            const forked = linux.os.fork();
-            if (linux.os.errno(forked) != .SUCCESS) continue;
-            if (forked == 0) sleep();
-            counter.* += 1;
-        }
-        sleep();
-    }
-
-    fn takeMemory() noreturn {
-        const size = 256 * 1024 * 1024;
-        const mapped = linux.os.mmap(null, size, .{ .READ = true, .WRITE = true }, .{ .TYPE = .PRIVATE, .ANONYMOUS = true }, -1, 0);
-        const bytes: [*]volatile u8 = @ptrFromInt(mapped);
-        var at: usize = 0;
-        while (at < size) : (at += 4096) bytes[at] = 1;
-        linux.process.exit(0);
-    }
-
-    fn end(child: Child) void {
-        _ = linux.os.kill(child.pid, .KILL);
-        _ = child.wait();
-    }
-
-    fn wait(child: Child) u32 {
-        var status: i32 = 0;
-        _ = linux.os.wait4(child.pid, &status, 0, null);
-        return @bitCast(status);
-    }
-};
-
-fn pause(ms: u32) void {
-    const request: linux.os.timespec = .{ .sec = ms / 1000, .nsec = @as(i64, ms % 1000) * std.time.ns_per_ms };
-    _ = linux.os.nanosleep(&request, null);
+fn mkdir(dir: linux.fd_t, path: [*:0]const u8) linux.E {
+    return linux.os.errno(linux.os.mkdirat(dir, path, 0o755));
 }
 
-fn now() u64 {
-    var time: linux.os.timespec = undefined;
-    _ = linux.os.clock_gettime(.MONOTONIC, &time);
-    return @as(u64, @intCast(time.sec)) * std.time.us_per_s + @as(u64, @intCast(time.nsec)) / std.time.ns_per_us;
+fn writeZero(dir: linux.fd_t, path: [*:0]const u8) linux.E {
+    const fd = linux.os.openat(dir, path, .{ .ACCMODE = .WRONLY }, 0);
+    if (linux.os.errno(fd) != .SUCCESS) return linux.os.errno(fd);
+    defer linux.file.close(@intCast(fd));
+    return linux.os.errno(linux.os.write(@intCast(fd), "0", 1));
 }
