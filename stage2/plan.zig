@@ -5,6 +5,7 @@
 
 const std = @import("std");
 const linux = @import("linux");
+const seccomp = @import("seccomp");
 const json = @import("json.zig");
 const Mapping = @import("userns.zig").Mapping;
 
@@ -38,7 +39,12 @@ pub const Envelope = struct {
     /// `user[:group]`, names or numbers, looked up in the image's own /etc/passwd and
     /// /etc/group; replaces `config.process.user`.
     user: ?Text = null,
+    /// `default`: our own filter of system calls, made for the bounding set. With
+    /// `config.linux.seccomp` it stays `none`: that one is used.
+    seccomp: Seccomp = .none,
 };
+
+pub const Seccomp = enum { none, default };
 
 pub const Config = struct {
     ociVersion: Text,
@@ -104,6 +110,7 @@ pub const Linux = struct {
     maskedPaths: []const Text = &.{},
     readonlyPaths: []const Text = &.{},
     cgroupsPath: ?Text = null,
+    seccomp: ?seccomp.oci.Seccomp = null,
 };
 
 pub const Namespace = struct {
@@ -119,8 +126,11 @@ pub const ExecPlan = struct {
         id: Text,
         /// As in `Envelope`.
         user: ?Text = null,
+        seccomp: Seccomp = .none,
     },
     process: Process,
+    /// As `config.linux.seccomp` of the container.
+    seccomp: ?seccomp.oci.Seccomp = null,
 };
 
 /// The text of the plan behind `fd`, mapped.

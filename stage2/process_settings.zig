@@ -4,6 +4,7 @@ const std = @import("std");
 const capabilities = @import("capabilities");
 const linux = @import("linux");
 const rlimits = @import("rlimits");
+const seccomp = @import("seccomp");
 const stage3 = @import("stage3");
 const plan_module = @import("plan.zig");
 const Failure = linux.Failure;
@@ -17,8 +18,18 @@ pub const Talk = struct {
     held: bool,
 };
 
-/// The block for `process`. On failure `subject` is the name that is none.
-pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const plan_module.Process, user: ?[:0]const u8, talk: Talk, subject: *[]const u8) error{Failed}![]align(8) u8 {
+/// What filters the system calls of a process.
+pub const Filtering = struct {
+    own: plan_module.Seccomp,
+    config: ?seccomp.oci.Seccomp,
+};
+
+/// Too large for the stack of whoever calls; used by one worker, in its own memory.
+var scratch: seccomp.Scratch = undefined;
+
+/// The block for `process`. On failure `subject` says of what, or, with step `plan` and
+/// EINVAL, what is wrong.
+pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const plan_module.Process, user: ?[:0]const u8, filtering: Filtering, talk: Talk, subject: *[]const u8) error{Failed}![]align(8) u8 {
     const limits = arena.alloc(rlimits.Limit, process.rlimits.len) catch return failure.fail(.plan, .NOMEM);
     for (process.rlimits, limits) |limit, *slot| {
         subject.* = limit.type;
@@ -31,7 +42,9 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
         .permitted = try bits(failure, named.permitted, subject),
         .ambient = try bits(failure, named.ambient, subject),
     } else .{};
+    const filter = try makeFilter(failure, arena, filtering, sets.bounding, subject);
     const header: Header = .{
+        .filter_flags = @bitCast(filter.flags),
         .uid = process.user.uid,
         .gid = process.user.gid,
         .umask = process.user.umask orelse 0o022,
@@ -45,14 +58,40 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
             .set_oom_score_adj = process.oomScoreAdj != null,
         },
     };
-    var size: usize = @sizeOf(Header) + 4096 + limits.len * @sizeOf(rlimits.Limit) + process.user.additionalGids.len * @sizeOf(u32);
+    var size: usize = @sizeOf(Header) + 4096 + filter.program.len * @sizeOf(seccomp.Instruction) + limits.len * @sizeOf(rlimits.Limit) + process.user.additionalGids.len * @sizeOf(u32);
     size += process.cwd.len;
     if (user) |name| size += name.len;
     for (process.args) |text| size += text.len + 1;
     for (process.env) |text| size += text.len + 1;
     const buffer = arena.alignedAlloc(u8, .@"8", size) catch return failure.fail(.plan, .NOMEM);
-    return @alignCast(stage3.settings.write(buffer, header, limits, process.user.additionalGids, user, process.cwd, process.args, process.env) orelse
+    return @alignCast(stage3.settings.write(buffer, header, filter.program, limits, process.user.additionalGids, user, process.cwd, process.args, process.env) orelse
         return failure.fail(.plan, .@"2BIG"));
+}
+
+const Program = struct {
+    program: []const seccomp.Instruction = &.{},
+    flags: seccomp.Flags = .{},
+};
+
+fn makeFilter(failure: *Failure, arena: std.mem.Allocator, filtering: Filtering, bounding: capabilities.Set, subject: *[]const u8) error{Failed}!Program {
+    if (filtering.config) |config| {
+        var problem: seccomp.oci.Problem = .{};
+        const filter = seccomp.oci.read(config, arena, &problem) catch {
+            subject.* = arena.dupe(u8, problem.text()) catch "seccomp";
+            return failure.fail(.plan, .INVAL);
+        };
+        const program = seccomp.compile(filter.profile, &scratch) catch |err| {
+            subject.* = seccomp.explain(err);
+            return failure.fail(.plan, .INVAL);
+        };
+        return .{ .program = program, .flags = filter.flags };
+    }
+    if (filtering.own == .none) return .{};
+    const program = seccomp.default.compile(.{ .capabilities = bounding }, &scratch) catch |err| {
+        subject.* = seccomp.explain(err);
+        return failure.fail(.plan, .INVAL);
+    };
+    return .{ .program = program };
 }
 
 fn bits(failure: *Failure, list: []const [:0]const u8, subject: *[]const u8) error{Failed}!capabilities.Set {

@@ -22,11 +22,13 @@ export interface Envelope {
   scratch: string;
   /** `user[:group]`, looked up in the image. */
   user?: string;
+  /** `default`: the filter of system calls that is part of the binary. */
+  seccomp?: "none" | "default";
 }
 
 /** A further process in a container. */
 export interface ExecPlan {
-  kurma: { id: string; user?: string };
+  kurma: { id: string; user?: string; seccomp?: "none" | "default" };
   process: Process;
 }
 

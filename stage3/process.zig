@@ -5,6 +5,7 @@ const std = @import("std");
 const capabilities = @import("capabilities");
 const linux = @import("linux");
 const rlimits = @import("rlimits");
+const seccomp = @import("seccomp");
 const settings_block = @import("settings.zig");
 const users = @import("users.zig");
 const Failure = linux.Failure;
@@ -48,6 +49,9 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
 
     subject.* = command;
     giveStreams(identity);
+    // A filter without no_new_privs wants CAP_SYS_ADMIN, so it comes before that may go;
+    // otherwise it comes last, and need not allow what we do until then.
+    if (!header.flags.no_new_privs) try installFilter(failure, settings);
     try capabilities.prepare(failure, header.capabilities);
     // Always, also with an empty list: inherited groups would be the host's.
     _ = try failure.check(.user, os.setgroups(identity.group_count, &identity.groups));
@@ -61,7 +65,13 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
 
     try linux.process.closeOnExecFrom(failure, 3);
     if (header.flags.held) try awaitStart(failure, header.status_fd);
+    if (header.flags.no_new_privs) try installFilter(failure, settings);
     return exec(failure, settings.argv, envp);
+}
+
+fn installFilter(failure: *Failure, settings: Settings) error{Failed}!void {
+    if (settings.filter.len == 0) return;
+    _ = try seccomp.install(failure, settings.filter, @bitCast(settings.header.filter_flags));
 }
 
 /// Says that all is set up and waits for the word to go on; without one, whoever would

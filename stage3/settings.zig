@@ -5,6 +5,7 @@
 const std = @import("std");
 const linux = @import("linux");
 const capabilities = @import("capabilities");
+const seccomp = @import("seccomp");
 const Rlimit = @import("rlimits").Limit;
 const assert = std.debug.assert;
 const Failure = linux.Failure;
@@ -14,6 +15,10 @@ const Failure = linux.Failure;
 pub const Header = extern struct {
     bytes: u64 = 0,
     capabilities: capabilities.Sets = .{},
+    /// Instructions of the seccomp filter; 0 for none.
+    filter: u32 = 0,
+    /// SECCOMP_FILTER_FLAG_* of the filter.
+    filter_flags: u32 = 0,
     rlimits: u32 = 0,
     groups: u32 = 0,
     args: u32 = 0,
@@ -69,6 +74,7 @@ pub const Status = extern struct {
 /// Everything but strings and lists is in `header`; what it counts is here.
 pub const Settings = struct {
     header: *const Header,
+    filter: []const seccomp.Instruction,
     rlimits: []const Rlimit,
     groups: []const u32,
     /// `user[:group]`, or null when uid and gid are in the header.
@@ -81,15 +87,17 @@ pub const Settings = struct {
 
 /// Writes the block into `buffer` and returns the part used; null if it is too small.
 /// The counts and `bytes` of `header` are filled in here.
-pub fn write(buffer: []align(8) u8, header: Header, rlimits: []const Rlimit, groups: []const u32, user: ?[:0]const u8, cwd: [:0]const u8, args: []const [:0]const u8, env: []const [:0]const u8) ?[]u8 {
+pub fn write(buffer: []align(8) u8, header: Header, filter: []const seccomp.Instruction, rlimits: []const Rlimit, groups: []const u32, user: ?[:0]const u8, cwd: [:0]const u8, args: []const [:0]const u8, env: []const [:0]const u8) ?[]u8 {
     var writer: Writer = .{ .buffer = buffer };
     var filled = header;
+    filled.filter = @intCast(filter.len);
     filled.rlimits = @intCast(rlimits.len);
     filled.groups = @intCast(groups.len);
     filled.args = @intCast(args.len);
     filled.env = @intCast(env.len);
     filled.flags.user_name = user != null;
     writer.put(std.mem.asBytes(&filled));
+    writer.put(std.mem.sliceAsBytes(filter));
     writer.put(std.mem.sliceAsBytes(rlimits));
     writer.put(std.mem.sliceAsBytes(groups));
     if (user) |name| writer.put(name[0 .. name.len + 1]);
@@ -131,6 +139,8 @@ pub fn map(failure: *Failure, fd: linux.fd_t) error{Failed}!Settings {
 pub fn read(block: []align(8) const u8, pointers: [*]?[*:0]const u8) Settings {
     const header: *const Header = @ptrCast(block.ptr);
     var at: usize = @sizeOf(Header);
+    const filter = @as([*]const seccomp.Instruction, @ptrCast(@alignCast(block.ptr + at)))[0..header.filter];
+    at += filter.len * @sizeOf(seccomp.Instruction);
     const rlimits = @as([*]const Rlimit, @ptrCast(@alignCast(block.ptr + at)))[0..header.rlimits];
     at += rlimits.len * @sizeOf(Rlimit);
     const groups = @as([*]const u32, @ptrCast(@alignCast(block.ptr + at)))[0..header.groups];
@@ -144,6 +154,7 @@ pub fn read(block: []align(8) const u8, pointers: [*]?[*:0]const u8) Settings {
     variables[header.env] = null;
     return .{
         .header = header,
+        .filter = filter,
         .rlimits = rlimits,
         .groups = groups,
         .user = user,
@@ -163,7 +174,7 @@ fn nextString(block: []const u8, at: *usize) [*:0]const u8 {
 test "what is written is read" {
     var buffer: [1024]u8 align(8) = undefined;
     const rlimits = [_]Rlimit{.{ .resource = 7, .soft = 1, .hard = 2 }};
-    const block = write(&buffer, .{ .uid = 5 }, &rlimits, &.{ 1, 2, 3 }, "app:web", "/srv", &.{ "/bin/sh", "-c" }, &.{"A=b"}).?;
+    const block = write(&buffer, .{ .uid = 5 }, &.{}, &rlimits, &.{ 1, 2, 3 }, "app:web", "/srv", &.{ "/bin/sh", "-c" }, &.{"A=b"}).?;
     var pointers: [5]?[*:0]const u8 = undefined;
     const settings = read(@alignCast(block), &pointers);
     try std.testing.expectEqual(5, settings.header.uid);
@@ -175,5 +186,5 @@ test "what is written is read" {
     try std.testing.expectEqual(null, settings.argv[2]);
     try std.testing.expectEqualStrings("A=b", std.mem.span(settings.envp[0].?));
     var small: [64]u8 align(8) = undefined;
-    try std.testing.expectEqual(null, write(&small, .{}, &rlimits, &.{}, null, "/", &.{"x"}, &.{}));
+    try std.testing.expectEqual(null, write(&small, .{}, &.{}, &rlimits, &.{}, null, "/", &.{"x"}, &.{}));
 }
