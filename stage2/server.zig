@@ -52,6 +52,7 @@ const Server = struct {
     fn serve(self: *Server) error{Failed}!noreturn {
         const failure = &self.failure;
         linux.process.resetSignals();
+        try releaseStreams(failure);
         self.signals = try linux.process.catchSignals(failure);
         _ = try failure.check(.supervise, linux.process.prctl(.SET_DUMPABLE, 0));
         _ = try failure.check(.supervise, linux.process.prctl(.SET_CHILD_SUBREAPER, 1));
@@ -66,6 +67,13 @@ const Server = struct {
             _ = try failure.check(.supervise, count);
             for (events[0..count]) |event| self.handle(@fromBackingInt(event.data.u64));
         }
+    }
+
+    /// Lets go of the streams of whoever started us, who may be waiting for their end.
+    fn releaseStreams(failure: *Failure) error{Failed}!void {
+        const null_device = try linux.file.open(failure, "/dev/null", .{ .ACCMODE = .RDWR, .CLOEXEC = true }, 0);
+        defer linux.file.close(null_device);
+        for (0..3) |stream| _ = try failure.check(.open, os.dup3(null_device, @intCast(stream), 0));
     }
 
     /// One event. What fails concerns one request or one container, never the server.

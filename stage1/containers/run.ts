@@ -1,0 +1,96 @@
+/**
+ * `kurma run` without a daemon: one container in the foreground, and nothing left of
+ * it afterwards.
+ *
+ * @module
+ */
+
+import { KurmaError } from "../../ffi/errors.ts";
+import { type Kernel, KernelError } from "../../ffi/kernel.ts";
+import { type Ended, launch } from "../../stage2/client.ts";
+import type { Plan } from "../../stage2/spec.ts";
+import { openImage } from "../images/open.ts";
+import { type Overrides, planContainer } from "./plan.ts";
+import { claim } from "./scratch.ts";
+
+export interface RunRequest extends Overrides {
+  /** What to run: a path to an image, a name, or `hello`. */
+  image: string;
+  /** Unique among the containers that run now; made up if left out. */
+  name?: string;
+  /** Root in the container is root on the host, instead of nobody. */
+  hostUsers?: boolean;
+  /** The folder that holds images and containers, for example `/var/lib/kurma`. */
+  root: string;
+}
+
+/** What is passed on to the command instead of acting on us. */
+const forwarded = [
+  "SIGINT",
+  "SIGTERM",
+  "SIGHUP",
+  "SIGQUIT",
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGWINCH",
+] as const;
+
+/** Numbers of the forwarded signals on Linux. signal(7) */
+const signalNumbers = {
+  SIGINT: 2,
+  SIGTERM: 15,
+  SIGHUP: 1,
+  SIGQUIT: 3,
+  SIGUSR1: 10,
+  SIGUSR2: 12,
+  SIGWINCH: 28,
+};
+
+/**
+ * Runs one container with our streams until its command ends.
+ *
+ * @returns The command's exit status, 128 + n after signal n; 126 and 127 after a
+ * message on stderr if it could not be run.
+ * @throws {KurmaError} nothing was run, and nothing is left.
+ */
+export async function run(kernel: Kernel, request: RunRequest): Promise<number> {
+  if (Deno.uid() !== 0) {
+    throw new KurmaError("denied", "Cannot make a container: only root may", {
+      fix: "Run it as root, for example with sudo",
+    });
+  }
+  const image = await openImage(request.image, { root: request.root });
+  using scratch = claim(kernel, request.root, request.name);
+  const layers = image.layers.map((layer) => layer.path);
+  const attempt = (firstId?: number) => {
+    scratch.makeFolders();
+    const place = { id: scratch.id, layers, scratch: scratch.path, firstId };
+    return foreground(kernel, planContainer(place, image.config, request));
+  };
+  const { status, reason } = await attempt(request.hostUsers ? undefined : scratch.firstId)
+    .catch((error) => {
+      if (!(error instanceof KernelError && error.step === "idmap")) throw error;
+      console.error(
+        `kurma: this kernel cannot map the image's owners (${error.message}): ` +
+          "root in the container is root on the host",
+      );
+      return attempt();
+    });
+  if (reason) console.error(`kurma: ${reason.message}`);
+  return status;
+}
+
+/** Carries the plan out with our streams, and passes signals on to its command. */
+async function foreground(kernel: Kernel, plan: Plan): Promise<Ended> {
+  const container = launch(kernel, plan);
+  const handlers = forwarded.map((name) => {
+    const pass = () => container.signal(signalNumbers[name]);
+    Deno.addSignalListener(name, pass);
+    return () => Deno.removeSignalListener(name, pass);
+  });
+  try {
+    return await container.ended;
+  } finally {
+    for (const remove of handlers) remove();
+  }
+}

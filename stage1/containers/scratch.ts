@@ -1,0 +1,117 @@
+/**
+ * What one running container has for itself: a name, a folder, a range of user ids.
+ * All three are claimed by one locked file, so whoever finds it unlocked knows that
+ * its owner is dead and may clear up after it.
+ *
+ * @module
+ */
+
+import { KurmaError } from "../../ffi/errors.ts";
+import type { Kernel } from "../../ffi/kernel.ts";
+
+/** A claim; disposing of it gives up the name and removes the folder. */
+export interface Scratch extends Disposable {
+  /** The container's id: its name, or 32 random hexadecimal digits. */
+  readonly id: string;
+  /** The folder; `makeFolders` puts `upper` and `work` in it. */
+  readonly path: string;
+  /** The first of 65,536 user and group ids of the host that no other container has. */
+  readonly firstId: number;
+  /** Makes the folder anew, with `upper` and `work`, empty and on one file system. */
+  makeFolders(): void;
+}
+
+/** Names become folders, hostnames and cgroups: nothing else is let in. */
+const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
+
+/**
+ * Where container ids start: above all that systemd's conventions give away, and all
+ * 4,096 ranges below 2^31, where some programs stop counting.
+ *
+ * @see systemd's UIDS-GIDS.md
+ */
+const firstRange = 0x7000_0000;
+const rangeSize = 65_536;
+const rangeCount = 4_096;
+
+/**
+ * Claims what one container needs below `root`, and clears up after dead ones.
+ *
+ * @param name The container's name; a random id if left out.
+ * @throws {KurmaError} `invalid` for a name that is none, `state` for one in use or when
+ * 4,096 containers run.
+ */
+export function claim(kernel: Kernel, root: string, name?: string): Scratch {
+  if (name !== undefined && !namePattern.test(name)) {
+    throw new KurmaError("invalid", `Cannot name a container ${JSON.stringify(name)}`, {
+      fix: "Use letters, digits, _ . - after a first letter or digit, 128 at most",
+    });
+  }
+  const runs = `${root}/runs`;
+  Deno.mkdirSync(runs, { recursive: true, mode: 0o700 });
+  using _alone = lockFolder(runs);
+  const taken = clearDead(kernel, runs);
+
+  const id = name ?? crypto.randomUUID().replaceAll("-", "");
+  if (taken.has(id)) {
+    throw new KurmaError("state", `Cannot start "${id}": a container of that name runs`, {
+      fix: "Choose another --name, or leave it out",
+    });
+  }
+  const ranges = new Set(taken.values());
+  let range = 0;
+  while (ranges.has(range)) range++;
+  if (range >= rangeCount) {
+    throw new KurmaError("state", `Cannot start "${id}": ${rangeCount} containers run`);
+  }
+  const path = `${runs}/${id}`;
+  const lock = openLock(`${path}.lock`);
+  lock.tryLockSync(true); // Nobody can have it: it was made while we hold the folder.
+  lock.writeSync(new TextEncoder().encode(String(range)));
+  return {
+    id,
+    path,
+    firstId: firstRange + range * rangeSize,
+    makeFolders() {
+      kernel.remove(path);
+      Deno.mkdirSync(path, { mode: 0o700 });
+      Deno.mkdirSync(`${path}/upper`);
+      Deno.chmodSync(`${path}/upper`, 0o755);
+      Deno.mkdirSync(`${path}/work`, { mode: 0o700 });
+    },
+    [Symbol.dispose]() {
+      using _alone = lockFolder(runs);
+      kernel.remove(path);
+      kernel.remove(`${path}.lock`);
+      lock.close();
+    },
+  };
+}
+
+/** Removes what owners that were killed could not, and returns the ranges of the others. */
+function clearDead(kernel: Kernel, runs: string): Map<string, number> {
+  const taken = new Map<string, number>();
+  for (const { name } of [...Deno.readDirSync(runs)]) {
+    if (!name.endsWith(".lock")) continue;
+    const id = name.slice(0, -".lock".length);
+    using lock = openLock(`${runs}/${name}`);
+    if (lock.tryLockSync(true)) {
+      kernel.remove(`${runs}/${id}`);
+      kernel.remove(`${runs}/${name}`);
+    } else {
+      taken.set(id, Number(Deno.readTextFileSync(`${runs}/${name}`)));
+    }
+  }
+  return taken;
+}
+
+/** Waits until nobody else claims or gives up. */
+function lockFolder(path: string): Deno.FsFile {
+  const folder = Deno.openSync(path);
+  folder.lockSync(true);
+  return folder;
+}
+
+function openLock(path: string): Deno.FsFile {
+  return Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
+}
