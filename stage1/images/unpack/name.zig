@@ -15,7 +15,8 @@ pub const Path = struct {
     pub fn set(path: *Path, raw: []const u8, limits: Limits, refusal: *Refusal) Error!void {
         path.len = 0;
         if (raw.len == 0) return refusal.refuse(.damaged);
-        if (raw[0] == '/') return refusal.refuse(.escape);
+        // "/" alone is how umoci spells the root itself; it leads nowhere else.
+        if (raw[0] == '/' and std.mem.findNone(u8, raw, "/") != null) return refusal.refuse(.escape);
         var depth: u64 = 0;
         var components = std.mem.tokenizeScalar(u8, raw, '/');
         while (components.next()) |component| {
@@ -66,7 +67,7 @@ pub const Path = struct {
 test "names are cleaned" {
     var refusal: Refusal = .{};
     var path: Path = .{};
-    for ([_][2][]const u8{ .{ "./a//b/", "a/b" }, .{ ".", "" }, .{ "a/./b", "a/b" }, .{ "...", "..." } }) |pair| {
+    for ([_][2][]const u8{ .{ "./a//b/", "a/b" }, .{ ".", "" }, .{ "a/./b", "a/b" }, .{ "...", "..." }, .{ "/", "" } }) |pair| {
         try path.set(pair[0], .{}, &refusal);
         try std.testing.expectEqualStrings(pair[1], path.whole());
     }

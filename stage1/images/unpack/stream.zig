@@ -48,11 +48,17 @@ pub const Stream = struct {
 
     /// Passes over the next `count` bytes.
     pub fn skip(stream: *Stream, count: u64) Error!void {
+        if (try stream.skipPresent(count) < count) return stream.refusal.refuse(.truncated);
+    }
+
+    /// Passes over the next `count` bytes, or as many as there are; answers how many.
+    pub fn skipPresent(stream: *Stream, count: u64) Error!u64 {
         var left = count;
         while (left > 0) {
-            const piece = try stream.some(left) orelse return stream.refusal.refuse(.truncated);
+            const piece = try stream.some(left) orelse break;
             left -= piece.len;
         }
+        return count - left;
     }
 
     /// Reads what is left, so that the digest is the whole stream's.
