@@ -5,6 +5,7 @@ const std = @import("std");
 pub const by_hand = @import("by_hand.zig");
 pub const command = @import("command.zig");
 pub const init = @import("init.zig");
+pub const log = @import("log.zig");
 pub const process = @import("process.zig");
 pub const protocol = @import("protocol.zig");
 pub const roster = @import("roster.zig");

@@ -11,6 +11,8 @@ pub const Watch = struct {
     len: usize,
     /// How long this turn may last, in milliseconds; -1 is until something happens.
     timeout_ms: i32,
+    /// Nothing happened in the whole time of this turn.
+    timed_out: bool,
 
     /// Every client twice over, and the few descriptors of the init itself.
     pub const capacity = 4096 + 16;
@@ -18,6 +20,7 @@ pub const Watch = struct {
     pub fn reset(watch: *Watch) void {
         watch.len = 0;
         watch.timeout_ms = -1;
+        watch.timed_out = false;
     }
 
     /// Waits for `events` (POLL.*) on `fd`; returns what `ready` takes. An error or a
@@ -38,6 +41,7 @@ pub const Watch = struct {
         // EINTR and ENOMEM end the turn early; nothing is ready then, and the next one asks again.
         const result = os.poll(&watch.entries, watch.len, watch.timeout_ms);
         if (os.errno(result) != .SUCCESS) watch.clear();
+        watch.timed_out = result == 0;
     }
 
     fn clear(watch: *Watch) void {
