@@ -19,6 +19,9 @@ pub fn build(b: *std.Build) void {
     const guest = b.step("guest", "Build the static program that tells tests what it sees inside a container");
     guest.dependOn(native.install(native.program("guest", "tests/guest/guest.zig")));
 
+    const launcher = b.step("launcher", "Build the program that starts a container's init alone, for tests");
+    launcher.dependOn(native.install(native.program("launcher", "tests/stage3/launcher.zig")));
+
     const floor = b.step("floor", "Build what measures the kernel alone, and the stopwatch around every process");
     floor.dependOn(native.install(native.program("floor", "bench/floor/floor.zig")));
     floor.dependOn(native.install(native.program("stopwatch", "bench/floor/stopwatch.zig")));

@@ -1,54 +1,201 @@
 //! PID 1 of a container: starts its main process, passes signals on to it, reaps
-//! whatever dies, and ends with the main process's status, which ends the container.
+//! whatever dies, copies its output to the log, answers the text RPC, and ends with the
+//! main process's status, which ends the container.
 
 const std = @import("std");
 const linux = @import("linux");
-const settings_block = @import("settings.zig");
+const capabilities = @import("capabilities");
+const footprint = @import("footprint.zig");
 const process = @import("process.zig");
+const settings_block = @import("settings.zig");
+const stage1 = @import("stage1.zig");
+const Log = @import("log.zig").Log;
+const Server = @import("server.zig").Server;
+const Watch = @import("watch.zig").Watch;
 const Failure = linux.Failure;
+const Settings = settings_block.Settings;
 const os = linux.os;
 
 /// The descriptor of the settings block, in the environment of this program.
 pub const settings_variable = "INITD_SETTINGS";
+
+/// Asks for a graceful end: the main process gets its stop signal, and when its time is
+/// over, everything is killed. All other signals are passed on as they are.
+pub const stop_request: os.SIG = .PWR;
+
+const killing = capabilities.of("KILL");
+
+/// How long output may still arrive after everything was killed, in milliseconds.
+const drain_limit_ms = 1000;
 
 /// Runs the container and returns its exit status.
 pub fn run(settings_fd: linux.fd_t) u8 {
     var failure: Failure = .{};
     const settings = settings_block.map(&failure, settings_fd) catch return 125;
     const status = settings.header.status_fd;
-    return supervise(&failure, settings) catch {
+    var init: Init = undefined;
+    init.begin(&failure, settings) catch {
         report(status, failure, "init");
         return 125;
     };
+    return init.serve();
 }
 
-fn supervise(failure: *Failure, settings: settings_block.Settings) error{Failed}!u8 {
-    // What root in the container may not read: /proc/1/fd, /proc/1/exe, /proc/1/environ.
-    _ = try failure.check(.init, linux.process.prctl(.SET_DUMPABLE, 0));
-    // Blocked before the fork, so that no signal is lost; the child lets them in again.
-    const signals = try linux.process.catchSignals(failure);
-    const main = try start(failure, settings);
-    try releaseStreams(failure, settings.header.status_fd);
+const Init = struct {
+    settings: Settings,
+    main: linux.pid_t,
+    signals: linux.fd_t,
+    log: ?*Log,
+    server: ?*Server,
+    watch: *Watch,
+    /// When everything is to be killed, on the monotonic clock; null unless stopping.
+    deadline_ms: ?u64,
 
-    while (true) {
-        if (try reap(failure, main)) |status| return linux.process.exitStatus(status);
-        try forward(failure, signals, main);
+    fn begin(init: *Init, failure: *Failure, settings: Settings) error{Failed}!void {
+        const header = settings.header;
+        // What root in the container may not read: /proc/1/fd, /proc/1/exe, /proc/1/environ.
+        _ = try failure.check(.init, linux.process.prctl(.SET_DUMPABLE, 0));
+        try linux.process.closeOnExecFrom(failure, 3);
+        init.* = .{
+            .settings = settings,
+            .main = undefined,
+            // Blocked before the fork, so that no signal is lost; the child lets them in again.
+            .signals = try linux.process.catchSignals(failure),
+            .log = null,
+            .server = null,
+            .watch = @ptrCast(try linux.file.mapPrivate(failure, -1, @sizeOf(Watch))),
+            .deadline_ms = null,
+        };
+        var outputs: ?[2]linux.fd_t = null;
+        if (header.log_fd >= 0) {
+            const log = try Log.create(failure, .{ .directory = header.log_fd, .max_size = header.log_max_size, .max_files = header.log_max_files });
+            outputs = try log.openPipes(failure);
+            init.log = log;
+        }
+        if (header.listener_fd >= 0) init.server = try Server.create(failure, .{ .listener = header.listener_fd, .confinement = &init.settings });
+        init.main = try start(failure, settings, outputs);
+        // Theirs alone from now on, so that the log ends when they do.
+        if (outputs) |writers| for (writers) |writer| linux.file.close(writer);
+        if (header.stage1_fd >= 0) linux.file.close(header.stage1_fd);
+        try releaseStreams(failure, header.status_fd);
+        // START and CHROOT want more; without them, signals to any user are all it sends.
+        if (init.server == null) try capabilities.apply(failure, .{ .effective = killing, .permitted = killing });
+        footprint.reduce();
     }
+
+    fn serve(init: *Init) u8 {
+        const watch = init.watch;
+        while (true) {
+            watch.reset();
+            const signalled = watch.add(init.signals, os.POLL.IN);
+            if (init.log) |log| log.prepare(watch);
+            if (init.server) |server| server.prepare(watch);
+            if (init.deadline_ms) |deadline| watch.within(@intCast(deadline -| monotonicMs()));
+            watch.wait();
+            if (watch.ready(signalled) != 0) init.takeSignals();
+            // Before the clients: STATUS is to know what has ended.
+            if (init.reap()) |status| {
+                init.finish();
+                return linux.process.exitStatus(status);
+            }
+            if (init.log) |log| log.act(watch);
+            if (init.server) |server| server.act(watch);
+            if (init.deadline_ms) |deadline| if (monotonicMs() >= deadline) {
+                init.deadline_ms = null;
+                killAll();
+                _ = os.kill(init.main, .KILL);
+            };
+        }
+    }
+
+    /// Passes signals on. SIGCHLD is for us; so is what the kernel says of a terminal
+    /// that no foreground group of ours has.
+    fn takeSignals(init: *Init) void {
+        var infos: [8]os.signalfd_siginfo = undefined;
+        const result = os.read(init.signals, @ptrCast(&infos), @sizeOf(@TypeOf(infos)));
+        if (os.errno(result) != .SUCCESS) return;
+        for (infos[0 .. result / @sizeOf(os.signalfd_siginfo)]) |info| {
+            const signal: os.SIG = @fromBackingInt(@intCast(info.signo));
+            switch (signal) {
+                .CHLD, .PIPE, .TTIN, .TTOU => {},
+                stop_request => init.stop(),
+                else => _ = os.kill(init.main, signal),
+            }
+        }
+    }
+
+    fn stop(init: *Init) void {
+        const header = init.settings.header;
+        _ = os.kill(init.main, @fromBackingInt(@intCast(header.stop_signal)));
+        if (init.deadline_ms == null) init.deadline_ms = monotonicMs() + header.stop_limit_ms;
+    }
+
+    /// Reaps all that have ended; the main process's status if it was among them.
+    fn reap(init: *Init) ?u32 {
+        var ended: ?u32 = null;
+        while (true) {
+            var status: u32 = 0;
+            const result = os.wait4(-1, @ptrCast(&status), os.W.NOHANG, null);
+            switch (os.errno(result)) {
+                .SUCCESS => {},
+                .INTR => continue,
+                else => return ended, // ECHILD: there are no children.
+            }
+            if (result == 0) return ended;
+            const pid: linux.pid_t = @intCast(result);
+            if (pid == init.main) ended = status;
+            if (init.server) |server| server.ended(pid, status);
+        }
+    }
+
+    /// The main process is gone, and so is the container: nobody may write to the log
+    /// any more, but what is written already belongs in it.
+    fn finish(init: *Init) void {
+        killAll();
+        const log = init.log orelse return;
+        const deadline = monotonicMs() + drain_limit_ms;
+        while (!log.ended()) {
+            const now = monotonicMs();
+            if (now >= deadline) break;
+            init.watch.reset();
+            log.prepare(init.watch);
+            init.watch.within(@intCast(deadline - now));
+            init.watch.wait();
+            log.act(init.watch);
+        }
+    }
+};
+
+/// Ends every other process of the container. Outside a pid namespace of our own, -1
+/// would mean the machine; after EXEC, it would mean the program that is PID 1 now.
+fn killAll() void {
+    if (os.getpid() == 1) _ = os.kill(-1, .KILL);
 }
 
 /// Forks the main process. An exec that fails is told to stage2 by the child itself;
 /// one that succeeds closes the child's copy of the status socket.
-fn start(failure: *Failure, settings: settings_block.Settings) error{Failed}!linux.pid_t {
+fn start(failure: *Failure, settings: Settings, outputs: ?[2]linux.fd_t) error{Failed}!linux.pid_t {
     const pid = try failure.check(.init, os.fork());
     if (pid != 0) return @intCast(pid);
 
     var child_failure: Failure = .{};
     var subject: []const u8 = "";
-    process.become(&child_failure, settings, &subject) catch report(settings.header.status_fd, child_failure, subject);
+    startMain(&child_failure, settings, outputs, &subject) catch report(settings.header.status_fd, child_failure, subject);
     linux.process.exit(switch (@as(linux.E, @fromBackingInt(child_failure.errno))) {
         .NOENT, .NOTDIR => 127,
         else => 126,
     });
+}
+
+fn startMain(failure: *Failure, settings: Settings, outputs: ?[2]linux.fd_t, subject: *[]const u8) error{Failed}!noreturn {
+    if (outputs) |writers| {
+        for (writers, 1..) |writer, stream| _ = try failure.check(.init, os.dup3(writer, @intCast(stream), 0));
+    }
+    if (settings.header.stage1_fd < 0) return process.become(failure, settings, subject);
+    var own = settings;
+    own.envp = try stage1.announce(failure, settings.envp);
+    try stage1.move(failure, settings.header.stage1_fd);
+    return process.become(failure, own, subject);
 }
 
 /// Lets go of what the main process was given: a pipe to it ends when it closes its
@@ -60,32 +207,10 @@ fn releaseStreams(failure: *Failure, status: linux.fd_t) error{Failed}!void {
     linux.file.close(status);
 }
 
-/// Reaps all that have ended; the main process's status if it was among them.
-fn reap(failure: *Failure, main: linux.pid_t) error{Failed}!?u32 {
-    while (true) {
-        var status: u32 = 0;
-        const result = os.wait4(-1, @ptrCast(&status), os.W.NOHANG, null);
-        switch (os.errno(result)) {
-            .SUCCESS => {},
-            .CHILD => return null,
-            else => |errno| return failure.fail(.wait, errno),
-        }
-        if (result == 0) return null;
-        if (result == main) return status;
-    }
-}
-
-/// Waits for a signal and passes it on. SIGCHLD is for us; so is what the kernel says
-/// of a terminal that no foreground group of ours has.
-fn forward(failure: *Failure, signals: linux.fd_t, main: linux.pid_t) error{Failed}!void {
-    var info: os.signalfd_siginfo = undefined;
-    const bytes = try linux.file.readAll(failure, signals, std.mem.asBytes(&info));
-    if (bytes.len < @sizeOf(os.signalfd_siginfo)) return failure.fail(.init, .IO);
-    const signal: os.SIG = @fromBackingInt(@intCast(info.signo));
-    switch (signal) {
-        .CHLD, .PIPE, .TTIN, .TTOU => {},
-        else => _ = os.kill(main, signal),
-    }
+fn monotonicMs() u64 {
+    var now: os.timespec = undefined;
+    _ = os.clock_gettime(.MONOTONIC, &now);
+    return @as(u64, @intCast(now.sec)) * std.time.ms_per_s + @as(u64, @intCast(now.nsec)) / std.time.ns_per_ms;
 }
 
 fn report(socket: linux.fd_t, failure: Failure, subject: []const u8) void {

@@ -7,6 +7,7 @@ const linux = @import("linux");
 const rlimits = @import("rlimits");
 const seccomp = @import("seccomp");
 const settings_block = @import("settings.zig");
+const stage1 = @import("stage1.zig");
 const users = @import("users.zig");
 const Failure = linux.Failure;
 const Settings = settings_block.Settings;
@@ -63,7 +64,7 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     subject.* = command;
     if (header.flags.no_new_privs) _ = try failure.check(.no_new_privs, linux.process.prctl(.SET_NO_NEW_PRIVS, 1));
 
-    try linux.process.closeOnExecFrom(failure, 3);
+    try linux.process.closeOnExecFrom(failure, if (header.stage1_fd < 0) 3 else stage1.target + 1);
     if (header.flags.held) try awaitStart(failure, header.status_fd);
     if (header.flags.no_new_privs) try installFilter(failure, settings);
     return exec(failure, settings.argv, envp);

@@ -12,6 +12,7 @@ const spawn = @import("spawn.zig");
 const command = @import("command.zig");
 const Connection = @import("connection.zig").Connection;
 const Roster = @import("roster.zig").Roster;
+const Settings = @import("settings.zig").Settings;
 const Trace = @import("trace.zig").Trace;
 const Watch = @import("watch.zig").Watch;
 const Failure = linux.Failure;
@@ -38,6 +39,8 @@ pub const Server = struct {
         trace: Trace = .{},
         /// Where commands without a slash are looked for.
         path: []const u8 = spawn.default_path,
+        /// The container's settings: what holds for its main process holds for all.
+        confinement: ?*const Settings = null,
     };
 
     /// Clients beyond this wait in the socket's backlog.
@@ -153,7 +156,7 @@ pub const Server = struct {
         if (request.name.len > 0 and !server.roster.hasRoom()) return server.conclude(client, .NOMEM);
         const report = openReport(client) orelse return server.conclude(client, .MFILE);
         const forked = os.fork();
-        if (forked == 0) spawn.start(request, .{ .report = report, .stage1 = client.passed, .path = server.options.path });
+        if (forked == 0) spawn.start(request, .{ .report = report, .stage1 = client.passed, .path = server.options.path, .confinement = server.options.confinement });
         linux.file.close(report);
         if (os.errno(forked) != .SUCCESS) return server.conclude(client, os.errno(forked));
         const pid: linux.pid_t = @intCast(forked);
@@ -168,7 +171,7 @@ pub const Server = struct {
         const report = openReport(client) orelse return server.conclude(client, .MFILE);
         const forked = os.fork();
         const parent = forked != 0 and os.errno(forked) == .SUCCESS;
-        if (parent) spawn.takeOver(request, .{ .report = report, .stage1 = -1, .path = server.options.path });
+        if (parent) spawn.takeOver(request, .{ .report = report, .stage1 = -1, .path = server.options.path, .confinement = server.options.confinement });
         linux.file.close(report);
         if (forked != 0) return server.conclude(client, os.errno(forked));
         server.awaitStart(client);

@@ -32,6 +32,18 @@ pub const Header = extern struct {
     /// Sequenced-packet socket to stage2: `Status` messages, then end of file.
     status_fd: i32 = -1,
     flags: Flags = .{},
+    /// Listening, non-blocking socket for the text RPC, or -1.
+    listener_fd: i32 = -1,
+    /// Folder for the log of the main process's output, which only root in the container
+    /// need be able to write to; or -1, and the output goes where 1 and 2 go.
+    log_fd: i32 = -1,
+    /// A socket to stage1 that the main process inherits, or -1.
+    stage1_fd: i32 = -1,
+    /// From the stop signal to the kill, in milliseconds.
+    stop_limit_ms: u32 = 10_000,
+    log_max_files: u32 = 3,
+    /// In bytes, of each file.
+    log_max_size: u64 = 10 * 1024 * 1024,
 
     pub const Flags = packed struct(u32) {
         no_new_privs: bool = false,

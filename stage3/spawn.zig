@@ -7,8 +7,11 @@
 const std = @import("std");
 const linux = @import("linux");
 const command = @import("command.zig");
+const process = @import("process.zig");
+const stage1 = @import("stage1.zig");
 const users = @import("users.zig");
 const Failure = linux.Failure;
+const Settings = @import("settings.zig").Settings;
 const Strings = @import("protocol.zig").Strings;
 const os = linux.os;
 
@@ -18,20 +21,18 @@ const failed_status = 71;
 /// Where a command without a slash is looked for if stage3 itself has no PATH.
 pub const default_path = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin";
 
-/// Names the descriptor of the socket to stage1 in the environment of its receiver.
-pub const stage1_variable = "KURMA_STAGE1_FD";
-
 /// What a process is started with besides the request.
 pub const Surroundings = struct {
     /// Written to, then closed, if the program cannot be run; closed by exec(2) if it can.
     report: linux.fd_t,
-    /// A socket to stage1 that the program inherits as `stage1_target`, or -1.
+    /// A socket to stage1 that the program inherits, or -1.
     stage1: linux.fd_t,
     /// Where a command without a slash is looked for.
     path: []const u8,
+    /// The container's settings, whose limits hold for every process in it; null where
+    /// stage3 was started by hand, and what it starts is as free as itself.
+    confinement: ?*const Settings,
 };
-
-const stage1_target = 3;
 
 /// Becomes the process that START asks for; runs in a child of the server.
 pub fn start(request: command.Start, surroundings: Surroundings) noreturn {
@@ -42,10 +43,36 @@ pub fn start(request: command.Start, surroundings: Surroundings) noreturn {
 
 fn tryStart(failure: *Failure, request: command.Start, surroundings: Surroundings) error{Failed}!noreturn {
     try openStreams(failure, request.output);
-    try become(failure, request.user, request.group);
+    const identity = try lookup(failure, request.user, request.group);
+    const env = if (surroundings.stage1 < 0) request.env else try stage1.announce(failure, request.env);
+    if (surroundings.confinement) |settings| {
+        const own: Own = .{ .identity = identity, .workdir = request.workdir, .stage1 = surroundings.stage1 };
+        return becomeConfined(failure, settings, own, request.argv, env);
+    }
+    try become(failure, identity);
     if (request.workdir) |folder| _ = try failure.check(.chdir, os.chdir(folder));
-    const env = if (surroundings.stage1 < 0) request.env else try withStage1(failure, request.env);
     return exec(failure, surroundings.path, request.argv, env);
+}
+
+/// What a process of a container has of its own; all else is as for its main process.
+const Own = struct { identity: users.Identity, workdir: ?[*:0]const u8, stage1: linux.fd_t };
+
+fn becomeConfined(failure: *Failure, settings: *const Settings, own: Own, argv: Strings, env: Strings) error{Failed}!noreturn {
+    var header = settings.header.*;
+    header.uid = own.identity.uid;
+    header.gid = own.identity.gid;
+    header.flags.terminal = false;
+    header.flags.held = false;
+    header.stage1_fd = own.stage1;
+    var confined = settings.*;
+    confined.header = &header;
+    confined.groups = &.{};
+    confined.user = null; // Looked up already; its HOME is for the request to give.
+    confined.cwd = own.workdir orelse "/";
+    confined.argv = argv;
+    confined.envp = env;
+    var subject: []const u8 = "";
+    return process.become(failure, confined, &subject);
 }
 
 /// Becomes the program that EXEC asks for; runs in the process that was the server.
@@ -57,6 +84,9 @@ pub fn takeOver(request: command.Exec, surroundings: Surroundings) noreturn {
 
 fn tryTakeOver(failure: *Failure, request: command.Exec, surroundings: Surroundings) error{Failed}!noreturn {
     try openStreams(failure, request.output);
+    if (surroundings.confinement) |settings| {
+        return becomeConfined(failure, settings, .{ .identity = .{ .uid = 0, .gid = 0 }, .workdir = null, .stage1 = -1 }, request.argv, request.env);
+    }
     _ = try failure.check(.user, os.setresgid(0, 0, 0));
     _ = try failure.check(.user, os.setresuid(0, 0, 0));
     return exec(failure, surroundings.path, request.argv, request.env);
@@ -78,13 +108,11 @@ fn fail(report: linux.fd_t, failure: Failure, program: []const u8) noreturn {
 /// on, whose new number is returned.
 fn keepOnly(failure: *Failure, surroundings: Surroundings) error{Failed}!linux.fd_t {
     linux.process.resetSignals();
-    // First above both targets, so that neither overwrites what has not moved yet.
-    const last_target = stage1_target + 1;
-    const report = try linux.file.duplicateAbove(failure, surroundings.report, last_target);
-    var first_free: linux.fd_t = stage1_target;
+    // First out of the way, so that neither is overwritten before it has moved.
+    const report = try linux.file.duplicateAbove(failure, surroundings.report, stage1.target + 1);
+    var first_free: linux.fd_t = stage1.target;
     if (surroundings.stage1 >= 0) {
-        const moved = try linux.file.duplicateAbove(failure, surroundings.stage1, last_target);
-        _ = try failure.check(.exec, os.dup3(moved, stage1_target, 0));
+        try stage1.move(failure, surroundings.stage1);
         first_free += 1;
     }
     const cloexec: u32 = @bitCast(os.O{ .CLOEXEC = true });
@@ -112,13 +140,16 @@ fn replace(failure: *Failure, stream: linux.fd_t, path: [*:0]const u8, flags: os
     _ = try failure.check(.open, os.dup3(fd, stream, 0));
 }
 
-/// Takes on user and group, each a name of the current root's files or a number.
-fn become(failure: *Failure, user: [*:0]const u8, group: [*:0]const u8) error{Failed}!void {
+/// User and group, each a name of the current root's files or a number.
+fn lookup(failure: *Failure, user: [*:0]const u8, group: [*:0]const u8) error{Failed}!users.Identity {
     var space: [512]u8 = undefined;
     const names = .{ std.mem.span(user), std.mem.span(group) };
     inline for (names) |name| if (std.mem.findScalar(u8, name, ':') != null) return failure.fail(.user, .INVAL);
     const spec = std.fmt.bufPrint(&space, "{s}:{s}", names) catch return failure.fail(.user, .NAMETOOLONG);
-    const identity = try users.lookup(failure, spec);
+    return users.lookup(failure, spec);
+}
+
+fn become(failure: *Failure, identity: users.Identity) error{Failed}!void {
     // Groups of whoever started us are not the program's. A user namespace may deny
     // setgroups(2); then there is nothing to lose there either, and ids are mapped.
     switch (os.errno(os.setgroups(0, &identity.groups))) {
@@ -128,16 +159,6 @@ fn become(failure: *Failure, user: [*:0]const u8, group: [*:0]const u8) error{Fa
     }
     _ = try failure.check(.user, os.setresgid(identity.gid, identity.gid, identity.gid));
     _ = try failure.check(.user, os.setresuid(identity.uid, identity.uid, identity.uid));
-}
-
-/// The environment with the socket's number in front of it.
-fn withStage1(failure: *Failure, env: Strings) error{Failed}!Strings {
-    const count = std.mem.len(env);
-    const memory = try linux.file.mapPrivate(failure, -1, (count + 2) * @sizeOf(usize));
-    const array: [*]?[*:0]const u8 = @ptrCast(memory.ptr);
-    array[0] = std.fmt.comptimePrint("{s}={d}", .{ stage1_variable, stage1_target });
-    for (0..count + 1) |index| array[index + 1] = env[index];
-    return @ptrCast(array);
 }
 
 /// execvpe(3): a name with a slash as it is, another along `path`.
