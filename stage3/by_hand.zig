@@ -37,16 +37,20 @@ fn serve(failure: *Failure, trace: Trace, path: [:0]const u8, search_path: []con
     const server = try Server.create(failure, .{ .listener = listener, .trace = trace, .path = search_path });
     const watch: *Watch = @ptrCast(try linux.file.mapPrivate(failure, -1, @sizeOf(Watch)));
 
-    footprint.reduce();
+    footprint.split();
+    footprint.rest();
+    var rhythm: footprint.Rhythm = .{};
     trace.info(null, "Starting initd.", .{});
     while (true) {
         watch.reset();
         const signalled = watch.add(signals, os.POLL.IN);
         server.prepare(watch);
+        rhythm.prepare(watch);
         watch.wait();
         if (watch.ready(signalled) != 0) drain(signals);
         reap(server);
         server.act(watch);
+        if (rhythm.isOver(watch)) footprint.rest();
     }
 }
 

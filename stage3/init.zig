@@ -80,17 +80,20 @@ const Init = struct {
         try releaseStreams(failure, header.status_fd);
         // START and CHROOT want more; without them, signals to any user are all it sends.
         if (init.server == null) try capabilities.apply(failure, .{ .effective = killing, .permitted = killing });
-        footprint.reduce();
+        footprint.split();
+        footprint.rest();
     }
 
     fn serve(init: *Init) u8 {
         const watch = init.watch;
+        var rhythm: footprint.Rhythm = .{};
         while (true) {
             watch.reset();
             const signalled = watch.add(init.signals, os.POLL.IN);
             if (init.log) |log| log.prepare(watch);
             if (init.server) |server| server.prepare(watch);
             if (init.deadline_ms) |deadline| watch.within(@intCast(deadline -| monotonicMs()));
+            rhythm.prepare(watch);
             watch.wait();
             if (watch.ready(signalled) != 0) init.takeSignals();
             // Before the clients: STATUS is to know what has ended.
@@ -105,6 +108,10 @@ const Init = struct {
                 killAll();
                 _ = os.kill(init.main, .KILL);
             };
+            if (rhythm.isOver(watch)) {
+                if (init.log) |log| log.shrink();
+                footprint.rest();
+            }
         }
     }
 

@@ -37,8 +37,6 @@ pub const Log = struct {
     lost: u64,
     lost_errno: linux.E,
     out_len: usize,
-    /// More than a page or two of the buffers is in memory.
-    spread: bool,
     out: [read_size]u8 align(std.heap.page_size_min),
 
     pub const Options = struct {
@@ -95,18 +93,14 @@ pub const Log = struct {
         for (&log.streams) |*stream| if (stream.pipe >= 0) {
             stream.watched = watch.add(stream.pipe, os.POLL.IN);
         };
-        if (log.spread) watch.within(1000);
     }
 
     /// Copies what this turn found in the pipes.
     pub fn act(log: *Log, watch: *const Watch) void {
-        var idle = true;
         for (&log.streams) |*stream| {
             if (stream.pipe < 0 or watch.ready(stream.watched) == 0) continue;
-            idle = false;
             log.pump(stream);
         }
-        if (idle and log.spread and watch.timed_out) log.shrink();
     }
 
     /// True once all who could print are gone.
@@ -129,7 +123,6 @@ pub const Log = struct {
                 break;
             }
             stream.len += result;
-            if (result > std.heap.page_size_min) log.spread = true;
             log.splitLines(stream);
         }
         log.flush();
@@ -266,8 +259,7 @@ pub const Log = struct {
     }
 
     /// Gives memory back that a burst of output took.
-    fn shrink(log: *Log) void {
-        log.spread = false;
+    pub fn shrink(log: *Log) void {
         for (&log.streams) |*stream| forget(stream.buffer[std.mem.alignForward(usize, stream.len, std.heap.page_size_min)..]);
         forget(&log.out);
     }

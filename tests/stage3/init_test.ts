@@ -170,6 +170,7 @@ test("PID 1 at rest takes at most 150 KiB, also after a burst of output", async 
   const script = `seq 1 500000; exec sleep 2000`;
   const { process, pid } = await Launched.start(options, ["sh", "-c", script]);
   const client = new Stage3Client(`${dir}/socket`);
+  await client.waitForSocket();
   await client.start(sleep);
   while (!children(pid).some((child) => commandLine(child)[1] === "2000")) await pause(20);
   await pause(2_500);

@@ -31,7 +31,11 @@ function lines(log: readonly string[], stream: string): string[] {
 
 test("each line of the main process is a record with time and stream", async ({ dir }) => {
   const before = new Date().toISOString();
-  await launch(["--log", dir], ["sh", "-c", "echo one; sleep 0.1; echo two >&2; printf three"]);
+  await launch(["--log", dir], [
+    "sh",
+    "-c",
+    "echo one; sleep 0.1; echo two >&2; sleep 0.1; printf three",
+  ]);
   const [log, ...none] = await files(dir);
   assertEquals(none, []);
   const records = log.split("\n");
