@@ -37,7 +37,7 @@ pub fn cloneInto(attempt: *Attempt, home: *const Cgroup) Error!Child {
 pub const Child = struct {
     pid: pid_t,
 
-    pub const Work = enum { sleep, chain, count, fork_ten, take_memory };
+    pub const Work = enum { sleep, chain, bomb, count, fork_ten, take_memory };
 
     pub fn start(attempt: *Attempt) Error!Child {
         return fork(attempt, null, .sleep);
@@ -59,6 +59,7 @@ pub const Child = struct {
         switch (work) {
             .sleep => sleep(),
             .chain => chain(),
+            .bomb => bomb(),
             .fork_ten => forkTen(),
             .take_memory => takeMemory(),
             .count => {
@@ -84,6 +85,12 @@ pub const Child = struct {
             const pid = linux.os.fork();
             if (linux.os.errno(pid) == .SUCCESS and pid != 0) linux.process.exit(0);
         }
+        linux.process.exit(0);
+    }
+
+    fn bomb() noreturn {
+        const born = now();
+        while (now() - born < lifetime_us) _ = linux.os.fork();
         linux.process.exit(0);
     }
 

@@ -123,15 +123,31 @@ pub const table = struct {
 
     /// A process that forks without end does not outrun us; cgroups made below go as well.
     pub fn destroy(attempt: *Attempt) Error!void {
-        const bomb = try Cgroup.create(&attempt.failure, attempt.root, "driver-bomb");
+        const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-bomb");
         for (attempt.root.parts()) |part| {
             _ = linux.os.mkdirat(part.dir, "driver-bomb/inner", 0o755);
             _ = linux.os.mkdirat(part.dir, "driver-bomb/inner/most", 0o755);
         }
-        const child = try Child.startIn(attempt, &bomb, .chain);
+        const child = try Child.startIn(attempt, &web, .chain);
         defer child.end();
-        try bomb.destroy(&attempt.failure, 5000);
+        try web.destroy(&attempt.failure, 5000);
         try attempt.expectExists("driver-bomb", false);
+    }
+
+    /// Every process forks as fast as it can: the limit holds, and all are gone at once.
+    pub fn bomb(attempt: *Attempt) Error!void {
+        const web = try Cgroup.create(&attempt.failure, attempt.root, "driver-forks");
+        defer web.destroy(&attempt.failure, 5000) catch {};
+        try web.apply(&attempt.failure, &.{ .pids = .{ .limit = 200 } });
+        const child = try Child.startIn(attempt, &web, .bomb);
+        defer child.end();
+        pause(200);
+        const used = web.stats();
+        try attempt.expect(used.pids > 100 and used.pids <= 200, "{d} processes are counted", .{used.pids});
+        const start = now();
+        try web.destroy(&attempt.failure, 5000);
+        attempt.say("{d} processes gone in {d} ms", .{ used.pids, (now() - start) / 1000 });
+        try attempt.expectExists("driver-forks", false);
     }
 
     pub fn freeze(attempt: *Attempt) Error!void {
