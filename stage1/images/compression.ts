@@ -33,6 +33,11 @@ export interface InflateLimits {
 const defaultRatio = 250;
 const ratioFrom = 64 * 1024 * 1024;
 
+/** A source that can be let go of before, or after, its first chunk is taken. */
+export interface Whole extends AsyncIterableIterator<Chunk> {
+  return(): Promise<IteratorResult<Chunk>>;
+}
+
 /**
  * The first bytes of a source, and the source still from its start.
  *
@@ -41,7 +46,7 @@ const ratioFrom = 64 * 1024 * 1024;
 export async function peek(
   source: AsyncIterable<Chunk>,
   want: number,
-): Promise<{ head: Uint8Array; whole: AsyncGenerator<Chunk> }> {
+): Promise<{ head: Uint8Array; whole: Whole }> {
   const iterator = source[Symbol.asyncIterator]();
   const first: Chunk[] = [];
   let length = 0;
@@ -59,17 +64,20 @@ export async function peek(
     head.set(part, at);
     at += part.length;
   }
-  async function* whole(): AsyncGenerator<Chunk> {
-    try {
-      yield* first;
-      for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
-        yield next.value;
-      }
-    } finally {
+  // No generator: one that nobody has started yet runs no `finally` when it is returned.
+  const whole: Whole = {
+    [Symbol.asyncIterator]: () => whole,
+    async next() {
+      const chunk = first.shift();
+      return chunk === undefined ? await iterator.next() : { value: chunk, done: false };
+    },
+    async return() {
+      first.length = 0;
       await iterator.return?.();
-    }
-  }
-  return { head, whole: whole() };
+      return { value: undefined, done: true };
+    },
+  };
+  return { head, whole };
 }
 
 /**
@@ -148,28 +156,98 @@ const engines: Readonly<Record<Exclude<Compression, "none">, Engine>> = {
   async xz(source) {
     const library = await import("xz-decompress");
     const { XzReadableStream } = commonJs(library);
-    return readAll(new XzReadableStream(ReadableStream.from(source)));
+    const feed: Feed = { source, abandoned: false };
+    return readAll(new XzReadableStream(ReadableStream.from(endless(feed))), feed);
   },
-  async bzip2(source) {
+  async *bzip2(source) {
     const { default: unbzip2 } = await import("unbzip2-stream");
-    const stream = through(source, unbzip2());
-    // A stream of node's first kind: it can neither be iterated nor slowed down by itself.
-    return new Readable().wrap(stream) as unknown as AsyncIterable<Chunk>;
+    yield* unblocked(source, unbzip2());
   },
 };
 
-/** The chunks of a stream. Its end is not waited for when the reader stops before it:
- * the library's `cancel` comes back only once its source has said something. */
-async function* readAll(stream: ReadableStream<Uint8Array>): AsyncGenerator<Chunk> {
-  const reader = stream.getReader();
-  try {
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) return;
-      yield value as Chunk;
+/**
+ * Drives a stream of node's first kind, which answers each write at once with `data`
+ * events and can be neither iterated nor slowed down.
+ */
+async function* unblocked(
+  source: AsyncIterable<Chunk>,
+  engine: NodeJS.ReadWriteStream,
+): AsyncGenerator<Chunk> {
+  let ready: Chunk[] = [];
+  let into = 0;
+  let waiting = 0;
+  let failure: unknown;
+  engine.on("data", (chunk: Chunk) => {
+    waiting += chunk.length;
+    // One write may yield gigabytes; what a block can honestly be is far below this.
+    if (waiting > ratioFrom + into * defaultRatio) throw new Error("too much at once");
+    ready.push(chunk);
+  });
+  engine.on("error", (error) => failure ??= error);
+  const taken = function* () {
+    if (failure !== undefined) throw failure;
+    const chunks = ready;
+    [ready, waiting] = [[], 0];
+    yield* chunks;
+  };
+  for await (const chunk of source) {
+    for (let at = 0; at < chunk.length; at += sliceSize) {
+      const slice = chunk.subarray(at, at + sliceSize);
+      into += slice.length;
+      engine.write(slice);
+      yield* taken();
     }
+  }
+  engine.end();
+  yield* taken();
+}
+
+/** Small enough that what comes out of one stays small. */
+const sliceSize = 64 * 1024;
+
+/** What the xz library is fed with, until nobody wants what comes out any more. */
+interface Feed {
+  readonly source: AsyncIterable<Chunk>;
+  abandoned: boolean;
+}
+
+/**
+ * The library asks on after the last byte: for as long as it has something left to give,
+ * which is at most 2 MiB in pieces of 64 KiB, or for ever if the data is cut off.
+ */
+async function* endless(feed: Feed): AsyncGenerator<Chunk> {
+  for await (const chunk of feed.source) {
+    for (let at = 0; at < chunk.length; at += sliceSize) {
+      if (feed.abandoned) throw new Error("nobody reads any more");
+      yield chunk.subarray(at, at + sliceSize);
+    }
+  }
+  for (let asked = 0; asked < 64; asked++) yield new Uint8Array(0);
+  throw new Error("the data ends too early");
+}
+
+/**
+ * The chunks of the library's stream. It is never cancelled, since that frees memory it
+ * still works on: one that is not wanted any more is fed nothing and read to its end.
+ */
+async function* readAll(stream: ReadableStream<Uint8Array>, feed: Feed): AsyncGenerator<Chunk> {
+  const reader = stream.getReader();
+  let ended = false;
+  const next = async () => {
+    try {
+      const { value, done } = await reader.read();
+      ended = done;
+      return value as Chunk | undefined;
+    } catch (error) {
+      ended = true;
+      throw error;
+    }
+  };
+  try {
+    for (let chunk = await next(); chunk; chunk = await next()) yield chunk;
   } finally {
-    void reader.cancel().catch(() => undefined);
+    feed.abandoned = true;
+    while (!ended) await next().catch(() => undefined);
   }
 }
 

@@ -126,7 +126,7 @@ async function importFile(
   const content = fileContent(path, 0, size);
   const what = quote(path);
   const { head, whole } = await peek(inflated(content.chunks(), what), 512);
-  await whole.return(undefined);
+  await whole.return();
   const first = firstName(head);
   if (first === undefined) {
     throw new KurmaError("invalid", `Cannot use ${what}: it is no tar archive`, {
