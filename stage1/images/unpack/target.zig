@@ -252,7 +252,8 @@ pub const Target = struct {
         return target.parent_fd;
     }
 
-    fn leave(target: *Target) void {
+    /// Closes the current folder.
+    pub fn leave(target: *Target) void {
         if (target.parent_fd >= 0) linux.file.close(target.parent_fd);
         target.parent_fd = -1;
     }
