@@ -5,12 +5,16 @@
  * @module
  */
 
+import { rejection } from "../../../tests/assert.ts";
+import { KurmaError } from "../../../ffi/errors.ts";
+import { type BlobSink, copyBlob } from "./blob.ts";
 import { type Digest, digestOf } from "./digest.ts";
 import { type Descriptor, mediaTypes } from "./documents.ts";
 import { type HostConfig, Hosts } from "./hosts.ts";
+import { parsePlatform } from "./platform.ts";
 import { parseReference, type RegistryReference } from "./reference.ts";
+import { RegistryClient, type RemoteImage } from "./registry.ts";
 import type { Timing } from "./timing.ts";
-import type { BlobSink } from "./blob.ts";
 
 /** Patience that a test can afford. */
 export const impatient: Partial<Timing> = {
@@ -206,4 +210,49 @@ export class MemorySink implements BlobSink {
     this.bytes = [];
     return Promise.resolve();
   }
+}
+
+/** What images in tests are for, and a layer for them to have. */
+export const platform = parsePlatform("linux/amd64");
+export const layer: Uint8Array<ArrayBuffer> = crypto.getRandomValues(new Uint8Array(50_000));
+
+/** A client that knows the registry and has no patience. */
+export function clientOf(registry: TestRegistry): RegistryClient {
+  return new RegistryClient({ hosts: registry.hosts(), timing: impatient });
+}
+
+/** Pulls the image into a sink; ends with both, or with the error. */
+export async function pull(
+  client: RegistryClient,
+  reference: RegistryReference,
+  sink = new MemorySink(),
+): Promise<{ image: RemoteImage; sink: MemorySink }> {
+  const image = await client.resolve(reference, { platform });
+  for (const layer of image.layers) {
+    await copyBlob((options) => image.openBlob(layer, options), layer, sink);
+  }
+  return { image, sink };
+}
+
+/** How a pull that fails ends: code, message and fix. */
+export async function failure(registry: TestRegistry, rest?: string): Promise<string> {
+  using client = clientOf(registry);
+  const error = await rejection(pull(client, registry.reference(rest)));
+  if (!(error instanceof KurmaError)) throw error;
+  return `${error.code}: ${error.message}; ${error.fix}`;
+}
+
+/** Sends a byte now and then: never silent, never done. */
+export function drip(bytes: Uint8Array): Response {
+  let at = 0;
+  let timer: number;
+  return new Response(
+    new ReadableStream({
+      start: (controller) => {
+        timer = setInterval(() => controller.enqueue(bytes.slice(at, ++at)), 20);
+      },
+      cancel: () => clearInterval(timer),
+    }),
+    { headers: { "content-type": mediaTypes.ociManifest } },
+  );
 }
