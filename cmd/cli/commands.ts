@@ -14,6 +14,7 @@ import { completer, completion } from "./completion.ts";
 import { installer } from "./install.ts";
 import { manPages } from "./man.ts";
 import { structured, textOutput } from "./output.ts";
+import { run } from "./run.ts";
 import { UsageError } from "./parse.ts";
 
 /** Flags that stand anywhere on the line: before the command or after it. */
@@ -52,6 +53,7 @@ const help = command({
 
 /** What `kurma WORD` does, in the order of the help. */
 const commands: Commands = {
+  run,
   install: installer(() => manPages(top, common, versionParts().kurma)),
   completion,
   version,
@@ -64,8 +66,8 @@ export const top: Entry = {
   summary: "Kurma: a container host in one file",
   commands,
   examples: [
-    ["kurma version", "What this program was built from"],
-    ["kurma help install", "How one command is called"],
+    ["kurma run hello", "Look around inside a container"],
+    ["kurma help run", "All that run can do"],
   ],
 };
 

@@ -26,9 +26,7 @@ pub fn thaw(cgroup: *const Cgroup, failure: *Failure, patience_ms: u32) error{Fa
 }
 
 pub fn isFrozen(cgroup: *const Cgroup, failure: *Failure) error{Failed}!bool {
-    const events = openEvents(cgroup);
-    defer if (events) |fd| linux.file.close(fd);
-    return switch (if (events) |fd| currentUnified(fd) else currentV1(cgroup)) {
+    return switch (current(cgroup)) {
         .state => |state| state == .frozen,
         .errno => |errno| failure.fail(.freeze, errno),
     };
@@ -46,40 +44,18 @@ pub fn request(cgroup: *const Cgroup, wanted: State) linux.E {
 
 fn change(cgroup: *const Cgroup, failure: *Failure, wanted: State, patience_ms: u32) error{Failed}!void {
     var deadline: Deadline = .in(patience_ms);
-    const events = openEvents(cgroup);
-    defer if (events) |fd| linux.file.close(fd);
     while (true) {
         // Version 1 wants to be asked again: what was forked meanwhile may have missed it.
         switch (request(cgroup, wanted)) {
             .SUCCESS => {},
             else => |errno| return failure.fail(.freeze, errno),
         }
-        switch (if (events) |fd| currentUnified(fd) else currentV1(cgroup)) {
+        switch (current(cgroup)) {
             .state => |state| if (state == wanted) return,
             .errno => |errno| return failure.fail(.freeze, errno),
         }
-        if (deadline.remaining() == 0) return failure.fail(.freeze, .TIMEDOUT);
-        if (events) |fd| awaitEvent(fd, deadline) else _ = deadline.pause();
+        if (!deadline.pause()) return failure.fail(.freeze, .TIMEDOUT);
     }
-}
-
-/// cgroup.events of version 2; null where version 1 has to freeze.
-fn openEvents(cgroup: *const Cgroup) ?linux.fd_t {
-    const part = cgroup.root.unified() orelse return null;
-    const fd = switch (files.open(part.dir, cgroup.relativePath(), "cgroup.events", .{ .CLOEXEC = true })) {
-        .fd => |fd| fd,
-        .errno => return null,
-    };
-    // Before Linux 5.2 it says nothing of freezing.
-    if (currentUnified(fd) == .state) return fd;
-    linux.file.close(fd);
-    return null;
-}
-
-/// Until the file changes after it was last read, or time is up.
-fn awaitEvent(fd: linux.fd_t, deadline: Deadline) void {
-    var polled = [1]linux.os.pollfd{.{ .fd = fd, .events = linux.os.POLL.PRI, .revents = 0 }};
-    _ = linux.os.poll(&polled, 1, @intCast(@min(deadline.remaining(), std.math.maxInt(i32))));
 }
 
 const Current = union(enum) {
@@ -87,16 +63,16 @@ const Current = union(enum) {
     errno: linux.E,
 };
 
-fn currentUnified(events: linux.fd_t) Current {
+fn current(cgroup: *const Cgroup) Current {
     var buffer: [256]u8 = undefined;
-    const len = linux.os.pread(events, &buffer, buffer.len, 0);
-    if (linux.os.errno(len) != .SUCCESS) return .{ .errno = linux.os.errno(len) };
-    const frozen = files.number(buffer[0..len], "frozen") orelse return .{ .errno = .OPNOTSUPP };
-    return .{ .state = if (frozen == 1) .frozen else .thawed };
-}
-
-fn currentV1(cgroup: *const Cgroup) Current {
-    var buffer: [32]u8 = undefined;
+    if (cgroup.root.unified()) |part| {
+        switch (files.read(part.dir, cgroup.relativePath(), "cgroup.events", &buffer)) {
+            .text => |events| if (files.number(events, "frozen")) |frozen| {
+                return .{ .state = if (frozen == 1) .frozen else .thawed };
+            },
+            .errno => |errno| return .{ .errno = errno },
+        }
+    }
     const part = cgroup.root.having(.freezer) orelse return .{ .errno = .OPNOTSUPP };
     return switch (files.read(part.dir, cgroup.relativePath(), "freezer.state", &buffer)) {
         .text => |state| .{ .state = if (std.mem.startsWith(u8, state, "FROZEN")) .frozen else .thawed },

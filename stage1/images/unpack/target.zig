@@ -252,8 +252,7 @@ pub const Target = struct {
         return target.parent_fd;
     }
 
-    /// Closes the current folder.
-    pub fn leave(target: *Target) void {
+    fn leave(target: *Target) void {
         if (target.parent_fd >= 0) linux.file.close(target.parent_fd);
         target.parent_fd = -1;
     }

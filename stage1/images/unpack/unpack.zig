@@ -40,7 +40,7 @@ const buffer_size = 1 << 20;
 
 // Too large for a stack; zero pages until they are used.
 var buffer: [buffer_size]u8 = undefined;
-pub var archive: Archive = undefined;
+var archive: Archive = undefined;
 
 const Request = struct {
     format: Format,
@@ -113,7 +113,7 @@ fn run(request: Request, refusal: *Refusal, report: *Report) Error!void {
 
 const set_pipe_size = 1031; // F_SETPIPE_SZ
 
-pub fn unpack(format: Format, target: *Target, manifest: linux.fd_t) Error!void {
+fn unpack(format: Format, target: *Target, manifest: linux.fd_t) Error!void {
     var path: Path = .{};
     var link: Path = .{};
     while (try archive.next()) |entry| {
@@ -167,5 +167,4 @@ fn copyManifest(entry: @import("archive.zig").Entry, manifest: linux.fd_t, refus
 
 test {
     std.testing.refAllDecls(@This());
-    _ = @import("unpack_test.zig");
 }

@@ -1,0 +1,80 @@
+/**
+ * `kurma run`: one command in a new container, from start to end.
+ *
+ * @module
+ */
+
+import { KurmaError } from "../../ffi/errors.ts";
+import type { RunRequest } from "../../stage1/containers/run.ts";
+import { command } from "./command.ts";
+import { environment } from "./environment.ts";
+import { boolean, choice, list, string } from "./flags.ts";
+
+export const run = command({
+  summary: "Run a command in a new container",
+  details: [
+    "IMAGE is an ACI file, an OCI image layout (a folder or a tar, PATH[:TAG]), an archive of " +
+    "docker save, the name of an image in the store, or hello, which this program brings along. " +
+    "What follows IMAGE belongs to the command in the container.",
+    "The status is the command's: 128 + N if signal N ended it, 126 if it cannot be executed, 127 " +
+    "if it is not there; 125 if Kurma failed.",
+  ],
+  args: ["image", "command*"],
+  passthrough: true,
+  failure: 125,
+  flags: {
+    name: string("The name of the container", { placeholder: "NAME" }),
+    env: list("Set a variable; NAME alone copies yours", { short: "e", placeholder: "NAME=VALUE" }),
+    "env-file": list("Set variables from a file, one a line", { placeholder: "FILE" }),
+    workdir: string("The folder to start in", { short: "w", placeholder: "PATH" }),
+    user: string("Who runs the command", { short: "u", placeholder: "USER[:GROUP]" }),
+    hostname: string("The host name inside", { placeholder: "NAME" }),
+    entrypoint: string("Run this instead of the image's entry point; a JSON list has arguments", {
+      placeholder: "PROGRAM",
+    }),
+    userns: choice("User ids: a range of its own, or the host's", ["private", "host"]),
+    "read-only": boolean("Make the root file system read-only"),
+    tty: boolean("Give the command a terminal", { short: "t" }),
+    interactive: boolean("Pass standard input on, as is always done", { short: "i" }),
+    rm: boolean("Remove the container afterwards, as is always done without a daemon"),
+  },
+  examples: [
+    ["kurma run hello", "Look around inside a container"],
+    ["kurma run -it ./busybox.aci sh", "A shell, on a terminal of its own"],
+    ["kurma run -e GREETING=hi ./image:latest env | sort", "A command's output, in a pipe"],
+  ],
+  async run({ root, env }, { image, command }, flags) {
+    const { entrypoint } = flags;
+    const request: RunRequest = {
+      image,
+      command,
+      name: flags.name,
+      env: environment(flags["env-file"], flags.env, env),
+      workingDir: flags.workdir,
+      user: flags.user,
+      hostname: flags.hostname,
+      entrypoint: entrypoint === undefined ? undefined : programOf(entrypoint),
+      hostUsers: flags.userns === "host",
+      readOnly: flags["read-only"],
+      terminal: flags.tty,
+      root,
+    };
+    const { kernel } = await import("../../ffi/mod.ts");
+    const { run } = await import("../../stage1/containers/run.ts");
+    return await run(kernel, request);
+  },
+});
+
+/** The program that `text` names, with its arguments if it is a JSON list. */
+export function programOf(text: string): readonly string[] {
+  if (!text.startsWith("[")) return [text];
+  try {
+    const list: unknown = JSON.parse(text);
+    if (Array.isArray(list) && list.every((word) => typeof word === "string")) return list;
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+  }
+  throw new KurmaError("invalid", `Cannot use "${text}" for --entrypoint: no list of strings`, {
+    fix: `Write a program, or a JSON list as in '["sh", "-c"]'`,
+  });
+}
