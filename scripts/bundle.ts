@@ -27,7 +27,8 @@ await esbuild.build({
   format: "esm",
   platform: "node",
   target: "esnext",
-  minifySyntax: true,
+  // Nothing is minified: esbuild 0.25 then folds a `using` variable with one use into that
+  // use, and what it stands for is never disposed of.
   // CommonJS libraries ask for Node's modules at run time; no module of ours does.
   banner: { js: "const require = (name) => process.getBuiltinModule(name);" },
   define: { build: JSON.stringify({ version, commit, zig }) },

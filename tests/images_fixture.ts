@@ -21,7 +21,7 @@ export interface Images {
   ociTar: string;
   /** A docker archive, by skopeo. */
   docker: string;
-  /** An OCI layout that holds the static guest alone, as `PATH:TAG`. */
+  /** An OCI layout that holds the static guest alone, as /guest, as `PATH:TAG`. */
   guest: string;
 }
 
@@ -105,7 +105,6 @@ async function makeOci(rootfs: string, { oci, ociTar, guest }: Images): Promise<
   );
   await umoci("new", "--image", guest);
   await umoci("insert", "--image", guest, `${root}/build/tools/guest`, "/guest");
-  await umoci("config", "--image", guest, "--config.entrypoint", "/guest");
   await umoci("gc", "--layout", layout);
   await mustRun(["tar", "-C", layout, "-cf", ociTar.slice(0, ociTar.lastIndexOf(":")), "."]);
 }

@@ -14,7 +14,10 @@ export type Snapshot = ReadonlyMap<string, string>;
 const watchedFolders = ["/tmp", "/dev/shm", "/run", "/var/lib/kurma"];
 
 /** What may stay: images that tests share, and images that Kurma keeps by digest. */
-const kept = [/^\/tmp\/kurma-fixtures(\/|$)/, /^\/var\/lib\/kurma(\/runs|\/images(\/.*)?)?$/];
+const kept = [
+  /^\/tmp\/kurma-fixtures(\/|$)/,
+  /^\/var\/lib\/kurma(\/runs|\/images(\/(?!tmp\/).*)?)?$/,
+];
 
 /** Everything that could be left over, as it is now. */
 export async function snapshot(): Promise<Snapshot> {
