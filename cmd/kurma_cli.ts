@@ -4,6 +4,7 @@
  * @module
  */
 
+import { resolve } from "node:path";
 import { common, entryOf, helpFor, top } from "./cli/commands.ts";
 import { type Entry, type Flags, isGroup } from "./cli/command.ts";
 import { explain } from "./cli/failure.ts";
@@ -37,7 +38,11 @@ export async function main(args: readonly string[]): Promise<number> {
     const env = Deno.env.toObject();
     const { root } = read(name, common, new Map([...occurrences, ...line.occurrences]), env);
     const input = interpret(name, entry, line, env);
-    const result = await entry.run({ root, env, terminal, columns }, input.args, input.flags);
+    const result = await entry.run(
+      { root: resolve(root), env, terminal, columns },
+      input.args,
+      input.flags,
+    );
     if (typeof result === "number") return result;
     return print(terminal ? printableLines(result) : result);
   } catch (error) {

@@ -6,7 +6,7 @@
 
 /** The surroundings of one command line. */
 export interface Context {
-  /** The state folder: `--root`, or KURMA_ROOT, or /var/lib/kurma. */
+  /** The state folder, an absolute path: `--root`, or KURMA_ROOT, or /var/lib/kurma. */
   readonly root: string;
   /** The environment of the process. */
   readonly env: Readonly<Record<string, string>>;

@@ -5,9 +5,12 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
+import { KernelError } from "../../ffi/kernel.ts";
 import type { RunRequest } from "../../stage1/containers/run.ts";
+import { report } from "../print.ts";
 import { command } from "./command.ts";
 import { environment } from "./environment.ts";
+import { explain } from "./failure.ts";
 import { boolean, choice, list, string } from "./flags.ts";
 
 export const run = command({
@@ -61,9 +64,20 @@ export const run = command({
     };
     const { kernel } = await import("../../ffi/mod.ts");
     const { run } = await import("../../stage1/containers/run.ts");
-    return await run(kernel, request);
+    return await run(kernel, request, (news) => {
+      const { cause, fix } = explain(news);
+      report(cause, fix ?? hint(news));
+    });
   },
 });
+
+/** What helps against a command that could not be run. */
+function hint(news: KurmaError): string | undefined {
+  if (!(news instanceof KernelError) || news.step !== "exec") return undefined;
+  return news.errno === "ENOENT"
+    ? "Look for it in the image; the interpreter or loader that it names may be what is missing"
+    : "It has to be an executable file of this machine's architecture";
+}
 
 /** The program that `text` names, with its arguments if it is a JSON list. */
 export function programOf(text: string): readonly string[] {

@@ -49,11 +49,16 @@ const signalNumbers = {
 /**
  * Runs one container with our streams until its command ends.
  *
- * @returns The command's exit status, 128 + n after signal n; 126 and 127 after a
- * message on stderr if it could not be run.
+ * @param tell Gets what the user should know although it stops nothing; it may quote the image.
+ * @returns The command's exit status, 128 + n after signal n; 126 and 127 if it could not
+ * be run, for the reason told.
  * @throws {KurmaError} nothing was run, and nothing is left.
  */
-export async function run(kernel: Kernel, request: RunRequest): Promise<number> {
+export async function run(
+  kernel: Kernel,
+  request: RunRequest,
+  tell: (news: KurmaError) => void,
+): Promise<number> {
   if (Deno.uid() !== 0) {
     throw new KurmaError("denied", "Cannot make a container: only root may", {
       fix: "Run it as root, for example with sudo",
@@ -68,15 +73,13 @@ export async function run(kernel: Kernel, request: RunRequest): Promise<number> 
     return foreground(kernel, planContainer(place, image.config, request));
   };
   const { status, reason } = await attempt(request.hostUsers ? undefined : scratch.firstId)
-    .catch((error) => {
-      if (!(error instanceof KernelError && error.step === "idmap")) throw error;
-      console.error(
-        `kurma: this kernel cannot map the image's owners (${error.message}): ` +
-          "root in the container is root on the host",
-      );
+    .catch((cause) => {
+      if (!(cause instanceof KernelError && cause.step === "idmap")) throw cause;
+      const message = "Cannot give the container ids of its own; its root is the host's root";
+      tell(new KurmaError("kernel", message, { cause }));
       return attempt();
     });
-  if (reason) console.error(`kurma: ${reason.message}`);
+  if (reason) tell(reason);
   return status;
 }
 

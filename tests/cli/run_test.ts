@@ -31,11 +31,38 @@ test("kurma run --env-file sets what the file says", async ({ dir, kurma }) => {
   assertEquals(await kurma(args), { status: 0, stdout: "one two,3\n", stderr: "" });
 });
 
+test("kurma takes a state folder relative to where it is called", async ({ dir, kurma }) => {
+  const args = ["--root", "state", "run", "hello"];
+  assertEquals((await kurma(args, { cwd: dir })).status, 0);
+  assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["state"]);
+});
+
 test("kurma run --entrypoint takes the place of the image's", async ({ kurma }) => {
   const entrypoint = '["/bin/echo", "said"]';
   const { stdout } = await kurma(["run", "--entrypoint", entrypoint, aci, "--name", "x"]);
   assertEquals(stdout, "said --name x\n");
 });
+
+const cannotRun: [program: string, status: number, stderr: string][] = [
+  [
+    "/no/\x1b[2Jsuch",
+    127,
+    'kurma: Cannot exec "/no/\\x1b[2Jsuch": ENOENT\n  Look for it in the image; ',
+  ],
+  [
+    "/etc/passwd",
+    126,
+    'kurma: Cannot exec "/etc/passwd": EACCES\n  It has to be an executable file',
+  ],
+];
+for (const [program, status, beginning] of cannotRun) {
+  test(`kurma run exits ${status} for ${JSON.stringify(program)}`, async ({ kurma }) => {
+    const output = await kurma(["run", aci, program]);
+    assertEquals([output.status, output.stdout], [status, ""]);
+    assertEquals(output.stderr.slice(0, beginning.length), beginning);
+    assertEquals(output.stderr.split("\n").length, 3);
+  });
+}
 
 const mistakes: [args: string[], stderr: RegExp][] = [
   [["--nmae", "x", aci], /^kurma: Unknown flag --nmae\n {2}Did you mean --name\?\n$/],
