@@ -118,6 +118,8 @@ export const Request_operation = [
   "exec",
   "signal",
   "kill",
+  "freeze",
+  "thaw",
   "delete",
   "list",
   "quit",

@@ -9,6 +9,7 @@ const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
 const mount_options = @import("mount_options.zig");
+const placement = @import("placement.zig");
 const process_settings = @import("process_settings.zig");
 const rootfs = @import("rootfs.zig");
 const worker = @import("worker.zig");
@@ -37,8 +38,12 @@ pub const Options = struct {
 pub fn create(options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t) settings_block.Status {
     var failure: Failure = .{};
     var subject: []const u8 = plan.kurma.id;
-    const pid = clone(&failure, options, arena, plan, status, &subject) catch return .failed(failure, subject);
-    return .{ .kind = .started, .pid = pid, .user_namespace = plan.has(.user) };
+    const pid = clone(&failure, options, arena, plan, status, &subject) catch {
+        var message: settings_block.Status = .failed(failure, subject);
+        message.cgroup = plan.hasCgroup();
+        return message;
+    };
+    return .{ .kind = .started, .pid = pid, .user_namespace = plan.has(.user), .cgroup = plan.hasCgroup() };
 }
 
 fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t, subject: *[]const u8) error{Failed}!linux.pid_t {
@@ -49,11 +54,17 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     var root = try rootfs.prepare(failure, arena, plan, namespace, subject);
     subject.* = plan.kurma.id;
     const settings = try describeInit(failure, arena, plan, options.held, subject);
+    subject.* = plan.kurma.id;
     if (namespace != null) try giveStreams(failure, plan);
+    const unified = if (plan.hasCgroup()) try placement.enter(failure, plan.kurma.id, plan.config.linux.resources) else null;
     // Last of all that happens here: the host is out of reach afterwards.
     if (namespace) |fd| try userns.join(failure, fd);
     // CLONE_PARENT: the container is the child of who asked for it, not of this worker.
-    const args: linux.process.CloneArgs = .{ .flags = linux.process.Clone.parent | namespaceFlags(plan) };
+    var args: linux.process.CloneArgs = .{ .flags = linux.process.Clone.parent | namespaceFlags(plan) };
+    if (unified) |fd| {
+        args.flags |= linux.process.Clone.into_cgroup;
+        args.cgroup = @intCast(fd);
+    }
     const pid = try failure.check(.clone, linux.process.clone3(&args));
     if (pid == 0) {
         var child: Child = .{ .plan = plan, .root = &root, .settings = settings, .status = status, .options = options };

@@ -6,6 +6,7 @@ const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
 const launch = @import("launch.zig");
+const placement = @import("placement.zig");
 const plan_module = @import("plan.zig");
 const relay = @import("relay.zig");
 const worker_module = @import("worker.zig");
@@ -62,7 +63,11 @@ const Once = struct {
             once.report.setSubject(problem.text());
             return error.Failed;
         };
-        // Whatever happens from here on, the container's folder does not outlive us.
+        // Whatever happens from here on, the container's folder and cgroup do not outlive us.
+        defer if (plan.hasCgroup()) {
+            placement.remove(failure, plan.kurma.id) catch {};
+            placement.removeRoot();
+        };
         defer linux.tree.remove(failure, os.AT.FDCWD, plan.kurma.scratch) catch {};
         once.console_size = plan.config.process.consoleSize;
 
@@ -134,7 +139,7 @@ const Once = struct {
                 once.report.failure = status.failure;
                 once.report.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
             },
-            .held => return failure.fail(.supervise, .PROTO), // Nothing of ours asks for it.
+            .held, .finished => return failure.fail(.supervise, .PROTO), // Nothing of ours asks for it.
             .terminal => if (descriptor) |master| {
                 once.terminal = try .open(failure, master, once.console_size);
             },

@@ -5,6 +5,7 @@ const linux = @import("linux");
 const stage3 = @import("stage3");
 const exec = @import("exec.zig");
 const launch = @import("launch.zig");
+const placement = @import("placement.zig");
 const plan_module = @import("plan.zig");
 const wire = @import("wire.zig");
 const Failure = linux.Failure;
@@ -38,6 +39,29 @@ pub const Exec = struct {
         var reading: Reading = .{};
         const plan = reading.open(&failure, order.descriptors, &order.id, plan_module.parseExec) catch return .failed(failure, reading.problem.text());
         return exec.create(order.target, reading.arena.allocator(), &plan, status);
+    }
+};
+
+/// Removes a container's cgroup.
+pub const Remove = struct {
+    id: [wire.id_size]u8,
+
+    pub fn work(order: Remove, _: fd_t) Status {
+        var failure: Failure = .{};
+        placement.remove(&failure, wire.name(&order.id).?) catch return .failed(failure, wire.name(&order.id).?);
+        return .{ .kind = .finished };
+    }
+};
+
+/// Stops or continues a container's processes.
+pub const Freeze = struct {
+    id: [wire.id_size]u8,
+    frozen: bool,
+
+    pub fn work(order: Freeze, _: fd_t) Status {
+        var failure: Failure = .{};
+        placement.setFrozen(&failure, wire.name(&order.id).?, order.frozen) catch return .failed(failure, wire.name(&order.id).?);
+        return .{ .kind = .finished };
     }
 };
 

@@ -4,6 +4,7 @@
 //! Source: OCI runtime-spec 1.3, config.md and config-linux.md.
 
 const std = @import("std");
+const cgroup = @import("cgroup");
 const linux = @import("linux");
 const seccomp = @import("seccomp");
 const json = @import("json.zig");
@@ -25,6 +26,11 @@ pub const Plan = struct {
         for (plan.config.linux.namespaces) |namespace| if (namespace.type == kind) return true;
         return false;
     }
+
+    /// Whether the container has a cgroup of its own.
+    pub fn hasCgroup(plan: *const Plan) bool {
+        return plan.kurma.cgroup or plan.config.linux.resources != null;
+    }
 };
 
 /// What config.json has no word for.
@@ -42,6 +48,8 @@ pub const Envelope = struct {
     /// `default`: our own filter of system calls, made for the bounding set. With
     /// `config.linux.seccomp` it stays `none`: that one is used.
     seccomp: Seccomp = .none,
+    /// A cgroup of its own, named by its id; `config.linux.resources` implies it.
+    cgroup: bool = false,
 };
 
 pub const Seccomp = enum { none, default };
@@ -109,7 +117,7 @@ pub const Linux = struct {
     gidMappings: []const Mapping = &.{},
     maskedPaths: []const Text = &.{},
     readonlyPaths: []const Text = &.{},
-    cgroupsPath: ?Text = null,
+    resources: ?cgroup.Limits = null,
     seccomp: ?seccomp.oci.Seccomp = null,
 };
 

@@ -129,7 +129,17 @@ export class Stage2 implements Disposable {
     await this.#request("kill", id);
   }
 
-  /** Forgets a container that has ended. */
+  /** Stops all processes of a container that has a cgroup. */
+  async freeze(id: string): Promise<void> {
+    await this.#request("freeze", id);
+  }
+
+  /** Lets the processes of a frozen container go on. */
+  async thaw(id: string): Promise<void> {
+    await this.#request("thaw", id);
+  }
+
+  /** Forgets a container that has ended; when this settles, its cgroup is gone. */
   async delete(id: string): Promise<void> {
     await this.#request("delete", id);
   }

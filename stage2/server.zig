@@ -6,6 +6,7 @@
 const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
+const placement = @import("placement.zig");
 const orders = @import("orders.zig");
 const table_module = @import("table.zig");
 const wire = @import("wire.zig");
@@ -143,9 +144,12 @@ const Server = struct {
                 if (entry.pidfd == none) return failure.fail(.signal, .SRCH);
                 try linux.process.signalPidfd(failure, entry.pidfd, @backingInt(os.SIG.KILL));
             },
+            .freeze, .thaw => return self.setFrozen(request, entry),
             .delete => {
                 if (entry.state != .stopped) return failure.fail(.supervise, .BUSY);
-                self.table.remove(entry);
+                entry.deleting = request.sequence;
+                entry.state = .none;
+                return self.giveUp(entry); // Answered when nothing of it is left.
             },
         }
         self.reply(&.{ .sequence = request.sequence, .kind = .done, .id = request.id }, null);
@@ -173,12 +177,10 @@ const Server = struct {
     fn begin(self: *Server, request: *const Request, descriptors: *linux.socket.Descriptors, kind: @FieldType(Entry, "kind"), order: anytype) error{Failed}!void {
         const failure = &self.failure;
         if (descriptors.count == 0) return failure.fail(.plan, .BADF);
-        if (self.workers == max_workers) return failure.fail(.supervise, .AGAIN);
         const entry = self.table.add() orelse return failure.fail(.supervise, .NFILE);
-        const worker = try worker_module.spawn(failure, order, @TypeOf(order).work);
-        self.workers += 1;
-        entry.* = .{ .kind = kind, .state = .creating, .id = request.id, .worker = worker.pid, .status = worker.status, .sequence = request.sequence };
-        try self.watch(worker.status, @fromBackingInt(self.position(entry) + @backingInt(Tag.first_entry)));
+        entry.* = .{ .kind = kind, .state = .creating, .id = request.id, .sequence = request.sequence };
+        errdefer self.table.remove(entry);
+        try self.employ(entry, order);
     }
 
     fn position(self: *Server, entry: *const Entry) u64 {
@@ -192,14 +194,19 @@ const Server = struct {
         const entry = &self.table.entries[index];
         if (entry.status == none) return;
         var status: stage3.settings.Status = undefined;
-        var descriptor: ?fd_t = null;
-        const packet = linux.socket.receive(failure, entry.status, std.mem.asBytes(&status), &descriptor) catch "";
-        defer if (descriptor) |fd| linux.file.close(fd);
+        var descriptors: linux.socket.Descriptors = .{};
+        defer descriptors.close();
+        // Never wait: the event may have been about an entry that had this place before.
+        var reading: Failure = .{};
+        const packet = linux.socket.receiveNow(&reading, entry.status, std.mem.asBytes(&status), &descriptors) catch |err| {
+            return if (reading.errno == @backingInt(linux.E.AGAIN)) err else self.silent(entry);
+        };
         if (packet.len < @sizeOf(stage3.settings.Status)) return self.silent(entry);
         switch (status.kind) {
             .started => {
                 entry.pid = status.pid;
                 entry.user_namespace = status.user_namespace;
+                entry.cgroup = status.cgroup;
                 if (self.takeEarly(status.pid)) |ended_with| return self.ended(entry, ended_with);
                 entry.pidfd = try linux.process.pidfdOpen(failure, status.pid);
             },
@@ -207,13 +214,17 @@ const Server = struct {
                 entry.state = .created;
                 self.answer(entry, .created, null);
             },
-            .terminal => self.reply(&.{ .sequence = entry.sequence, .kind = .state, .state = .creating, .id = entry.id }, descriptor),
+            .finished => {},
+            .terminal => self.reply(&.{ .sequence = entry.sequence, .kind = .state, .state = .creating, .id = entry.id }, if (descriptors.count > 0) descriptors.fds[0] else null),
             .failed => {
                 failure.* = status.failure;
-                var message: Reply = .{ .sequence = entry.sequence, .kind = .failed, .failure = status.failure, .id = entry.id };
+                const waits = if (entry.deleting != 0) entry.deleting else entry.sequence;
+                var message: Reply = .{ .sequence = waits, .kind = .failed, .failure = status.failure, .id = entry.id };
                 message.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
                 self.reply(&message, null);
                 entry.sequence = 0;
+                entry.deleting = 0;
+                entry.cgroup = entry.cgroup or status.cgroup;
                 entry.state = .none; // What is left of it ends by itself; then it is forgotten.
             },
         }
@@ -221,6 +232,9 @@ const Server = struct {
 
     /// The end of what a worker and its process have to say: the process runs, or is gone.
     fn silent(self: *Server, entry: *Entry) void {
+        // Closing is not enough: a worker forked meanwhile holds a copy, and epoll goes by
+        // the file and not by our descriptor.
+        _ = os.epoll_ctl(self.epoll, os.EPOLL.CTL_DEL, entry.status, null);
         linux.file.close(entry.status);
         entry.status = none;
         if (entry.state == .stopped) return;
@@ -229,14 +243,41 @@ const Server = struct {
         self.answer(entry, .running, null);
     }
 
-    /// Forgets what never ran, and says so if nobody has.
+    /// Forgets what never ran or is to be deleted, once nothing of it is left; says so if
+    /// somebody waits to hear it.
     fn giveUp(self: *Server, entry: *Entry) void {
         if (entry.state != .none) {
             self.failure = .{ .step = .clone, .errno = @backingInt(linux.E.CHILD) };
             self.refuse(entry.sequence, &entry.id);
             entry.state = .none;
         }
-        if (entry.worker == 0 and entry.pid == 0) self.table.remove(entry);
+        if (entry.worker != 0 or entry.pid != 0) return;
+        if (entry.cgroup) {
+            entry.cgroup = false;
+            // Killing what is left in it and waiting for it takes time; we go on.
+            if (self.employ(entry, orders.Remove{ .id = entry.id })) return else |_| {}
+        }
+        if (entry.deleting != 0) self.reply(&.{ .sequence = entry.deleting, .kind = .done, .id = entry.id }, null);
+        self.table.remove(entry);
+    }
+
+    /// Freezes or thaws in a worker, as an entry of its own: it may take long.
+    fn setFrozen(self: *Server, request: *const Request, container: *Entry) error{Failed}!void {
+        if (!container.cgroup) return self.failure.fail(.freeze, .OPNOTSUPP);
+        const entry = self.table.add() orelse return self.failure.fail(.supervise, .NFILE);
+        entry.* = .{ .kind = .exec, .state = .none, .id = request.id, .deleting = request.sequence, .sequence = request.sequence };
+        errdefer self.table.remove(entry);
+        try self.employ(entry, orders.Freeze{ .id = request.id, .frozen = request.operation == .freeze });
+    }
+
+    /// Gives an order to a new worker on behalf of `entry`.
+    fn employ(self: *Server, entry: *Entry, order: anytype) error{Failed}!void {
+        if (self.workers == max_workers) return self.failure.fail(.supervise, .AGAIN);
+        const worker = try worker_module.spawn(&self.failure, order, @TypeOf(order).work);
+        self.workers += 1;
+        entry.worker = worker.pid;
+        entry.status = worker.status;
+        try self.watch(worker.status, @fromBackingInt(self.position(entry) + @backingInt(Tag.first_entry)));
     }
 
     /// Reaps all that have ended: workers, containers, processes in them, and orphans of
@@ -244,6 +285,8 @@ const Server = struct {
     fn reap(self: *Server) error{Failed}!void {
         var info: os.signalfd_siginfo = undefined;
         _ = try linux.file.readAll(&self.failure, self.signals, std.mem.asBytes(&info));
+        // Asked to end: only with nothing left to look after.
+        if (info.signo == @backingInt(os.SIG.TERM)) try self.quit(&.{ .sequence = 0, .operation = .quit });
         while (true) {
             var status: u32 = 0;
             const result = os.wait4(-1, @ptrCast(&status), os.W.NOHANG, null);
@@ -316,6 +359,7 @@ const Server = struct {
         for (self.table.entries[0..self.table.used]) |*entry| {
             if (!entry.isFree() and entry.state != .stopped) return self.failure.fail(.supervise, .BUSY);
         }
+        placement.removeRoot();
         self.reply(&.{ .sequence = request.sequence, .kind = .done }, null);
         linux.process.exit(0);
     }

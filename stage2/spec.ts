@@ -24,6 +24,8 @@ export interface Envelope {
   user?: string;
   /** `default`: the filter of system calls that is part of the binary. */
   seccomp?: "none" | "default";
+  /** A cgroup of its own; `config.linux.resources` implies it. */
+  cgroup?: boolean;
 }
 
 /** A further process in a container. */
@@ -42,6 +44,7 @@ export interface Config {
     namespaces: readonly { type: Namespace }[];
     uidMappings?: readonly Mapping[];
     gidMappings?: readonly Mapping[];
+    resources?: Resources;
     maskedPaths?: readonly string[];
     readonlyPaths?: readonly string[];
   };
@@ -54,6 +57,14 @@ export interface Mapping {
   containerID: number;
   hostID: number;
   size: number;
+}
+
+/** Limits of a container. OCI runtime-spec 1.3, config-linux.md "Control groups" */
+export interface Resources {
+  cpu?: { shares?: number; quota?: number; period?: number; cpus?: string };
+  /** Bytes; `swap` is memory and swap together. */
+  memory?: { limit?: number; reservation?: number; swap?: number };
+  pids?: { limit: number };
 }
 
 export interface Process {

@@ -28,6 +28,10 @@ pub const Entry = struct {
     sequence: u64 = 0,
     /// Whether its user namespace is its own.
     user_namespace: bool = false,
+    /// Whether a cgroup of its own waits to be removed.
+    cgroup: bool = false,
+    /// The request that waits for it to be gone; 0 if none does.
+    deleting: u64 = 0,
     exit_status: u32 = 0,
     ended_ns: i64 = 0,
 

@@ -30,7 +30,10 @@ pub const Request = extern struct {
         signal,
         /// Every process of the container ends.
         kill,
-        /// Forgets a container that has ended.
+        /// Stops all processes of the container, and lets them go on; it needs a cgroup.
+        freeze,
+        thaw,
+        /// Forgets a container that has ended, when its cgroup is gone.
         delete,
         /// One `state` reply for each container, then `done`.
         list,

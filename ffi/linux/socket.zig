@@ -56,6 +56,15 @@ pub fn sendPacket(failure: *Failure, socket: fd_t, bytes: []const u8, descriptor
 /// Receives one packet into `buffer` and what it carried, close-on-exec, into
 /// `descriptors`. An empty result means that the other end is closed.
 pub fn receiveAll(failure: *Failure, socket: fd_t, buffer: []u8, descriptors: *Descriptors) error{Failed}![]u8 {
+    return receivePacket(failure, socket, buffer, descriptors, true);
+}
+
+/// As `receiveAll`, but EAGAIN instead of waiting when there is no packet.
+pub fn receiveNow(failure: *Failure, socket: fd_t, buffer: []u8, descriptors: *Descriptors) error{Failed}![]u8 {
+    return receivePacket(failure, socket, buffer, descriptors, false);
+}
+
+fn receivePacket(failure: *Failure, socket: fd_t, buffer: []u8, descriptors: *Descriptors, waits: bool) error{Failed}![]u8 {
     var control: Control = .{};
     var parts = [_]std.posix.iovec{.{ .base = buffer.ptr, .len = buffer.len }};
     var message: linux.msghdr = .{
@@ -67,8 +76,9 @@ pub fn receiveAll(failure: *Failure, socket: fd_t, buffer: []u8, descriptors: *D
         .controllen = @sizeOf(Control),
         .flags = 0,
     };
-    const cmsg_cloexec = 0x40000000;
-    const result = linux.recvmsg(socket, &message, cmsg_cloexec);
+    const cmsg_cloexec: u32 = 0x40000000;
+    const flags = if (waits) cmsg_cloexec else cmsg_cloexec | linux.MSG.DONTWAIT;
+    const result = linux.recvmsg(socket, &message, flags);
     descriptors.count = 0;
     // A peer that died with unread data of ours is an end like any other.
     if (linux.errno(result) == .CONNRESET) return buffer[0..0];

@@ -1,0 +1,72 @@
+//! The cgroup of one container: made and entered by the worker before it clones, so
+//! that the container is born in it, and removed when the container is gone.
+
+const std = @import("std");
+const cgroup = @import("cgroup");
+const linux = @import("linux");
+const Failure = linux.Failure;
+const fd_t = linux.fd_t;
+
+/// How long a cgroup may take to become empty: its processes are killed, and a killed
+/// process may have much memory to give back.
+const patience_ms = 10_000;
+
+/// Makes the cgroup `kurma/ID` below our own with these limits, and moves the calling
+/// worker into its hierarchies of version 1. Returns the folder of version 2, for
+/// clone3(2) to put the child in, or null where there is none.
+///
+/// On failure nothing is left but the membership of the worker, which is about to end.
+pub fn enter(failure: *Failure, id: []const u8, limits: ?cgroup.Limits) error{Failed}!?fd_t {
+    var places: Places = .{};
+    try places.open(failure);
+    // One that is empty is left from a stage2 that was killed; its name is ours again.
+    const left: cgroup.Cgroup = try .named(failure, &places.root, id);
+    var ignored: Failure = .{};
+    left.remove(&ignored, 0) catch {};
+    const made: cgroup.Cgroup = try .create(failure, &places.root, id);
+    // Without a list of devices the filter would stay open: the default ones are what is left.
+    var wanted = limits orelse cgroup.Limits{};
+    if (wanted.devices == null) wanted.devices = &.{};
+    try made.apply(failure, &wanted);
+    try made.joinV1(failure, 0);
+    return made.openUnified(failure);
+}
+
+/// Ends what is left in the container's cgroup and removes it; success if there is none.
+pub fn remove(failure: *Failure, id: []const u8) error{Failed}!void {
+    var places: Places = .{};
+    try places.open(failure);
+    defer places.close();
+    const made: cgroup.Cgroup = try .named(failure, &places.root, id);
+    try made.destroy(failure, patience_ms);
+}
+
+/// Stops or continues all processes of the container.
+pub fn setFrozen(failure: *Failure, id: []const u8, frozen: bool) error{Failed}!void {
+    var places: Places = .{};
+    try places.open(failure);
+    defer places.close();
+    const made: cgroup.Cgroup = try .named(failure, &places.root, id);
+    try (if (frozen) made.freeze(failure, patience_ms) else made.thaw(failure, patience_ms));
+}
+
+/// Removes the folder that all containers' cgroups are in, if it is empty.
+pub fn removeRoot() void {
+    var failure: Failure = .{};
+    const hierarchies = cgroup.Hierarchies.detect(&failure) catch return;
+    cgroup.Root.remove(&hierarchies);
+}
+
+const Places = struct {
+    hierarchies: cgroup.Hierarchies = undefined,
+    root: cgroup.Root = undefined,
+
+    fn open(places: *Places, failure: *Failure) error{Failed}!void {
+        places.hierarchies = try .detect(failure);
+        places.root = try .open(failure, &places.hierarchies);
+    }
+
+    fn close(places: *Places) void {
+        places.root.close();
+    }
+};
