@@ -15,6 +15,12 @@ export interface Image {
   readonly config: ImageConfig;
 }
 
+/** An image that nobody can remove while it is held. */
+export interface HeldImage extends Image {
+  /** Ends with the process, or when it is disposed of: no container uses the image any more. */
+  readonly hold: Disposable;
+}
+
 /** One layer, as overlayfs takes it: whiteouts are character devices 0:0, opaque
  * folders carry `trusted.overlay.opaque=y`. */
 export interface Layer {

@@ -6,8 +6,8 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { type Content, Passage } from "./bytes.ts";
-import { inflated, type InflateLimits } from "./compression.ts";
+import { collect, type Content, fileContent, Passage } from "./bytes.ts";
+import { compressionOf, inflated, type InflateLimits } from "./compression.ts";
 import type { OnProgress } from "./image.ts";
 import type { Digest } from "./sources/digest.ts";
 import { type BlobReference, type Store, type Workspace, writeAll } from "./store.ts";
@@ -95,13 +95,14 @@ export async function arrive(
  * Brings the layer `diffId` into the store, unless it is there. Waits for others that
  * are just doing it.
  *
+ * @param mediaType What the bytes are; undefined to look at them.
  * @returns The bytes it came as.
  * @throws {KurmaError} `invalid`: damaged, hostile, or not what its digests say.
  */
 export async function importLayer(
   store: Store,
   diffId: Digest,
-  mediaType: string,
+  mediaType: string | undefined,
   incoming: Incoming,
   options: ImportOptions,
 ): Promise<BlobReference> {
@@ -109,7 +110,11 @@ export async function importLayer(
   const there = store.layerBlob(diffId);
   if (there !== undefined) {
     options.onProgress?.({ step: "present", subject: diffId, bytes: there.size });
-    return there;
+    const { digest } = incoming;
+    if (digest === undefined || digest === there.digest) return there;
+    // The same files, compressed in another way: an export needs those bytes too.
+    const size = await keepBlob(store, incoming, digest, options);
+    return { digest, size, mediaType: mediaType ?? there.mediaType };
   }
   await using workspace = await store.workspace();
   const arrived = await arrive(workspace, incoming, options);
@@ -120,10 +125,41 @@ export async function importLayer(
       { fix: "Fetch or save the image again: its config and its layers do not belong together" },
     );
   }
-  const blob = { ...arrived.blob, mediaType };
+  const blob = { ...arrived.blob, mediaType: mediaType ?? await layerType(arrived.blobPath) };
   await store.commitBlob(blob.digest, arrived.blobPath);
   await store.commitLayer(diffId, arrived.path, { ...arrived.unpacked, blob });
   return blob;
+}
+
+async function keepBlob(
+  store: Store,
+  { what, content }: Incoming,
+  digest: Digest,
+  { signal }: ImportOptions,
+): Promise<number> {
+  if (await store.hasBlob(digest)) return (await Deno.stat(store.blobPath(digest))).size;
+  await using workspace = await store.workspace();
+  const path = `${workspace.path}/blob`;
+  using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
+  const passage = new Passage(content.chunks(), { what, digest }, async (chunk) => {
+    signal?.throwIfAborted();
+    await writeAll(file, chunk);
+  });
+  try {
+    await passage.finish();
+  } finally {
+    await passage.cancel();
+  }
+  await file.sync();
+  await store.commitBlob(digest, path);
+  return passage.count;
+}
+
+async function layerType(path: string): Promise<string> {
+  const head = await collect(fileContent(path, 0, 4).chunks(), path, 4);
+  const kind = compressionOf(head);
+  const tar = "application/vnd.oci.image.layer.v1.tar";
+  return kind === "gzip" || kind === "zstd" ? `${tar}+${kind}` : tar;
 }
 
 /** How many layers are unpacked at once: inflating one takes a core. */

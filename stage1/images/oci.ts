@@ -64,10 +64,10 @@ export async function importLayout(
   const index = parseDocument(bytes, what, mediaTypes.ociIndex);
   if (index.kind !== "index") throw unreadable(what, "it is not an index");
   const chosen = choose(index.manifests, tag, folder.what);
-  const manifest = await findManifest(folder, chosen, 0);
+  const found = await findManifest(folder, chosen, 0);
   const names = [chosen.annotations?.[nameAnnotation], chosen.annotations?.[tagAnnotation]]
     .filter((name) => name !== undefined);
-  return { record: await importManifest(store, folder, manifest, options), names };
+  return { record: await importManifest(store, folder, found, options), names };
 }
 
 function choose(
@@ -103,17 +103,24 @@ function choose(
 }
 
 /** The manifest behind a descriptor: itself, or the one for this machine in an index. */
+/** A manifest with the bytes that are its digest's. */
+interface FoundManifest {
+  readonly manifest: Manifest;
+  readonly bytes: Chunk;
+  readonly descriptor: Descriptor;
+}
+
 async function findManifest(
   folder: Folder,
   descriptor: Descriptor,
   depth: number,
-): Promise<Manifest> {
+): Promise<FoundManifest> {
   const bytes = await readBlob(folder, descriptor);
   const what = `manifest ${descriptor.digest} in ${folder.what}`;
   const document = parseDocument(bytes, what, descriptor.mediaType);
   if (document.kind === "manifest") {
     requireImage(document, what);
-    return document;
+    return { manifest: document, bytes, descriptor };
   }
   if (depth === 4) throw unreadable(what, "its indexes are nested too deep");
   const fitting = document.manifests.length === 1 && document.manifests[0].platform === undefined
@@ -139,11 +146,11 @@ function blobName(digest: Digest): string {
 async function importManifest(
   store: Store,
   folder: Folder,
-  manifest: Manifest,
+  { manifest, bytes, descriptor }: FoundManifest,
   options: ImportOptions,
 ): Promise<ImageRecord> {
   const config = await readBlob(folder, manifest.config);
-  return await importImage(store, "oci", config, manifest.config, async (diffIds) => {
+  const record = await importImage(store, "oci", config, manifest.config, async (diffIds) => {
     if (diffIds.length !== manifest.layers.length) {
       throw unreadable(
         `manifest in ${folder.what}`,
@@ -153,7 +160,7 @@ async function importManifest(
     return await eachOf(manifest.layers, async (layer, at) => {
       const what = `layer ${layer.digest} in ${folder.what}`;
       const present = store.layerBlob(diffIds[at]);
-      if (present !== undefined) return present;
+      if (present?.digest === layer.digest) return present;
       const content = await folder.find(blobName(layer.digest));
       if (content === undefined) {
         throw new KurmaError("invalid", `Cannot find ${what}`, {
@@ -169,6 +176,9 @@ async function importManifest(
       );
     });
   });
+  const { digest, size, mediaType } = descriptor;
+  await store.putBlob(digest, bytes);
+  return { ...record, manifestBlob: { digest, size, mediaType } };
 }
 
 /**
@@ -229,14 +239,11 @@ export async function importDockerArchive(
         });
       }
       const incoming = { what: layer, format: "oci", content } as const;
-      return importLayer(store, diffIds[at], mediaTypesOfTar, incoming, options);
+      return importLayer(store, diffIds[at], undefined, incoming, options);
     });
   });
   return { record, names };
 }
-
-/** Layers in Docker archives come as plain tar nearly always; an export looks at the bytes again. */
-const mediaTypesOfTar = "application/vnd.oci.image.layer.v1.tar";
 
 interface DockerImage {
   readonly config: string;

@@ -9,40 +9,94 @@ import { importAci } from "./aci.ts";
 import { collect, type Content, fileContent } from "./bytes.ts";
 import { compressionOf, inflated, peek } from "./compression.ts";
 import { diskFolder, tarFolder } from "./folder.ts";
-import type { Image } from "./image.ts";
+import { findImage, nameIn, normalName, requireStored } from "./find.ts";
+import type { HeldImage } from "./image.ts";
 import type { ImportOptions } from "./layers.ts";
+import { openStore, type StoreOptions } from "./manage.ts";
 import { importDockerArchive, type Imported, importLayout, isLayout } from "./oci.ts";
 import { quote } from "./sources/digest.ts";
-import { identity, type ImageRecord, Store, writeAll } from "./store.ts";
+import { identity, type ImageRecord, type Store, type StoredImage, writeAll } from "./store.ts";
 import { firstName } from "./tar.ts";
 
 /** Where the state is, and how an image that is not there yet is brought in. */
-export interface OpenOptions extends ImportOptions {
-  /** The state folder: an absolute host path. Default `/var/lib/kurma`. */
-  readonly root?: string;
-}
+export interface OpenOptions extends ImportOptions, StoreOptions {}
 
 /**
  * Opens an image: `hello`, a path to an ACI, an OCI layout (folder or tar) or a
  * `docker save` archive, with `:TAG` behind it where it holds several, or the name or
- * id of an image in the store. What is not in the store yet is brought in first.
+ * id of an image in the store. What is not in the store yet is brought in first, without
+ * a name: what an archive calls itself is not its own to decide.
  *
+ * @returns The image, held: it cannot be removed until `hold` is disposed of.
  * @throws {KurmaError} `missing`: no such file, name or tag; `invalid`: not an image, or
  *   a damaged, hostile or foreign one; `denied`: not root; `kernel`: for example `ENOSPC`.
  *   Nothing of a refused image stays behind.
  */
-export async function openImage(reference: string, options: OpenOptions = {}): Promise<Image> {
-  using store = Store.open(options.root ?? "/var/lib/kurma");
+export async function openImage(reference: string, options: OpenOptions = {}): Promise<HeldImage> {
+  using store = openStore(options);
   await store.sweep();
+  using _lock = await store.removalLock(false);
   if (reference === "hello") {
     const { importHello } = await import("./hello.ts");
-    return image(store, save(store, await importHello(store, options)), "hello");
+    const { record, names } = await importHello(store, options);
+    store.saveImage(record, names);
+    return await held(store, record, "hello");
   }
   const found = await findPath(reference);
-  if (found !== undefined) return await openPath(store, found.path, found.tag, options);
-  const known = findName(store, reference);
-  if (known !== undefined) return image(store, known, reference);
+  if (found !== undefined) {
+    return await held(store, await importPath(store, found.path, found.tag, options));
+  }
+  const known = findImage(store, reference);
+  if (known !== undefined) return await held(store, known.record, known.names[0]);
   throw notFound(reference);
+}
+
+/** How an image is brought in by {@linkcode importImage}. */
+export interface ImportImageOptions extends OpenOptions {
+  /** What it is called from now on. Default: what its archive calls it. */
+  readonly name?: string;
+}
+
+/**
+ * Brings an image into the store: as {@linkcode openImage}, but only from a path, or from
+ * standard input for `-`.
+ *
+ * @throws {KurmaError} As {@linkcode openImage}; `invalid`: `name` is not a name.
+ */
+export async function importImage(
+  reference: string,
+  options: ImportImageOptions = {},
+): Promise<StoredImage> {
+  const chosen = options.name === undefined ? undefined : normalName(options.name);
+  using store = openStore(options);
+  await store.sweep();
+  using _lock = await store.removalLock(false);
+  const { record, names } = await importFrom(store, reference, options);
+  // A name that only its archive has may not take an image of the user's away.
+  const own = names.map(nameIn).filter((name) => name !== undefined)
+    .filter((name) => (store.imageOfName(name) ?? record.id) === record.id);
+  store.saveImage(record, chosen === undefined ? own : [chosen]);
+  return requireStored(store, record.id);
+}
+
+async function importFrom(
+  store: Store,
+  reference: string,
+  options: ImportOptions,
+): Promise<Imported> {
+  if (reference === "-") {
+    await using workspace = await store.workspace();
+    const path = `${workspace.path}/stdin`;
+    using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
+    for await (const chunk of Deno.stdin.readable) await writeAll(file, chunk);
+    return await importFile(store, path, undefined, options, "standard input");
+  }
+  const found = await findPath(reference);
+  if (found === undefined) throw noFile(reference);
+  const { isDirectory } = await Deno.stat(found.path);
+  return isDirectory
+    ? await importFolder(store, found.path, found.tag, options)
+    : await importFile(store, found.path, found.tag, options);
 }
 
 /** What is certainly meant as a path. */
@@ -60,15 +114,7 @@ async function findPath(reference: string): Promise<{ path: string; tag?: string
 }
 
 function notFound(reference: string): KurmaError {
-  if (pathLike.test(reference)) {
-    return new KurmaError(
-      "missing",
-      `Cannot open image ${quote(reference)}: no such file or folder`,
-      {
-        fix: "Check the path",
-      },
-    );
-  }
+  if (pathLike.test(reference)) return noFile(reference);
   return new KurmaError(
     "missing",
     `Cannot find image ${quote(reference)}: no image in the store has that name, and no file here`,
@@ -76,26 +122,36 @@ function notFound(reference: string): KurmaError {
   );
 }
 
-function findName(store: Store, name: string): ImageRecord | undefined {
-  return store.image(name) ?? store.image(store.imageOfName(name) ?? "");
+function noFile(reference: string): KurmaError {
+  return new KurmaError(
+    "missing",
+    `Cannot open image ${quote(reference)}: no such file or folder`,
+    { fix: "Check the path" },
+  );
 }
 
-async function openPath(
+/** The image behind a path; one that was read before and has not changed is not read again. */
+async function importPath(
   store: Store,
   path: string,
   tag: string | undefined,
   options: ImportOptions,
-): Promise<Image> {
+): Promise<ImageRecord> {
   const { isDirectory } = await Deno.stat(path);
-  if (isDirectory) return image(store, save(store, await importFolder(store, path, tag, options)));
+  if (isDirectory) {
+    const { record } = await importFolder(store, path, tag, options);
+    store.saveImage(record, []);
+    return record;
+  }
   const before = await identity(path);
   const key = before === undefined ? undefined : `${before}:${tag ?? ""}`;
   const known = key === undefined ? undefined : store.image(store.imageOfFile(key) ?? "");
-  if (known !== undefined) return image(store, known);
-  const imported = await importFile(store, path, tag, options);
+  if (known !== undefined) return known;
+  const { record } = await importFile(store, path, tag, options);
   // A file that changed while it was read, or may change within the clock's tick, is read again.
   const settled = before !== undefined && before === await identity(path) && await isOld(path);
-  return image(store, save(store, imported, settled ? key : undefined));
+  store.saveImage(record, [], settled ? key : undefined);
+  return record;
 }
 
 async function isOld(path: string): Promise<boolean> {
@@ -121,10 +177,10 @@ async function importFile(
   path: string,
   tag: string | undefined,
   options: ImportOptions,
+  what = quote(path),
 ): Promise<Imported> {
   const { size } = await Deno.stat(path);
   const content = fileContent(path, 0, size);
-  const what = quote(path);
   const { head, whole } = await peek(inflated(content.chunks(), what), 512);
   await whole.return();
   const first = firstName(head);
@@ -167,17 +223,12 @@ async function importArchive(
   });
 }
 
-/** Opening gives no names: what an archive calls itself is not its own to decide. */
-function save(store: Store, { record }: Imported, file?: string): ImageRecord {
-  store.saveImage(record, [], file);
-  return record;
-}
-
-function image(store: Store, record: ImageRecord, name?: string): Image {
+async function held(store: Store, record: ImageRecord, name?: string): Promise<HeldImage> {
   return {
     id: record.id,
     ...(name === undefined ? {} : { name }),
     layers: record.layers.map((digest) => ({ digest, path: `${store.layerPath(digest)}/rootfs` })),
     config: record.config,
+    hold: await store.hold(record.id),
   };
 }

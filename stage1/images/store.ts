@@ -8,7 +8,9 @@
  *   blobs/ALGORITHM/HEX    bytes as they came: configs, manifests, layers, ACIs
  *   layers/ALGORITHM-HEX/  rootfs/, unpacked; an ACI's manifest beside it
  *   tmp/                   what is being made, each with a lock of its owner
- *   locks/                 one process at a time unpacks a layer
+ *   locks/                 one process at a time unpacks a layer; `removal` keeps
+ *                          removing and bringing in apart
+ *   use/                   an image that a process holds is not removed
  * ```
  *
  * A file or folder that no row of the database names does not exist: it is written,
@@ -34,8 +36,10 @@ export interface ImageRecord {
   readonly layers: readonly Digest[];
   /** The same layers as they came: what an export writes out again. */
   readonly blobs: readonly BlobReference[];
-  /** The config or ACI manifest, as it came. */
+  /** The OCI or Docker config, as it came. */
   readonly configBlob?: BlobReference;
+  /** The OCI manifest, as it came. */
+  readonly manifestBlob?: BlobReference;
   readonly config: ImageConfig;
 }
 
@@ -45,10 +49,23 @@ export interface BlobReference {
   readonly mediaType: string;
 }
 
+/** An image with what changes about it. */
+export interface StoredImage {
+  readonly record: ImageRecord;
+  readonly names: readonly string[];
+  /** When it came, and when it was last opened. */
+  readonly created: Date;
+  readonly used: Date;
+  /** Bytes it takes: its layers unpacked, and as they came. Shared ones count in each. */
+  readonly bytes: number;
+}
+
 /** A folder for one piece of work, gone when the work is done or its process is dead. */
 export interface Workspace extends AsyncDisposable {
   readonly path: string;
 }
+
+const folders = ["", "blobs/sha256", "blobs/sha512", "layers", "tmp", "locks", "use"];
 
 const schema = `
   CREATE TABLE layers (
@@ -82,7 +99,7 @@ export class Store implements Disposable {
   static open(root: string): Store {
     const path = `${root}/images`;
     try {
-      for (const folder of ["", "blobs/sha256", "blobs/sha512", "layers", "tmp", "locks"]) {
+      for (const folder of folders) {
         Deno.mkdirSync(`${path}/${folder}`, { recursive: true, mode: 0o700 });
       }
     } catch (cause) {
@@ -159,10 +176,13 @@ export class Store implements Disposable {
   saveImage(record: ImageRecord, names: readonly string[], file?: string): void {
     const now = Date.now();
     this.#transaction(() => {
+      // The same image from an archive without an OCI manifest tells less than what is known.
+      const known = this.image(record.id);
+      const kept = known?.manifestBlob && !record.manifestBlob ? known : record;
       this.#database.prepare(
         `INSERT INTO images VALUES (?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET record = excluded.record, used = excluded.used`,
-      ).run(record.id, JSON.stringify(record), now, now);
+      ).run(record.id, JSON.stringify(kept), now, now);
       for (const name of names) {
         this.#database.prepare("INSERT OR REPLACE INTO names VALUES (?, ?)").run(name, record.id);
       }
@@ -170,6 +190,129 @@ export class Store implements Disposable {
         this.#database.prepare("INSERT OR REPLACE INTO files VALUES (?, ?)").run(file, record.id);
       }
     });
+  }
+
+  /** All images, the last opened first. */
+  images(): StoredImage[] {
+    const names = Map.groupBy(
+      this.#database.prepare("SELECT name, image FROM names ORDER BY name").all(),
+      (row) => row.image as string,
+    );
+    const bytes = new Map(
+      this.#database.prepare("SELECT digest, bytes FROM layers").all()
+        .map((row) => [row.digest as string, row.bytes as number]),
+    );
+    return this.#database.prepare("SELECT * FROM images ORDER BY used DESC, id").all().map(
+      (row) => {
+        const record = JSON.parse(row.record as string) as ImageRecord;
+        return {
+          record,
+          names: (names.get(record.id) ?? []).map(({ name }) => name as string),
+          created: new Date(row.created as number),
+          used: new Date(row.used as number),
+          bytes: record.layers.reduce((sum, layer) => sum + (bytes.get(layer) ?? 0), 0) +
+            record.blobs.reduce((sum, blob) => sum + blob.size, 0),
+        };
+      },
+    );
+  }
+
+  /** Bytes of these layers unpacked. */
+  layerBytes(digests: Iterable<Digest>): number {
+    const query = this.#database.prepare("SELECT bytes FROM layers WHERE digest = ?");
+    let sum = 0;
+    for (const digest of digests) sum += (query.get(digest)?.bytes ?? 0) as number;
+    return sum;
+  }
+
+  /** Gives an image a name; another image that has it loses it. */
+  addName(name: string, id: string): void {
+    this.#database.prepare("INSERT OR REPLACE INTO names VALUES (?, ?)").run(name, id);
+  }
+
+  /** Takes a name away; false if there was none. */
+  removeName(name: string): boolean {
+    return this.#database.prepare("DELETE FROM names WHERE name = ?").run(name).changes > 0;
+  }
+
+  /** Makes an image exist no more. Its files go with {@linkcode collect}. */
+  removeImage(id: string): void {
+    this.#database.prepare("DELETE FROM images WHERE id = ?").run(id);
+  }
+
+  /** Says that an image was opened just now. */
+  touch(id: string): void {
+    this.#database.prepare("UPDATE images SET used = ? WHERE id = ?").run(Date.now(), id);
+  }
+
+  /**
+   * Removes the layers and blobs that no image has. The caller holds the removal lock
+   * for itself.
+   *
+   * @returns How many files and folders went.
+   */
+  async collect(): Promise<number> {
+    const records = this.images().map(({ record }) => record);
+    const layers = new Set(records.flatMap(({ layers }) => layers));
+    const blobs = new Set(
+      records.flatMap((one) => [...one.blobs, one.configBlob, one.manifestBlob])
+        .flatMap((blob) => blob === undefined ? [] : [blob.digest]),
+    );
+    // Rows first: a layer without a row does not exist, whatever is left of its files.
+    this.#transaction(() => {
+      for (const row of this.#database.prepare("SELECT digest FROM layers").all()) {
+        if (layers.has(row.digest as Digest)) continue;
+        this.#database.prepare("DELETE FROM layers WHERE digest = ?").run(row.digest);
+      }
+    });
+    let removed = 0;
+    const sweepFolder = async (folder: string, isKept: (name: string) => boolean) => {
+      for await (const { name } of Deno.readDir(`${this.#path}/${folder}`)) {
+        if (isKept(name)) continue;
+        await removeTree(`${this.#path}/${folder}/${name}`);
+        removed++;
+      }
+    };
+    const ids = new Set(records.map(({ id }) => id));
+    await sweepFolder("use", (name) => ids.has(name));
+    await sweepFolder("layers", (name) => layers.has(name.replace("-", ":") as Digest));
+    for (const algorithm of ["sha256", "sha512"]) {
+      await sweepFolder(
+        `blobs/${algorithm}`,
+        (name) => blobs.has(`${algorithm}:${name}` as Digest),
+      );
+    }
+    return removed;
+  }
+
+  /** Whether the bytes `digest` are kept. */
+  async hasBlob(digest: Digest): Promise<boolean> {
+    return await identity(this.blobPath(digest)) !== undefined;
+  }
+
+  /**
+   * Keeps removing and bringing in apart.
+   *
+   * @param exclusive True to remove: waits until nobody brings an image in.
+   */
+  async removalLock(exclusive: boolean): Promise<Disposable> {
+    return await lockFile(`${this.#path}/locks/removal`, exclusive);
+  }
+
+  /**
+   * Keeps an image from being removed until the result is disposed of or this process
+   * ends. The caller holds the removal lock.
+   */
+  async hold(id: string): Promise<Disposable> {
+    this.touch(id);
+    return await lockFile(`${this.#path}/use/${id}`, false);
+  }
+
+  /** Whether some process holds the image. The caller holds the removal lock for itself. */
+  async isHeld(id: string): Promise<boolean> {
+    using file = await openIfThere(`${this.#path}/use/${id}`);
+    if (file === undefined) return false;
+    return !await file.tryLock(true);
   }
 
   /** Makes a layer exist: the folder `path` holds its rootfs, synced, and moves away. */
@@ -205,13 +348,7 @@ export class Store implements Disposable {
   async lock(digest: Digest): Promise<Disposable> {
     // A fixed set of files: they are never removed, so nobody locks one that is gone.
     const slot = digest.slice(digest.indexOf(":") + 1).slice(0, 3);
-    const file = await Deno.open(`${this.#path}/locks/${slot}`, {
-      write: true,
-      create: true,
-      mode: 0o600,
-    });
-    await file.lock(true);
-    return file;
+    return await lockFile(`${this.#path}/locks/${slot}`, true);
   }
 
   /** A new folder to work in. */
@@ -263,6 +400,12 @@ export class Store implements Disposable {
       throw error;
     }
   }
+}
+
+async function lockFile(path: string, exclusive: boolean): Promise<Disposable> {
+  const file = await Deno.open(path, { write: true, create: true, mode: 0o600 });
+  await file.lock(exclusive);
+  return file;
 }
 
 /** Writes all of `bytes`. */

@@ -1,0 +1,157 @@
+/**
+ * Images out of the store again: as an OCI layout, a folder or a tar. Layers, configs
+ * and OCI manifests are the bytes that came in.
+ *
+ * @module
+ * @see OCI image-spec 1.1, image-layout.md
+ */
+
+import { KurmaError } from "../../ffi/errors.ts";
+import { type Chunk, type Content, fileContent, memoryContent, Passage } from "./bytes.ts";
+import { requireStored } from "./find.ts";
+import { openStore, type StoreOptions } from "./manage.ts";
+import { type Digest, digestOf, quote } from "./sources/digest.ts";
+import { mediaTypes } from "./sources/documents.ts";
+import { type BlobReference, type ImageRecord, type Store, writeAll } from "./store.ts";
+import { tarEnd, tarHeader } from "./tar.ts";
+
+/** How an image is written out. */
+export interface ExportOptions extends StoreOptions {
+  /** The tag in the layout. Default: that of the image's name, or `latest`. */
+  readonly tag?: string;
+}
+
+/**
+ * Writes an image to `path`: a tar if the name ends with `.tar`, otherwise a folder. An
+ * ACI is written as the file that it came as.
+ *
+ * @param path Does not exist yet.
+ * @throws {KurmaError} `missing`: no such image; `state`: `path` exists; `invalid`: a blob
+ *   of the store is damaged. Nothing is left at `path`.
+ */
+export async function exportImage(
+  text: string,
+  path: string,
+  options: ExportOptions = {},
+): Promise<void> {
+  using store = openStore(options);
+  using _lock = await store.removalLock(false);
+  const { record, names } = requireStored(store, text);
+  if (await exists(path)) {
+    throw new KurmaError("state", `Cannot export to ${quote(path)}: it exists`, {
+      fix: "Name another path, or remove it",
+    });
+  }
+  const tag = options.tag ?? /:([^/:]+)$/.exec(names[0] ?? "")?.[1] ?? "latest";
+  try {
+    if (record.format === "aci") await writeFile(path, checkedBlob(store, record.blobs[0]));
+    else if (path.endsWith(".tar")) await writeTar(path, layoutFiles(store, record, tag));
+    else await writeFolder(path, layoutFiles(store, record, tag));
+  } catch (error) {
+    if (await exists(path)) await Deno.remove(path, { recursive: true });
+    throw error;
+  }
+}
+
+interface NamedContent {
+  readonly name: string;
+  readonly content: Content & { readonly size: number };
+}
+
+/** All files of a layout that holds one image. */
+function layoutFiles(store: Store, record: ImageRecord, tag: string): NamedContent[] {
+  const blobs: NamedContent[] = [];
+  const config = record.configBlob!;
+  const manifest = record.manifestBlob ?? generatedManifest(record, config, blobs);
+  const stored = [...record.blobs, config, ...(record.manifestBlob ? [record.manifestBlob] : [])];
+  const unique = new Map(stored.map((blob) => [blob.digest, blob]));
+  for (const blob of unique.values()) {
+    blobs.push({ name: blobName(blob.digest), content: checkedBlob(store, blob) });
+  }
+  const index = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociIndex,
+    manifests: [{ ...manifest, annotations: { "org.opencontainers.image.ref.name": tag } }],
+  };
+  return [
+    { name: "oci-layout", content: jsonContent({ imageLayoutVersion: "1.0.0" }) },
+    { name: "index.json", content: jsonContent(index) },
+    ...blobs,
+  ];
+}
+
+/** What came without an OCI manifest gets one. */
+function generatedManifest(
+  record: ImageRecord,
+  config: BlobReference,
+  blobs: NamedContent[],
+): BlobReference {
+  const content = jsonContent({
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociManifest,
+    config: { ...config, mediaType: mediaTypes.ociConfig },
+    layers: record.blobs,
+  });
+  blobs.push({ name: blobName(content.digest), content });
+  return { mediaType: mediaTypes.ociManifest, digest: content.digest, size: content.size };
+}
+
+function blobName(digest: Digest): string {
+  return `blobs/${digest.replace(":", "/")}`;
+}
+
+function jsonContent(value: unknown) {
+  const bytes = new TextEncoder().encode(JSON.stringify(value));
+  return { ...memoryContent(bytes), size: bytes.length, digest: digestOf(bytes) };
+}
+
+/** A blob of the store; it is checked while it is read. */
+function checkedBlob(
+  store: Store,
+  { digest, size }: BlobReference,
+): Content & { readonly size: number } {
+  const stored = fileContent(store.blobPath(digest), 0, size);
+  return {
+    size,
+    async *chunks(): AsyncGenerator<Chunk> {
+      const passage = new Passage(stored.chunks(), { what: `blob ${digest}`, digest, size });
+      yield* passage.chunks();
+      await passage.finish();
+    },
+  };
+}
+
+async function writeFolder(path: string, files: readonly NamedContent[]): Promise<void> {
+  await Deno.mkdir(path);
+  for (const { name, content } of files) {
+    const target = `${path}/${name}`;
+    await Deno.mkdir(target.slice(0, target.lastIndexOf("/")), { recursive: true });
+    await writeFile(target, content);
+  }
+}
+
+async function writeTar(path: string, files: readonly NamedContent[]): Promise<void> {
+  using file = await Deno.open(path, { write: true, createNew: true });
+  for (const { name, content } of files) {
+    const { header, padding } = tarHeader(name, content.size);
+    await writeAll(file, header);
+    for await (const chunk of content.chunks()) await writeAll(file, chunk);
+    await writeAll(file, padding);
+  }
+  await writeAll(file, tarEnd);
+}
+
+async function writeFile(path: string, content: Content): Promise<void> {
+  using file = await Deno.open(path, { write: true, createNew: true });
+  for await (const chunk of content.chunks()) await writeAll(file, chunk);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * Names, tags and ids, resolved the same everywhere.
+ *
+ * @module
+ */
+
+import { KurmaError } from "../../ffi/errors.ts";
+import { quote } from "./sources/digest.ts";
+import { formatReference, parseReference } from "./sources/reference.ts";
+import type { Store, StoredImage } from "./store.ts";
+
+/** Fewer digits of an id say too little. */
+const minDigits = 4;
+
+/**
+ * A name as the store keeps it: `busybox` is `docker.io/library/busybox:latest`.
+ *
+ * @throws {KurmaError} `invalid`: not a name, or with a digest.
+ */
+export function normalName(name: string): string {
+  if (name === "hello") return name;
+  const reference = parseReference(name);
+  if (reference.kind !== "registry" || reference.digest !== undefined) {
+    throw new KurmaError("invalid", `Cannot use ${quote(name)} as a name`, {
+      fix: 'Write NAME or NAME:TAG, for example "example.com/app:1.0"',
+    });
+  }
+  return formatReference(reference);
+}
+
+/**
+ * The image that `text` names: a whole id, a name, or the first digits of an id.
+ *
+ * @returns Undefined if there is none.
+ * @throws {KurmaError} `invalid`: it may be several; the message lists them.
+ */
+export function findImage(store: Store, text: string): StoredImage | undefined {
+  const images = store.images();
+  const exact = images.find(({ record }) => record.id === text);
+  if (exact !== undefined) return exact;
+  const digits = /^(?:sha256:|sha512-)?([0-9a-f]{4,})$/.exec(text)?.[1];
+  const named = nameIn(text);
+  const found = images.filter(({ record, names }) =>
+    (named !== undefined && names.includes(named)) ||
+    (digits !== undefined && digits.length >= minDigits && isShort(record.id, text, digits))
+  );
+  if (found.length <= 1) return found[0];
+  const candidates = found.map(({ record, names }) => names[0] ?? record.id.slice(0, 31));
+  throw new KurmaError(
+    "invalid",
+    `Cannot choose an image by ${quote(text)}: it may be ${candidates.slice(0, 10).join(", ")}`,
+    { fix: "Write more digits of the id, or the whole name" },
+  );
+}
+
+/**
+ * As {@linkcode findImage}.
+ *
+ * @throws {KurmaError} `missing` if there is none.
+ */
+export function requireStored(store: Store, text: string): StoredImage {
+  const found = findImage(store, text);
+  if (found !== undefined) return found;
+  throw new KurmaError(
+    "missing",
+    `Cannot find image ${quote(text)}: none in the store has that name or id`,
+    {
+      fix: "`kurma image list` shows what there is",
+    },
+  );
+}
+
+function isShort(id: string, text: string, digits: string): boolean {
+  return id.startsWith(text) || id.slice("sha256:".length).startsWith(digits);
+}
+
+/** The text as a name; undefined if it cannot be one. */
+export function nameIn(text: string): string | undefined {
+  try {
+    return normalName(text);
+  } catch (error) {
+    if (error instanceof KurmaError) return undefined;
+    throw error;
+  }
+}
