@@ -77,9 +77,10 @@ const Init = struct {
         // Theirs alone from now on, so that the log ends when they do.
         if (outputs) |writers| for (writers) |writer| linux.file.close(writer);
         if (header.stage1_fd >= 0) linux.file.close(header.stage1_fd);
-        try releaseStreams(failure, header.status_fd);
         // START and CHROOT want more; without them, signals to any user are all it sends.
         if (init.server == null) try capabilities.apply(failure, .{ .effective = killing, .permitted = killing });
+        // Last, since what fails after it cannot be told any more.
+        try releaseStreams(failure, header.status_fd);
         footprint.split();
         footprint.rest();
     }

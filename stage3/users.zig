@@ -13,7 +13,9 @@ pub const max_groups = 64;
 pub const Identity = struct {
     uid: u32,
     gid: u32,
-    /// Supplementary groups, from the container's group file.
+    /// Supplementary groups: the own one first, then those of the container's group file.
+    /// Without the own one, a set-group-id program could shed it and with it a file
+    /// mode that denies the group (CVE-2022-36109).
     groups: [max_groups]u32 = undefined,
     group_count: usize = 0,
     /// The home folder of passwd(5), pointing into `passwd`.
@@ -78,8 +80,10 @@ pub fn resolve(spec: []const u8, passwd: []const u8, group: []const u8) error{ U
             parseId(field(line, 2)) catch return error.NotANumber
         else
             parseId(wanted_group) catch |err| return if (looksNumeric(wanted_group)) err else error.Unknown;
-        return identity; // A group that was asked for is the only one.
     }
+    identity.groups[0] = identity.gid;
+    identity.group_count = 1;
+    if (wanted_group.len > 0) return identity; // A group that was asked for is the only one.
     const name = if (entry) |line| field(line, 0) else if (findId(passwd, 2, identity.uid)) |line| field(line, 0) else return identity;
     var lines = std.mem.splitScalar(u8, group, '\n');
     while (lines.next()) |line| {
@@ -142,15 +146,15 @@ const group_sample = "root:x:0:\nweb:x:34:\nlog:x:44:web,root\ntty:x:5:web\n";
 
 test "names, numbers and groups as the image has them" {
     const cases = [_]struct { []const u8, u32, u32, usize }{
-        .{ "", 0, 0, 1 },
-        .{ "root", 0, 0, 1 },
-        .{ "web", 33, 34, 2 },
-        .{ "33", 33, 34, 2 },
-        .{ "web:log", 33, 44, 0 },
-        .{ "web:9", 33, 9, 0 },
-        .{ "1000", 1000, 0, 0 },
-        .{ "1000:1001", 1000, 1001, 0 },
-        .{ "7", 70, 70, 0 }, // A name of digits is a name first.
+        .{ "", 0, 0, 2 },
+        .{ "root", 0, 0, 2 },
+        .{ "web", 33, 34, 3 },
+        .{ "33", 33, 34, 3 },
+        .{ "web:log", 33, 44, 1 },
+        .{ "web:9", 33, 9, 1 },
+        .{ "1000", 1000, 0, 1 },
+        .{ "1000:1001", 1000, 1001, 1 },
+        .{ "7", 70, 70, 1 }, // A name of digits is a name first.
     };
     for (cases) |case| {
         const identity = try resolve(case[0], passwd_sample, group_sample);
