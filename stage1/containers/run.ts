@@ -65,22 +65,29 @@ export async function run(
     });
   }
   const image = await openImage(request.image, { root: request.root });
-  using scratch = claim(kernel, request.root, request.name);
   const layers = image.layers.map((layer) => layer.path);
-  const attempt = (firstId?: number) => {
-    scratch.makeFolders();
+  const attempt = async (hostUsers: boolean) => {
+    using scratch = claim(kernel, request.root, request.name);
+    const firstId = hostUsers ? undefined : scratch.firstId;
     const place = { id: scratch.id, layers, scratch: scratch.path, firstId };
-    return foreground(kernel, planContainer(place, image.config, request));
+    return await foreground(kernel, planContainer(place, image.config, request));
   };
-  const { status, reason } = await attempt(request.hostUsers ? undefined : scratch.firstId)
+  const { status, reason } = await attempt(request.hostUsers ?? false)
     .catch((cause) => {
+      if (cause instanceof KernelError && cause.step === "user") throw unknownUser(cause);
       if (!(cause instanceof KernelError && cause.step === "idmap")) throw cause;
       const message = "Cannot give the container ids of its own; its root is the host's root";
       tell(new KurmaError("kernel", message, { cause }));
-      return attempt();
+      return attempt(true);
     });
   if (reason) tell(reason);
   return status;
+}
+
+function unknownUser(cause: KernelError): KurmaError {
+  const message = `Cannot run as "${cause.subject}": the image's /etc/passwd and /etc/group ` +
+    `know no such user or group (${cause.errno})`;
+  return new KurmaError("invalid", message, { fix: "Name one of theirs, or numbers: UID:GID" });
 }
 
 /** Carries the plan out with our streams, and passes signals on to its command. */

@@ -1,7 +1,8 @@
 /**
  * What one running container has for itself: a name, a folder, a range of user ids.
- * All three are claimed by one locked file, so whoever finds it unlocked knows that
- * its owner is dead and may clear up after it.
+ * All three are claimed by one locked folder, so whoever finds it unlocked knows that
+ * its owner is dead and may clear up after it; and where stage2 removes the folder,
+ * nothing is left of the claim.
  *
  * @module
  */
@@ -13,12 +14,10 @@ import type { Kernel } from "../../ffi/kernel.ts";
 export interface Scratch extends Disposable {
   /** The container's id: its name, or 32 random hexadecimal digits. */
   readonly id: string;
-  /** The folder; `makeFolders` puts `upper` and `work` in it. */
+  /** The folder, with `upper` and `work` in it, empty and on one file system. */
   readonly path: string;
   /** The first of 65,536 user and group ids of the host that no other container has. */
   readonly firstId: number;
-  /** Makes the folder anew, with `upper` and `work`, empty and on one file system. */
-  makeFolders(): void;
 }
 
 /** Names become folders, hostnames and cgroups: nothing else is let in. */
@@ -65,24 +64,22 @@ export function claim(kernel: Kernel, root: string, name?: string): Scratch {
     throw new KurmaError("state", `Cannot start "${id}": ${rangeCount} containers run`);
   }
   const path = `${runs}/${id}`;
-  const lock = openLock(`${path}.lock`);
-  lock.tryLockSync(true); // Nobody can have it: it was made while we hold the folder.
-  lock.writeSync(new TextEncoder().encode(String(range)));
+  kernel.remove(path); // Without its range: whoever made it died on the way.
+  Deno.mkdirSync(path, { mode: 0o700 });
+  const lock = Deno.openSync(path);
+  lock.tryLockSync(true); // Nobody can have it: it was made while we hold all of them.
+  Deno.writeTextFileSync(`${path}/range`, String(range));
+  Deno.mkdirSync(`${path}/upper`);
+  Deno.chmodSync(`${path}/upper`, 0o755);
+  Deno.mkdirSync(`${path}/work`, { mode: 0o700 });
   return {
     id,
     path,
     firstId: firstRange + range * rangeSize,
-    makeFolders() {
-      kernel.remove(path);
-      Deno.mkdirSync(path, { mode: 0o700 });
-      Deno.mkdirSync(`${path}/upper`);
-      Deno.chmodSync(`${path}/upper`, 0o755);
-      Deno.mkdirSync(`${path}/work`, { mode: 0o700 });
-    },
     [Symbol.dispose]() {
       using _alone = lockFolder(runs);
-      kernel.remove(path);
-      kernel.remove(`${path}.lock`);
+      // stage2 may have removed it, and another container have taken the name since.
+      if (inode(path) === lock.statSync().ino) kernel.remove(path);
       lock.close();
     },
   };
@@ -92,17 +89,31 @@ export function claim(kernel: Kernel, root: string, name?: string): Scratch {
 function clearDead(kernel: Kernel, runs: string): Map<string, number> {
   const taken = new Map<string, number>();
   for (const { name } of [...Deno.readDirSync(runs)]) {
-    if (!name.endsWith(".lock")) continue;
-    const id = name.slice(0, -".lock".length);
-    using lock = openLock(`${runs}/${name}`);
-    if (lock.tryLockSync(true)) {
-      kernel.remove(`${runs}/${id}`);
-      kernel.remove(`${runs}/${name}`);
+    const path = `${runs}/${name}`;
+    using folder = ifThere(() => Deno.openSync(path));
+    if (folder === undefined) continue;
+    if (folder.tryLockSync(true)) {
+      kernel.remove(path);
     } else {
-      taken.set(id, Number(Deno.readTextFileSync(`${runs}/${name}`)));
+      const range = ifThere(() => Deno.readTextFileSync(`${path}/range`));
+      if (range !== undefined) taken.set(name, Number(range));
     }
   }
   return taken;
+}
+
+function inode(path: string): number | null | undefined {
+  return ifThere(() => Deno.statSync(path).ino);
+}
+
+/** stage2 removes what a container had while we look. */
+function ifThere<Value>(look: () => Value): Value | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
 }
 
 /** Waits until nobody else claims or gives up. */
@@ -110,8 +121,4 @@ function lockFolder(path: string): Deno.FsFile {
   const folder = Deno.openSync(path);
   folder.lockSync(true);
   return folder;
-}
-
-function openLock(path: string): Deno.FsFile {
-  return Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
 }
