@@ -88,28 +88,32 @@ interface Refused {
   readonly errno: number;
 }
 
-/** unpack/refusal.zig, `Reason`: what is wrong, and what to do if it is not plain. */
+/** unpack/refusal.zig, `Reason`: what is wrong, and what to do. */
 const reasons = {
   truncated: ["it ends too early", again()],
   damaged: ["a header is damaged", again()],
   escape: ["it names something outside itself", "Do not trust it"],
-  long_name: ["a name is longer than 255 bytes", undefined],
-  long_path: ["a path is longer than 4095 bytes", undefined],
+  long_name: ["a name is longer than 255 bytes", foreign()],
+  long_path: ["a path is longer than 4095 bytes", foreign()],
   deep: ["its folders are nested too deep", raise("depth")],
   entries: ["it has too many entries", raise("entries")],
   bytes: ["it is too large", raise("bytes")],
-  long_header: ["a header is too long", undefined],
-  pieces: ["a file has too many holes", undefined],
-  unknown_type: ["it has an entry of unknown type", undefined],
-  owner: ["a file's owner is no user", undefined],
-  whiteout: ["a whiteout hides nothing that has a name", undefined],
-  link_target: ["a hard link leads to nothing in it", undefined],
-  not_a_folder: ["a name leads through something that is no folder", undefined],
-  unexpected: ["an ACI has only a manifest and a rootfs", undefined],
+  long_header: ["a header is too long", foreign()],
+  pieces: ["a file has too many holes", foreign()],
+  unknown_type: ["it has an entry of unknown type", foreign()],
+  owner: ["a file's owner is no user", foreign()],
+  whiteout: ["a whiteout hides nothing that has a name", foreign()],
+  link_target: ["a hard link leads to nothing in it", foreign()],
+  not_a_folder: ["a name leads through something that is no folder", "Do not trust it"],
+  unexpected: ["an ACI has only a manifest and a rootfs", foreign()],
 } as const;
 
 function again(): string {
   return "Fetch or save the image again";
+}
+
+function foreign(): string {
+  return "Save the image again with another tool: no image has this";
 }
 
 function raise(limit: string): string {
@@ -120,7 +124,7 @@ function refused(what: string, { refused, entry, errno }: Refused): KurmaError {
   const at = entry === "" ? "" : ` (at ${quote(entry)})`;
   if (refused !== "system") {
     const [why, fix] = reasons[refused];
-    return new KurmaError("invalid", `Cannot unpack ${what}: ${why}${at}`, fix ? { fix } : {});
+    return new KurmaError("invalid", `Cannot unpack ${what}: ${why}${at}`, { fix });
   }
   const name = errnoNames[errno] ?? `errno ${errno}`;
   const denied = name === "EPERM" || name === "EACCES";
