@@ -109,15 +109,18 @@ async function makeOci(rootfs: string, { oci, ociTar, guest }: Images): Promise<
   await mustRun(["tar", "-C", layout, "-cf", ociTar.slice(0, ociTar.lastIndexOf(":")), "."]);
 }
 
-/** Copies the OCI layout to `target` and changes one byte of its largest blob; returns `PATH:TAG`. */
-export async function wrongDigest({ oci }: Images, target: string): Promise<string> {
+/** Copies the OCI layout to `target` and changes one byte of its largest layer. */
+export async function wrongDigest(
+  { oci }: Images,
+  target: string,
+): Promise<{ image: string; digest: string }> {
   await mustRun(["cp", "-a", oci.slice(0, oci.lastIndexOf(":")), target]);
   const [blob] = (await mustRun(["ls", "-S", `${target}/blobs/sha256`])).split("\n");
   const path = `${target}/blobs/sha256/${blob}`;
   const bytes = await Deno.readFile(path);
   bytes[bytes.length >> 1] ^= 1;
   await Deno.writeFile(path, bytes);
-  return `${target}:busybox`;
+  return { image: `${target}:busybox`, digest: blob };
 }
 
 /** Writes the first half of `source` to `target`. */

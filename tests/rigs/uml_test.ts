@@ -1,11 +1,11 @@
 /**
- * The user-mode-linux rig: it boots, and its power can be cut.
+ * The user-mode-linux rig: it boots, runs Kurma under cgroup v2 alone, and its power can be cut.
  *
  * @module
  */
 
 import { assert, assertEquals, assertMatch } from "../assert.ts";
-import { test } from "../harness.ts";
+import { binary, test } from "../harness.ts";
 import { boot, Machine, makeDisk } from "./uml.ts";
 
 test("user-mode-linux gives cgroup v2 with its controllers, and the script's status", async ({ dir }) => {
@@ -15,6 +15,13 @@ test("user-mode-linux gives cgroup v2 with its controllers, and the script's sta
   });
   assertEquals(status, 3);
   assertMatch(stdout, /^cpu io memory pids\n6\.1\./);
+});
+
+test("kurma run hello runs under cgroup v2", async ({ dir }) => {
+  const { status, stdout } = await boot({ dir, script: `${binary} run hello`, limitMs: 120_000 });
+  assertEquals(status, 0, stdout);
+  assertMatch(stdout, /inside a container/);
+  assertMatch(stdout, /pid +\d+ \(parent 1\)/);
 });
 
 test("a power cut keeps what was fsynced and loses what was not", async ({ dir }) => {
