@@ -8,6 +8,7 @@ pub fn build(b: *std.Build) void {
 
     b.getInstallStep().dependOn(native.install(native.library()));
     b.getInstallStep().dependOn(native.install(native.program("kurma-stage3", "native.zig")));
+    b.getInstallStep().dependOn(native.install(native.program("kurma-unpack", "stage1/images/unpack/main.zig")));
     b.getInstallStep().dependOn(native.install(native.program("kurma-hello", "stage1/images/hello/hello.zig")));
 
     const cgroup_driver = b.step("cgroup-driver", "Build the program that tries cgroups on a kernel");

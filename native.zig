@@ -4,7 +4,6 @@
 const std = @import("std");
 const stage2 = @import("stage2");
 const stage3 = @import("stage3");
-const unpack = @import("unpack");
 
 pub const panic = std.debug.no_panic;
 pub const std_options: std.Options = .{ .enable_segfault_handler = false, .signal_stack_size = null };
@@ -19,7 +18,6 @@ pub fn main(init: std.process.Init.Minimal) u8 {
     const intercept = variable(environ, "SPAWNER_INTERCEPT") orelse return usage;
     if (std.mem.eql(u8, intercept, "run")) return stage2.once.run(variable(environ, "SPAWNER_PARENT") orelse return usage);
     if (std.mem.eql(u8, intercept, "serve")) return stage2.server.run();
-    if (std.mem.eql(u8, intercept, "unpack")) return unpack.main(init.args.vector[1..]);
     return usage;
 }
 

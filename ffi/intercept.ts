@@ -5,12 +5,14 @@
  * @module
  */
 
+import bytes from "../build/native/kurma-stage3" with { type: "bytes" };
 import { kernel } from "./mod.ts";
-import { program } from "./program.ts";
+import { MemoryProgram } from "./program.ts";
 
 /** Replaces this process by the static program, with the same arguments and environment. */
 export function becomeNative(): never {
-  return kernel.become(program(), commandLine(), Deno.env.toObject());
+  const program = new MemoryProgram("kurma", bytes);
+  return kernel.become(program.descriptor, commandLine(), Deno.env.toObject());
 }
 
 /** argv as the kernel has it: `Deno.args` lacks the name we were called by. */

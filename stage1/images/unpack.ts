@@ -8,10 +8,13 @@
 
 import { errnoNames } from "../../ffi/abi.gen.ts";
 import { KurmaError } from "../../ffi/errors.ts";
-import { program } from "../../ffi/program.ts";
+import { MemoryProgram } from "../../ffi/program.ts";
+import bytes from "../../build/native/kurma-unpack" with { type: "bytes" };
 import type { Chunk } from "./bytes.ts";
 import type { Digest } from "./sources/digest.ts";
 import { quote } from "./sources/digest.ts";
+
+const program = new MemoryProgram("kurma-unpack", bytes);
 
 /** What an archive may ask for; defaults and units are those of unpack/limits.zig. */
 export interface UnpackLimits {
@@ -54,9 +57,8 @@ export async function unpack(
 ): Promise<Unpacked> {
   const algorithm = format === "oci" ? "sha256" : "sha512";
   const chosen = Object.entries(limits).map(([name, value]) => `${name}=${value}`);
-  const child = new Deno.Command(`/proc/self/fd/${program()}`, {
+  const child = new Deno.Command(`/proc/self/fd/${program.descriptor}`, {
     args: [format, algorithm, dir, ...chosen],
-    env: { SPAWNER_INTERCEPT: "unpack" },
     clearEnv: true,
     stdin: "piped",
     stdout: "piped",
