@@ -44,7 +44,8 @@ export async function main(args: readonly string[]): Promise<number> {
       input.flags,
     );
     if (typeof result === "number") return result;
-    return print(terminal ? printableLines(result) : result);
+    const { text, status } = typeof result === "string" ? { text: result, status: 0 } : result;
+    return (text === "" ? 0 : print(terminal ? printableLines(text) : text)) || status;
   } catch (error) {
     const { cause, fix, status } = explain(error);
     report(cause, fix);

@@ -54,7 +54,8 @@ export interface Spec<Args extends readonly string[], F extends Flags> {
   /**
    * Does it.
    *
-   * @returns Text to print, without the last line end, or the exit status.
+   * @returns Text to print, without the last line end and not at all if it is empty, or the exit
+   * status.
    * @throws {KurmaError} for what the user can do something about.
    */
   run(
@@ -64,8 +65,8 @@ export interface Spec<Args extends readonly string[], F extends Flags> {
   ): Promise<Result> | Result;
 }
 
-/** What {@linkcode Spec.run} may end with. */
-export type Result = string | number;
+/** What {@linkcode Spec.run} may end with: text to print, the exit status, or both. */
+export type Result = string | number | { readonly text: string; readonly status: number };
 
 /** Arguments of any command, by their bare names. */
 export type AnyArgs = Readonly<Record<string, string | readonly string[] | undefined>>;

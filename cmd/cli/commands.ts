@@ -11,6 +11,7 @@ import { command, type Commands, type Entry, isGroup } from "./command.ts";
 import { boolean, setting } from "./flags.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 import { completer, completion } from "./completion.ts";
+import { image } from "./image.ts";
 import { installer } from "./install.ts";
 import { manPages } from "./man.ts";
 import { structured, textOutput } from "./output.ts";
@@ -54,6 +55,7 @@ const help = command({
 /** What `kurma WORD` does, in the order of the help. */
 const commands: Commands = {
   run,
+  image,
   install: installer(() => manPages(top, common, versionParts().kurma)),
   completion,
   version,

@@ -16,6 +16,8 @@ export interface Completion {
   readonly words: readonly Candidate[];
   /** What the shell adds of its own: paths of files, of folders, or nothing. */
   readonly paths: "files" | "folders" | "none";
+  /** The names of images fit too. */
+  readonly images?: boolean;
 }
 
 /** What the table consists of, for {@linkcode complete}. */
@@ -107,6 +109,9 @@ function argumentOf(command: Command, given: number, current: string, top: Entry
   if (next.name === "command" && given === 0 && isGroup(top)) return starting(below(top), current);
   const choices = command.choices?.[next.name];
   if (choices) return starting(choices.map((word) => [word, ""] as const), current);
+  if (next.name === "image") {
+    return { words: [], paths: command.passthrough ? "files" : "none", images: true };
+  }
   return { words: [], paths: pathsFor(next.name.toUpperCase()) };
 }
 
@@ -119,7 +124,7 @@ function below({ commands }: Group): Candidate[] {
 /** Whether the table's word for a value means a path. */
 function pathsFor(placeholder: string): Completion["paths"] {
   if (placeholder === "DIR") return "folders";
-  return placeholder === "FILE" || placeholder === "IMAGE" ? "files" : "none";
+  return placeholder === "FILE" ? "files" : "none";
 }
 
 function starting(candidates: readonly Candidate[], current: string): Completion {

@@ -6,8 +6,10 @@
  * @module
  */
 
+import { KurmaError } from "../../ffi/errors.ts";
 import { command } from "./command.ts";
-import { complete, type Surface } from "./complete.ts";
+import { type Candidate, complete, type Surface } from "./complete.ts";
+import { familiar } from "./image.ts";
 
 const shells = ["bash", "zsh", "fish"];
 
@@ -41,9 +43,24 @@ export function completer(surface: () => Surface) {
       ["kurma complete -- ver", "What the shell asks for kurma ver"],
       ["kurma complete -- help ''", "All that has help"],
     ],
-    run(_context, { word }) {
-      const { words, paths } = complete(surface(), word);
-      return [paths, ...words.map((candidate) => candidate.join("\t"))].join("\n");
+    async run({ root }, { word }) {
+      const { words, paths, images } = complete(surface(), word);
+      const names = images ? await imageNames(root, word.at(-1) ?? "") : [];
+      return [paths, ...[...words, ...names].map((each) => each.join("\t"))].join("\n");
     },
   });
+}
+
+/** The images whose name or id begins with `current`; none if nobody may look. */
+async function imageNames(root: string, current: string): Promise<Candidate[]> {
+  const { listImages } = await import("../../stage1/images/mod.ts");
+  try {
+    return listImages({ root })
+      .flatMap(({ record, names }) => (names.length > 0 ? names : [record.id]).map(familiar))
+      .filter((name) => name.startsWith(current))
+      .map((name) => [name, "An image in the store"]);
+  } catch (error) {
+    if (error instanceof KurmaError) return [];
+    throw error;
+  }
 }

@@ -168,3 +168,21 @@ export function pairs(
       })),
   };
 }
+
+/** A number of bytes, if it is given; `10GiB`, `10G` and `10g` are the same. */
+export function bytes(summary: string, options: Valued = {}): Flag<number | undefined> {
+  return {
+    summary,
+    placeholder: "SIZE",
+    ...options,
+    read(occurrences) {
+      const text = occurrences.at(-1);
+      if (text === undefined) return undefined;
+      const [, number, unit] = /^(\d{1,15}(?:\.\d{1,3})?)(?:([kmgt]?)(?:i?b)?)$/i.exec(text) ?? [];
+      if (number === undefined) throw new BadValue(text, "a size, as in 500MiB or 10G");
+      return Math.round(
+        Number(number) * 1024 ** ["", "k", "m", "g", "t"].indexOf(unit.toLowerCase()),
+      );
+    },
+  };
+}

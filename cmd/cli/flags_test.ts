@@ -1,5 +1,15 @@
 import { assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
-import { boolean, choice, duration, type Flag, list, pairs, setting, string } from "./flags.ts";
+import {
+  boolean,
+  bytes,
+  choice,
+  duration,
+  type Flag,
+  list,
+  pairs,
+  setting,
+  string,
+} from "./flags.ts";
 
 const root = setting("Folder", { variable: "ROOT", fallback: "/var" });
 const format = choice("Form", ["table", "json"]);
@@ -21,6 +31,11 @@ const good: [kind: string, flag: Flag<unknown>, given: string[], value: unknown]
   ["duration", timeout, ["250ms"], 250],
   ["duration", timeout, ["1m30s"], 90_000],
   ["duration", timeout, ["1.5h"], 5_400_000],
+  ["bytes", bytes(""), [], undefined],
+  ["bytes", bytes(""), ["4096"], 4096],
+  ["bytes", bytes(""), ["1.5k"], 1536],
+  ["bytes", bytes(""), ["10GiB"], 10 * 1024 ** 3],
+  ["bytes", bytes(""), ["2TB"], 2 * 1024 ** 4],
   ["pairs", pairs(""), ["A=1", "B=x=y", "A="], { A: "", B: "x=y" }],
 ];
 for (const [kind, flag, given, value] of good) {
@@ -37,6 +52,10 @@ const bad: [kind: string, flag: Flag<unknown>, given: string, expected: RegExp][
   ["duration", timeout, "", /expected a time/],
   ["duration", timeout, "1d", /expected a time/],
   ["duration", timeout, "1e9", /expected a time/],
+  ["bytes", bytes(""), "ten", /expected a size, as in 500MiB/],
+  ["bytes", bytes(""), "-1", /expected a size/],
+  ["bytes", bytes(""), "1PiB", /expected a size/],
+  ["bytes", bytes(""), "", /expected a size/],
   ["pairs", pairs(""), "=x", /expected NAME=VALUE/],
   ["pairs", pairs(""), "A", /expected NAME=VALUE/],
 ];

@@ -5,6 +5,13 @@
  */
 
 import { choice } from "./flags.ts";
+import type { Column, Surroundings } from "./table.ts";
+
+/** The flag of commands that answer with rows. */
+export const rowsOutput = choice("How to show them", ["table", "wide", "name", "json", "yaml"], {
+  short: "o",
+  placeholder: "FORM",
+});
 
 /** The flag of commands that answer with one thing. */
 export const textOutput = choice("How to show it", ["text", "json", "yaml"], {
@@ -17,4 +24,24 @@ export async function structured(value: unknown, form: "json" | "yaml"): Promise
   if (form === "json") return JSON.stringify(value, undefined, 2);
   const { stringify } = await import("./yaml.ts");
   return stringify(value).trimEnd();
+}
+
+/** Rows, and how each is called and shown. */
+export interface Rows<Row> {
+  readonly rows: readonly Row[];
+  readonly columns: readonly Column<Row>[];
+  /** What `--output name` prints: what other commands take. */
+  name(row: Row): string;
+}
+
+/** `rows` in the form that {@linkcode rowsOutput} gave. */
+export async function shown<Row>(
+  { rows, columns, name }: Rows<Row>,
+  form: "table" | "wide" | "name" | "json" | "yaml",
+  surroundings: Surroundings,
+): Promise<string> {
+  if (form === "json" || form === "yaml") return await structured(rows, form);
+  if (form === "name") return rows.map(name).join("\n");
+  const { table } = await import("./table.ts");
+  return table(rows, columns.filter(({ wide }) => form === "wide" || !wide), surroundings);
 }

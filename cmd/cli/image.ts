@@ -1,0 +1,221 @@
+/**
+ * `kurma image`: what is in the store, what comes into it, and what goes out again.
+ *
+ * @module
+ */
+
+import type { StoredImage } from "../../stage1/images/mod.ts";
+import { command, type Group } from "./command.ts";
+import { bytes, choice, string } from "./flags.ts";
+import { rowsOutput, shown, structured } from "./output.ts";
+import type { Column } from "./table.ts";
+import { ago, size } from "./units.ts";
+
+/** The store, loaded by the commands that need it. */
+const images = () => import("../../stage1/images/mod.ts");
+
+/** The status of a store in which something is damaged. */
+const damagedStatus = 4;
+
+const columns: readonly Column<ReturnType<typeof row>>[] = [
+  { title: "NAME", text: ({ names }) => names.map(familiar).join(", "), shrinks: true },
+  { title: "ID", text: ({ id }) => shortId(id) },
+  { title: "FORMAT", text: ({ format }) => format },
+  { title: "LAYERS", text: ({ layers }) => String(layers), right: true, wide: true },
+  { title: "SIZE", text: (image) => size(image.bytes), right: true },
+  { title: "CREATED", text: ({ created }) => ago(Date.parse(created), Date.now()) },
+  { title: "USED", text: ({ used }) => ago(Date.parse(used), Date.now()), wide: true },
+];
+
+/** An image as `--output json` lists it. */
+function row({ record, names, created, used, bytes }: StoredImage) {
+  return {
+    id: record.id,
+    names,
+    format: record.format,
+    layers: record.layers.length,
+    bytes,
+    created: created.toISOString(),
+    used: used.toISOString(),
+  };
+}
+
+const list = command({
+  summary: "List the images in the store",
+  details: ["The one used last comes first. Layers that images share count in the size of each."],
+  args: [],
+  flags: { output: rowsOutput },
+  examples: [
+    ["kurma image list", "A table"],
+    ["kurma image list -o json | jq -r '.[].id'", "All ids, for a script"],
+  ],
+  async run(context, _args, { output }) {
+    const { listImages } = await images();
+    const rows = listImages(context).map(row);
+    return await shown({ rows, columns, name: ({ names, id }) => names[0] ?? id }, output, context);
+  },
+});
+
+const show = command({
+  summary: "Show all that the store knows of an image",
+  args: ["image"],
+  flags: {
+    output: choice("How to show it", ["json", "yaml"], { short: "o", placeholder: "FORM" }),
+  },
+  examples: [
+    ["kurma image show team/app:1.2", "By its name"],
+    ["kurma image show 3f2a91c0 -o yaml", "By the first digits of its id"],
+  ],
+  async run(context, { image }, { output }) {
+    const { showImage } = await images();
+    const stored = showImage(image, context);
+    return await structured(
+      { ...stored.record, ...row(stored), layers: stored.record.layers },
+      output,
+    );
+  },
+});
+
+const bringIn = command({
+  summary: "Bring an image into the store",
+  details: [
+    "FILE is an ACI, an OCI image layout (a folder or a tar, PATH[:TAG]), an archive of docker " +
+    "save, or - for standard input. Without --name it keeps the names that its archive has. Prints " +
+    "the image's id.",
+  ],
+  args: ["file"],
+  flags: {
+    name: string("What kurma run and the other commands call it", { placeholder: "NAME" }),
+  },
+  examples: [
+    ["kurma image import busybox.aci --name busybox", "Run it as busybox from now on"],
+    ["kurma image import - --name app < app.tar", "From standard input"],
+  ],
+  async run({ root }, { file }, { name }) {
+    const [{ importImage }, { progressOnStderr }] = await Promise.all([
+      images(),
+      import("./progress.ts"),
+    ]);
+    return (await importImage(file, { root, name, onProgress: progressOnStderr() })).record.id;
+  },
+});
+
+const tag = command({
+  summary: "Give an image one more name",
+  details: ["Another image that has the name loses it. Prints the name as it is kept."],
+  args: ["image", "name"],
+  flags: {},
+  examples: [
+    ["kurma image tag busybox busybox:stable", "busybox:stable is the same image from now on"],
+    ["kurma image tag 3f2a91c0 team/app:1.2", "A name for an image that has none"],
+  ],
+  async run(context, { image, name }) {
+    const { tagImage } = await images();
+    return tagImage(image, name, context);
+  },
+});
+
+const rm = command({
+  summary: "Remove images, or names of theirs",
+  details: [
+    "A name goes alone while the image has others; its last name, or its id, takes the image along. " +
+    "What a container uses stays.",
+  ],
+  args: ["image+"],
+  flags: {},
+  examples: [
+    ["kurma image rm busybox:stable", "The name, or the image if that was its last"],
+    ["kurma image rm 3f2a91c0", "The image with all its names"],
+  ],
+  async run(context, { image }) {
+    const { removeImage } = await images();
+    const lines: string[] = [];
+    for (const each of image) {
+      const removed = await removeImage(each, context);
+      lines.push(...removed.names, ...removed.images);
+    }
+    return lines.join("\n");
+  },
+});
+
+const prune = command({
+  summary: "Remove images without a name, and what no image needs",
+  details: ["Prints the id of each image that went. What a container uses stays."],
+  args: [],
+  flags: {
+    "max-size": bytes("Remove the least recently used too, until all take no more", {
+      placeholder: "SIZE",
+    }),
+  },
+  examples: [
+    ["kurma image prune", "Only what nobody can call by a name"],
+    ["kurma image prune --max-size 20GiB", "And the oldest, until 20 GiB are left"],
+  ],
+  async run({ root }, _args, flags) {
+    const { pruneImages } = await images();
+    return (await pruneImages({ root, maxBytes: flags["max-size"] })).images.join("\n");
+  },
+});
+
+const takeOut = command({
+  summary: "Write an image out of the store",
+  details: [
+    "As an OCI image layout: a tar if FILE ends with .tar, otherwise a folder. An ACI is written as " +
+    "the file that it came as. FILE must not exist.",
+  ],
+  args: ["image", "file"],
+  flags: { tag: string("Its tag in the layout, instead of that of its name") },
+  examples: [
+    ["kurma image export busybox busybox.tar", "For skopeo, podman, or another Kurma"],
+    ["kurma image export busybox ./layout --tag stable", "A folder, with a tag of your choice"],
+  ],
+  async run({ root }, { image, file }, { tag }) {
+    const { exportImage } = await images();
+    await exportImage(image, file, { root, tag });
+    return file;
+  },
+});
+
+const verify = command({
+  summary: "Read the whole store again and say what is damaged",
+  details: [
+    "Prints a line for each damage: the image, the blob or layer, the problem. The status is " +
+    `${damagedStatus} if there is any.`,
+  ],
+  args: [],
+  flags: {
+    output: choice("How to show it", ["text", "json", "yaml"], { short: "o", placeholder: "FORM" }),
+  },
+  examples: [
+    ["kurma image verify", "Silent if all is well"],
+    ["kurma image verify -o json | jq length", "How much is damaged"],
+  ],
+  async run(context, _args, { output }) {
+    const { verifyImages } = await images();
+    const damages = await verifyImages(context);
+    const text = output === "text"
+      ? damages.map(({ image, digest, problem }) => `${image} ${digest} ${problem}`).join("\n")
+      : await structured(damages, output);
+    return { text, status: damages.length > 0 ? damagedStatus : 0 };
+  },
+});
+
+/** The commands about images. */
+export const image: Group = {
+  summary: "Images: what is in the store, what comes into it and goes out again",
+  commands: { import: bringIn, list, show, tag, export: takeOut, rm, prune, verify },
+  examples: [
+    ["kurma image import busybox.aci --name busybox", "Bring one in"],
+    ["kurma image list", "See what is there"],
+  ],
+};
+
+/** A name without what every name of that kind has. */
+export function familiar(name: string): string {
+  return name.replace(/^docker\.io\/(library\/)?/, "");
+}
+
+/** Twelve digits of an id, as people compare them. */
+function shortId(id: string): string {
+  return id.slice(id.search(/[:-]/) + 1).slice(0, 12);
+}

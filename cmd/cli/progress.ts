@@ -1,0 +1,98 @@
+/**
+ * Long work as people follow it: bars that move on a terminal, a line for each finished
+ * part elsewhere.
+ *
+ * @module
+ */
+
+import type { OnProgress, Progress } from "../../stage1/images/mod.ts";
+import { complain } from "../print.ts";
+import { printable } from "./printable.ts";
+import { size } from "./units.ts";
+
+/** Where progress is shown. */
+export interface Screen {
+  readonly terminal: boolean;
+  readonly columns: number;
+  /** Writes `text` and a line end. */
+  write(text: string): void;
+}
+
+/** Shows progress on standard error: bars if it is a terminal, otherwise lines. */
+export function progressOnStderr(): OnProgress {
+  const terminal = Deno.stderr.isTerminal();
+  const display = new ProgressDisplay({
+    terminal,
+    columns: terminal ? Deno.consoleSize().columns : 80,
+    write: complain,
+  });
+  return (progress) => display.update(progress);
+}
+
+interface Part {
+  readonly startedMs: number;
+  readonly latest: Progress;
+}
+
+/** Bars are drawn anew no more often than this. */
+const intervalMs = 100;
+
+/** Shows the progress of several parts at once. */
+export class ProgressDisplay {
+  readonly #parts = new Map<string, Part>();
+  #drawnLines = 0;
+  #drawnMs = -Infinity;
+
+  /** @param now Milliseconds that never go back. */
+  constructor(readonly screen: Screen, readonly now: () => number = () => performance.now()) {}
+
+  /** Takes note of news, and shows them if they are due. */
+  update(progress: Progress): void {
+    const { subject, step } = progress;
+    const startedMs = this.#parts.get(subject)?.startedMs ?? this.now();
+    this.#parts.set(subject, { startedMs, latest: progress });
+    const ended = step !== "read";
+    if (!this.screen.terminal) {
+      if (ended) this.screen.write(finished(progress));
+    } else if (ended || this.now() - this.#drawnMs >= intervalMs) {
+      this.#draw();
+    }
+  }
+
+  #draw(): void {
+    const lines = [...this.#parts.values()].map(({ startedMs, latest }) =>
+      latest.step === "read"
+        ? bar(latest, this.now() - startedMs, this.screen.columns)
+        : finished(latest).slice(0, this.screen.columns)
+    );
+    const back = this.#drawnLines > 0 ? `\x1b[${this.#drawnLines}A` : "";
+    this.screen.write(back + lines.map((line) => `\r${line}\x1b[K`).join("\n"));
+    this.#drawnLines = lines.length;
+    this.#drawnMs = this.now();
+  }
+}
+
+/** What is said of a part that is done. */
+function finished({ subject, step, bytes }: Progress): string {
+  return `${brief(subject)}  ${step === "present" ? "there already" : "unpacked"}  ${size(bytes)}`;
+}
+
+/** One line of at most `columns`: what, how far, how fast, how long still; what fits of it. */
+export function bar({ subject, bytes, total }: Progress, elapsedMs: number, columns: number) {
+  const name = brief(subject);
+  const perSecond = elapsedMs > 0 ? bytes / elapsedMs * 1000 : 0;
+  const far = total ? `  ${size(bytes)} of ${size(total)}` : `  ${size(bytes)}`;
+  const fast = perSecond > 0 ? `  ${size(perSecond)}/s` : "";
+  const still = total && perSecond > 0 ? `  ${Math.ceil((total - bytes) / perSecond)} s left` : "";
+  const numbers = [far + fast + still, far + fast, far]
+    .find((text) => name.length + text.length <= columns) ?? "";
+  const room = Math.min(40, columns - name.length - numbers.length - 4);
+  if (!total || room < 5) return (name + numbers).slice(0, columns);
+  const done = Math.floor(Math.min(1, bytes / total) * room);
+  return `${name}  [${"=".repeat(done)}${" ".repeat(room - done)}]${numbers}`;
+}
+
+/** A digest by its beginning, anything else as it is. */
+function brief(subject: string): string {
+  return printable(subject.replace(/^(sha\d+):([0-9a-f]{12})[0-9a-f]+$/, "$1:$2"));
+}

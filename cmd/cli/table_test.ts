@@ -1,0 +1,61 @@
+import { assertEquals } from "../../tests/assert.ts";
+import { type Column, table } from "./table.ts";
+
+interface Image {
+  name: string;
+  id: string;
+  size: string;
+}
+
+const columns: Column<Image>[] = [
+  { title: "NAME", text: ({ name }) => name, shrinks: true },
+  { title: "ID", text: ({ id }) => id },
+  { title: "SIZE", text: ({ size }) => size, right: true },
+];
+const images: Image[] = [
+  {
+    name: "registry.example.com/team/project/service:2031.04.17",
+    id: "0123456789ab",
+    size: "12.3 MiB",
+  },
+  { name: "größe-容器", id: "ba9876543210", size: "1 B" },
+  { name: "", id: "ffffffffffff", size: "" },
+];
+
+const at60 = `
+NAME                                  ID                SIZE
+registry.example.com/team/project/s…  0123456789ab  12.3 MiB
+größe-容器                            ba9876543210       1 B
+-                                     ffffffffffff         -`.slice(1);
+const at80 = `
+NAME                                                  ID                SIZE
+registry.example.com/team/project/service:2031.04.17  0123456789ab  12.3 MiB
+größe-容器                                            ba9876543210       1 B
+-                                                     ffffffffffff         -`.slice(1);
+
+for (const [width, expected] of [[60, at60], [80, at80], [200, at80]] as const) {
+  Deno.test(`a table on a terminal of ${width} columns`, () => {
+    assertEquals(table(images, columns, { terminal: true, columns: width }), expected);
+  });
+}
+
+Deno.test("a table in a pipe is never cut", () => {
+  assertEquals(table(images, columns, { terminal: false, columns: 60 }), at80);
+});
+
+Deno.test("a column does not shrink to nothing, and never to half a letter", () => {
+  const lines = table(images, columns, { terminal: true, columns: 10 }).split("\n");
+  assertEquals(lines.map((line) => line.split("  ")[0]), ["NAME", "registr…", "größe-…", "-"]);
+});
+
+Deno.test("a table without rows has its titles", () => {
+  assertEquals(table([], columns, { terminal: true, columns: 80 }), "NAME  ID  SIZE");
+});
+
+Deno.test("a cell shows escape sequences instead of obeying them, also in a pipe", () => {
+  const image = { name: "a\x1b[2J\nb", id: "", size: "" };
+  assertEquals(
+    table([image], columns, { terminal: false, columns: 80 }),
+    "NAME         ID  SIZE\na\\x1b[2J\\nb  -      -",
+  );
+});

@@ -1,0 +1,38 @@
+/**
+ * Numbers as people read them.
+ *
+ * @module
+ */
+
+const prefixes = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+
+/** `bytes` in IEC units, with three digits that count below a thousand: `999 B`, `1.50 KiB`. */
+export function size(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1023.5 && unit < prefixes.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
+  return `${value.toFixed(digits)} ${prefixes[unit]}B`;
+}
+
+const spans: readonly (readonly [name: string, seconds: number])[] = [
+  ["year", 365 * 86_400],
+  ["month", 30 * 86_400],
+  ["week", 7 * 86_400],
+  ["day", 86_400],
+  ["hour", 3_600],
+  ["minute", 60],
+  ["second", 1],
+];
+
+/** How long ago `time` was at `now`, both in milliseconds since 1970: `3 hours ago`. */
+export function ago(time: number, now: number): string {
+  const seconds = Math.floor((now - time) / 1000);
+  const span = spans.find(([, length]) => seconds >= length);
+  if (!span) return "just now";
+  const count = Math.floor(seconds / span[1]);
+  return `${count} ${span[0]}${count === 1 ? "" : "s"} ago`;
+}
