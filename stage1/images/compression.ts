@@ -2,13 +2,14 @@
  * What compresses an archive, told by its first bytes, and the bytes without it.
  *
  * @module
- * @see docs/decisions/012-decompression.md
+ * @see docs/decisions/062-decompression.md
  */
 
 import { Readable } from "node:stream";
 import * as zlib from "node:zlib";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Chunk } from "./bytes.ts";
+import { FrameScanner } from "./zstd_frames.ts";
 
 export type Compression = "none" | "gzip" | "bzip2" | "xz" | "zstd";
 
@@ -152,7 +153,19 @@ const chunkSize = 256 * 1024;
 
 const engines: Readonly<Record<Exclude<Compression, "none">, Engine>> = {
   gzip: (source) => through(source, zlib.createGunzip({ chunkSize })),
-  zstd: (source) => through(source, zlib.createZstdDecompress({ chunkSize })),
+  async *zstd(source) {
+    const iterator = source[Symbol.asyncIterator]();
+    const rest: Rest = { chunk: new Uint8Array(0) };
+    try {
+      while (await refill(iterator, rest, 4)) {
+        const frame = frameOf(iterator, rest);
+        if (FrameScanner.isSkippable(rest.chunk)) { for await (const _ of frame); }
+        else yield* through(frame, zlib.createZstdDecompress({ chunkSize }));
+      }
+    } finally {
+      await iterator.return?.();
+    }
+  },
   async xz(source) {
     const library = await import("xz-decompress");
     const { XzReadableStream } = commonJs(library);
@@ -164,6 +177,37 @@ const engines: Readonly<Record<Exclude<Compression, "none">, Engine>> = {
     yield* unblocked(source, unbzip2());
   },
 };
+
+/** What came of the source and belongs to no frame yet. */
+interface Rest {
+  chunk: Chunk;
+}
+
+/** Sees to it that `rest` has so many bytes, or all that are left; false if there are none. */
+async function refill(iterator: AsyncIterator<Chunk>, rest: Rest, want: number): Promise<boolean> {
+  while (rest.chunk.length < want) {
+    const { value, done } = await iterator.next();
+    if (done) break;
+    const joined = new Uint8Array(rest.chunk.length + value.length);
+    joined.set(rest.chunk);
+    joined.set(value, rest.chunk.length);
+    rest.chunk = joined;
+  }
+  return rest.chunk.length > 0;
+}
+
+/** The bytes of the frame that `rest` starts with. */
+async function* frameOf(iterator: AsyncIterator<Chunk>, rest: Rest): AsyncGenerator<Chunk> {
+  const scanner = new FrameScanner();
+  while (await refill(iterator, rest, 1)) {
+    const { chunk } = rest;
+    const end = scanner.scan(chunk) ?? chunk.length;
+    rest.chunk = chunk.subarray(end);
+    yield chunk.subarray(0, end);
+    if (scanner.ended) return;
+  }
+  throw new Error("the data ends too early");
+}
 
 /**
  * Drives a stream of node's first kind, which answers each write at once with `data`
