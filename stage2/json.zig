@@ -62,9 +62,130 @@ const depth_limit = 32;
 pub fn decode(comptime T: type, arena: std.mem.Allocator, text: []const u8, problem: *Problem) error{Invalid}!T {
     var scanner: Scanner = .initCompleteInput(arena, text);
     var reader: Reader = .{ .scanner = &scanner, .arena = arena, .problem = problem };
-    const value = try reader.value(T);
+    var result: T = undefined;
+    try reader.value(comptime shapeOf(T), @ptrCast(&result));
     if (try reader.next() != .end_of_document) return problem.set("Unexpected text after");
-    return value;
+    return result;
+}
+
+/// A type as data, so that one reader serves all: code for each type of a plan would
+/// be a third of the program.
+const Shape = struct {
+    size: usize,
+    alignment: std.mem.Alignment,
+    form: Form,
+
+    const Form = union(enum) {
+        string,
+        boolean,
+        integer: *const fn (digits: []const u8, place: [*]u8) bool,
+        enumeration: []const [:0]const u8,
+        optional: Optional,
+        list: *const Shape,
+        /// A list of structs of a key and a value.
+        map: struct { item: *const Shape, key: usize, value: Field },
+        object: Object,
+    };
+
+    const Optional = struct {
+        child: *const Shape,
+        clear: *const fn (place: [*]u8) void,
+        /// Makes it hold a value and returns where that is.
+        hold: *const fn (place: [*]u8) [*]u8,
+    };
+
+    const Object = struct {
+        fields: []const Field,
+        /// An instance with every default; what is required is undefined in it.
+        defaults: [*]const u8,
+    };
+
+    const Field = struct {
+        name: []const u8 = "",
+        offset: usize,
+        shape: *const Shape,
+        required: bool = false,
+    };
+};
+
+/// More than any struct of a plan has.
+const max_fields = 64;
+
+fn shapeOf(comptime T: type) *const Shape {
+    @setEvalBranchQuota(100_000);
+    const shape: Shape = .{ .size = @sizeOf(T), .alignment = .of(T), .form = formOf(T) };
+    return &shape;
+}
+
+fn formOf(comptime T: type) Shape.Form {
+    @setEvalBranchQuota(100_000);
+    if (T == [:0]const u8) return .string;
+    return switch (@typeInfo(T)) {
+        .bool => .boolean,
+        .int => .{ .integer = &Parsing(T).parse },
+        .@"enum" => |info| form: {
+            // The position of a name is its value, in one byte.
+            for (info.field_values, 0..) |value, position| std.debug.assert(value == position);
+            std.debug.assert(@sizeOf(T) == 1);
+            break :form .{ .enumeration = info.field_names };
+        },
+        .optional => |optional| .{ .optional = .{
+            .child = shapeOf(optional.child),
+            .clear = &Holding(optional.child).clear,
+            .hold = &Holding(optional.child).hold,
+        } },
+        .@"struct" => .{ .object = objectOf(T) },
+        .pointer => |pointer| if (isEntry(pointer.child)) .{ .map = .{
+            .item = shapeOf(pointer.child),
+            .key = @offsetOf(pointer.child, "key"),
+            .value = .{ .offset = @offsetOf(pointer.child, "value"), .shape = shapeOf(@FieldType(pointer.child, "value")) },
+        } } else .{ .list = shapeOf(pointer.child) },
+        else => @compileError("no JSON form for " ++ @typeName(T)),
+    };
+}
+
+fn isEntry(comptime T: type) bool {
+    return @typeInfo(T) == .@"struct" and @hasDecl(T, "is_entry");
+}
+
+fn objectOf(comptime T: type) Shape.Object {
+    @setEvalBranchQuota(100_000);
+    const info = @typeInfo(T).@"struct";
+    std.debug.assert(info.field_names.len <= max_fields);
+    var fields: [info.field_names.len]Shape.Field = undefined;
+    var defaults: T = undefined;
+    for (info.field_names, info.field_types, info.field_attrs, &fields) |name, Field, attrs, *field| {
+        const default = attrs.defaultValue(Field);
+        field.* = .{ .name = name, .offset = @offsetOf(T, name), .shape = shapeOf(Field), .required = default == null };
+        if (default) |value| @field(defaults, name) = value;
+    }
+    const kept_fields = fields;
+    const kept_defaults = defaults;
+    return .{ .fields = &kept_fields, .defaults = @ptrCast(&kept_defaults) };
+}
+
+fn Parsing(comptime T: type) type {
+    return struct {
+        fn parse(digits: []const u8, place: [*]u8) bool {
+            const number = std.fmt.parseInt(T, digits, 10) catch return false;
+            @as(*T, @ptrCast(@alignCast(place))).* = number;
+            return true;
+        }
+    };
+}
+
+fn Holding(comptime Child: type) type {
+    return struct {
+        fn clear(place: [*]u8) void {
+            @as(*?Child, @ptrCast(@alignCast(place))).* = null;
+        }
+
+        fn hold(place: [*]u8) [*]u8 {
+            const optional: *?Child = @ptrCast(@alignCast(place));
+            optional.* = @as(Child, undefined);
+            return @ptrCast(&optional.*.?);
+        }
+    };
 }
 
 const Reader = struct {
@@ -84,24 +205,82 @@ const Reader = struct {
         return reader.scanner.peekNextTokenType() catch reader.problem.set("No valid JSON at");
     }
 
-    fn value(reader: *Reader, comptime T: type) error{Invalid}!T {
-        if (T == [:0]const u8) return reader.string();
-        switch (@typeInfo(T)) {
-            .optional => |optional| {
-                if (try reader.peek() != .null) return try reader.value(optional.child);
-                _ = try reader.next();
-                return null;
-            },
-            .bool => return switch (try reader.next()) {
+    /// Reads a value of this shape into `place`, which has its size and alignment.
+    fn value(reader: *Reader, shape: *const Shape, place: [*]u8) error{Invalid}!void {
+        switch (shape.form) {
+            .string => at([:0]const u8, place).* = try reader.string(),
+            .boolean => at(bool, place).* = switch (try reader.next()) {
                 .true => true,
                 .false => false,
-                else => reader.problem.set("Expected true or false for"),
+                else => return reader.problem.set("Expected true or false for"),
             },
-            .int => return reader.integer(T),
-            .@"enum" => return reader.enumeration(T),
-            .@"struct" => return reader.object(T),
-            .pointer => |pointer| return if (comptime isEntry(pointer.child)) reader.map(pointer.child) else reader.array(pointer.child),
-            else => @compileError("no JSON form for " ++ @typeName(T)),
+            .integer => |parse| {
+                const digits: []const u8 = switch (try reader.next()) {
+                    .number => |digits| digits,
+                    .allocated_number => |digits| digits,
+                    else => return reader.problem.set("Expected a number for"),
+                };
+                if (!parse(digits, place)) return reader.problem.set("Out of range:");
+            },
+            .enumeration => |names| {
+                const name = try reader.string();
+                place[0] = for (names, 0..) |known, position| {
+                    if (std.mem.eql(u8, name, known)) break @intCast(position);
+                } else return reader.problem.set("Unknown value for");
+            },
+            .optional => |optional| {
+                if (try reader.peek() != .null) return reader.value(optional.child, optional.hold(place));
+                _ = try reader.next();
+                optional.clear(place);
+            },
+            .list => |item| {
+                if (try reader.next() != .array_begin) return reader.problem.set("Expected a list for");
+                try reader.enter("[]");
+                var items: Items = .{ .item = item };
+                while (try reader.peek() != .array_end) try reader.value(item, try items.add(reader));
+                _ = try reader.next();
+                reader.problem.depth -= 1;
+                items.give(place);
+            },
+            .map => |map| {
+                if (try reader.next() != .object_begin) return reader.problem.set("Expected an object for");
+                var items: Items = .{ .item = map.item };
+                while (try reader.peek() != .object_end) {
+                    const key = try reader.string();
+                    try reader.enter(key);
+                    const item = try items.add(reader);
+                    at([:0]const u8, item + map.key).* = key;
+                    try reader.value(map.value.shape, item + map.value.offset);
+                    reader.problem.depth -= 1;
+                }
+                _ = try reader.next();
+                items.give(place);
+            },
+            .object => |object| try reader.fields(object, shape.size, place),
+        }
+    }
+
+    fn fields(reader: *Reader, object: Shape.Object, size: usize, place: [*]u8) error{Invalid}!void {
+        if (try reader.next() != .object_begin) return reader.problem.set("Expected an object for");
+        @memcpy(place[0..size], object.defaults[0..size]);
+        var seen: std.StaticBitSet(max_fields) = .empty;
+        while (try reader.peek() != .object_end) {
+            const key = try reader.string();
+            try reader.enter(key);
+            const position = for (object.fields, 0..) |field, position| {
+                if (std.mem.eql(u8, key, field.name)) break position;
+            } else return reader.problem.set("Unknown key");
+            if (seen.isSet(position)) return reader.problem.set("Given twice:");
+            seen.set(position);
+            const field = object.fields[position];
+            try reader.value(field.shape, place + field.offset);
+            reader.problem.depth -= 1;
+        }
+        _ = try reader.next();
+        for (object.fields, 0..) |field, position| {
+            if (!field.required or seen.isSet(position)) continue;
+            try reader.enter(field.name);
+            return reader.problem.set("Missing key");
         }
     }
 
@@ -115,92 +294,46 @@ const Reader = struct {
         return reader.arena.dupeSentinel(u8, bytes, 0) catch reader.problem.set("No room for");
     }
 
-    fn integer(reader: *Reader, comptime T: type) error{Invalid}!T {
-        const digits: []const u8 = switch (try reader.next()) {
-            .number => |digits| digits,
-            .allocated_number => |digits| digits,
-            else => return reader.problem.set("Expected a number for"),
-        };
-        return std.fmt.parseInt(T, digits, 10) catch reader.problem.set("Out of range:");
-    }
-
-    fn enumeration(reader: *Reader, comptime T: type) error{Invalid}!T {
-        const name = try reader.string();
-        inline for (comptime std.meta.fieldNames(T)) |field| {
-            if (std.mem.eql(u8, name, field)) return @field(T, field);
-        }
-        return reader.problem.set("Unknown value for");
-    }
-
-    fn array(reader: *Reader, comptime Child: type) error{Invalid}![]const Child {
-        if (try reader.next() != .array_begin) return reader.problem.set("Expected a list for");
-        try reader.enter("[]");
-        var items: std.ArrayList(Child) = .empty;
-        while (try reader.peek() != .array_end) {
-            const item = try reader.value(Child);
-            items.append(reader.arena, item) catch return reader.problem.set("No room for");
-        }
-        _ = try reader.next();
-        reader.problem.depth -= 1;
-        return items.items;
-    }
-
-    fn isEntry(comptime T: type) bool {
-        return @typeInfo(T) == .@"struct" and @hasDecl(T, "is_entry");
-    }
-
-    fn map(reader: *Reader, comptime Item: type) error{Invalid}![]const Item {
-        if (try reader.next() != .object_begin) return reader.problem.set("Expected an object for");
-        var entries: std.ArrayList(Item) = .empty;
-        while (try reader.peek() != .object_end) {
-            const key = try reader.string();
-            try reader.enter(key);
-            const item = try reader.value(@FieldType(Item, "value"));
-            entries.append(reader.arena, .{ .key = key, .value = item }) catch return reader.problem.set("No room for");
-            reader.problem.depth -= 1;
-        }
-        _ = try reader.next();
-        return entries.items;
-    }
-
-    fn object(reader: *Reader, comptime T: type) error{Invalid}!T {
-        if (try reader.next() != .object_begin) return reader.problem.set("Expected an object for");
-        const info = @typeInfo(T).@"struct";
-        var result: T = undefined;
-        var seen: [info.field_names.len]bool = @splat(false);
-        while (try reader.peek() != .object_end) {
-            const key = try reader.string();
-            try reader.enter(key);
-            inline for (info.field_names, info.field_types, 0..) |name, Field, index| {
-                if (std.mem.eql(u8, key, name)) {
-                    if (seen[index]) return reader.problem.set("Given twice:");
-                    seen[index] = true;
-                    @field(result, name) = try reader.value(Field);
-                    break;
-                }
-            } else return reader.problem.set("Unknown key");
-            reader.problem.depth -= 1;
-        }
-        _ = try reader.next();
-        inline for (info.field_names, info.field_types, info.field_attrs, 0..) |name, Field, attrs, index| {
-            if (!seen[index]) {
-                if (attrs.defaultValue(Field)) |default| {
-                    @field(result, name) = default;
-                } else {
-                    try reader.enter(name);
-                    return reader.problem.set("Missing key");
-                }
-            }
-        }
-        return result;
-    }
-
     fn enter(reader: *Reader, key: []const u8) error{Invalid}!void {
         if (reader.problem.depth == depth_limit) return reader.problem.set("Too deep:");
         reader.problem.path[reader.problem.depth] = key;
         reader.problem.depth += 1;
     }
 };
+
+/// A list that grows, of items whose type is only known as a shape.
+const Items = struct {
+    item: *const Shape,
+    memory: [*]u8 = undefined,
+    len: usize = 0,
+    room: usize = 0,
+
+    /// Room for one more.
+    fn add(items: *Items, reader: *Reader) error{Invalid}![*]u8 {
+        const size = items.item.size;
+        if (items.len == items.room) {
+            const room = @max(4, 2 * items.room);
+            const memory = reader.arena.rawAlloc(room * size, items.item.alignment, @returnAddress()) orelse
+                return reader.problem.set("No room for");
+            @memcpy(memory[0 .. items.len * size], items.memory[0 .. items.len * size]);
+            items.memory = memory;
+            items.room = room;
+        }
+        items.len += 1;
+        return items.memory + (items.len - 1) * size;
+    }
+
+    /// Makes the slice at `place` these items. A slice is a pointer and a count of its
+    /// items, whatever they are.
+    fn give(items: *const Items, place: [*]u8) void {
+        const start: [*]const u8 = if (items.len == 0) @ptrFromInt(items.item.alignment.toByteUnits()) else items.memory;
+        at([]const u8, place).* = start[0..items.len];
+    }
+};
+
+fn at(comptime T: type, place: [*]u8) *T {
+    return @ptrCast(@alignCast(place));
+}
 
 const Sample = struct {
     name: [:0]const u8,
