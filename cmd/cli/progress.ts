@@ -37,6 +37,9 @@ interface Part {
 /** Bars are drawn anew no more often than this. */
 const intervalMs = 100;
 
+/** A speed over less than this says nothing. */
+const settledMs = 500;
+
 /** Shows the progress of several parts at once. */
 export class ProgressDisplay {
   readonly #parts = new Map<string, Part>();
@@ -80,7 +83,7 @@ function finished({ subject, step, bytes }: Progress): string {
 /** One line of at most `columns`: what, how far, how fast, how long still; what fits of it. */
 export function bar({ subject, bytes, total }: Progress, elapsedMs: number, columns: number) {
   const name = brief(subject);
-  const perSecond = elapsedMs > 0 ? bytes / elapsedMs * 1000 : 0;
+  const perSecond = elapsedMs >= settledMs ? bytes / elapsedMs * 1000 : 0;
   const far = total ? `  ${size(bytes)} of ${size(total)}` : `  ${size(bytes)}`;
   const fast = perSecond > 0 ? `  ${size(perSecond)}/s` : "";
   const still = total && perSecond > 0 ? `  ${Math.ceil((total - bytes) / perSecond)} s left` : "";

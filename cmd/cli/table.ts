@@ -4,7 +4,6 @@
  * @module
  */
 
-import stringWidth from "string-width";
 import { printable } from "./printable.ts";
 
 /** One column of a table. */
@@ -34,18 +33,17 @@ const gap = "  ";
 const narrowest = 8;
 
 /** `rows` below the titles of `columns`, each column as wide as its widest text. */
-export function table<Row>(
+export async function table<Row>(
   rows: readonly Row[],
   columns: readonly Column<Row>[],
   { terminal, columns: room }: Surroundings,
-): string {
+): Promise<string> {
   const cells = [
     columns.map(({ title }) => title),
     ...rows.map((row) => columns.map((column) => printable(column.text(row)) || "-")),
   ];
-  const widths = columns.map((_, index) =>
-    Math.max(...cells.map((line) => stringWidth(line[index])))
-  );
+  const width = await widthOf(cells.flat());
+  const widths = columns.map((_, index) => Math.max(...cells.map((line) => width(line[index]))));
   const all = widths.reduce((sum, width) => sum + width, 0) + gap.length * (columns.length - 1);
   const shrinking = columns.findIndex(({ shrinks }) => shrinks);
   if (terminal && all > room && shrinking >= 0) {
@@ -53,21 +51,30 @@ export function table<Row>(
   }
   return cells.map((line) => {
     const padded = line.map((text, index) => {
-      const cut = shorten(text, widths[index]);
-      const space = " ".repeat(widths[index] - stringWidth(cut));
+      const cut = shorten(text, widths[index], width);
+      const space = " ".repeat(widths[index] - width(cut));
       return columns[index].right ? space + cut : cut + space;
     });
     return padded.join(gap).trimEnd();
   }).join("\n");
 }
 
-/** The beginning of `text`, with an ellipsis in place of what is beyond `width`. */
-function shorten(text: string, width: number): string {
-  if (stringWidth(text) <= width) return text;
+/** The beginning of `text`, with an ellipsis in place of what is beyond `room`. */
+function shorten(text: string, room: number, width: Width): string {
+  if (width(text) <= room) return text;
   let kept = "";
   for (const { segment } of new Intl.Segmenter().segment(text)) {
-    if (stringWidth(kept + segment) > width - 1) break;
+    if (width(kept + segment) > room - 1) break;
     kept += segment;
   }
   return `${kept}…`;
+}
+
+/** How many columns of a terminal a text takes. */
+type Width = (text: string) => number;
+
+/** The measure for `texts`. Plain letters need none of the tables of the others, which load slowly. */
+async function widthOf(texts: readonly string[]): Promise<Width> {
+  if (texts.every((text) => /^[ -~…]*$/.test(text))) return (text) => text.length;
+  return (await import("string-width")).default;
 }

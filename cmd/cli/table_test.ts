@@ -34,28 +34,28 @@ größe-容器                                            ba9876543210       1 B
 -                                                     ffffffffffff         -`.slice(1);
 
 for (const [width, expected] of [[60, at60], [80, at80], [200, at80]] as const) {
-  Deno.test(`a table on a terminal of ${width} columns`, () => {
-    assertEquals(table(images, columns, { terminal: true, columns: width }), expected);
+  Deno.test(`a table on a terminal of ${width} columns`, async () => {
+    assertEquals(await table(images, columns, { terminal: true, columns: width }), expected);
   });
 }
 
-Deno.test("a table in a pipe is never cut", () => {
-  assertEquals(table(images, columns, { terminal: false, columns: 60 }), at80);
+Deno.test("a table in a pipe is never cut", async () => {
+  assertEquals(await table(images, columns, { terminal: false, columns: 60 }), at80);
 });
 
-Deno.test("a column does not shrink to nothing, and never to half a letter", () => {
-  const lines = table(images, columns, { terminal: true, columns: 10 }).split("\n");
+Deno.test("a column does not shrink to nothing, and never to half a letter", async () => {
+  const lines = (await table(images, columns, { terminal: true, columns: 10 })).split("\n");
   assertEquals(lines.map((line) => line.split("  ")[0]), ["NAME", "registr…", "größe-…", "-"]);
 });
 
-Deno.test("a table without rows has its titles", () => {
-  assertEquals(table([], columns, { terminal: true, columns: 80 }), "NAME  ID  SIZE");
+Deno.test("a table without rows has its titles", async () => {
+  assertEquals(await table([], columns, { terminal: true, columns: 80 }), "NAME  ID  SIZE");
 });
 
-Deno.test("a cell shows escape sequences instead of obeying them, also in a pipe", () => {
+Deno.test("a cell shows escape sequences instead of obeying them, also in a pipe", async () => {
   const image = { name: "a\x1b[2J\nb", id: "", size: "" };
   assertEquals(
-    table([image], columns, { terminal: false, columns: 80 }),
+    await table([image], columns, { terminal: false, columns: 80 }),
     "NAME         ID  SIZE\na\\x1b[2J\\nb  -      -",
   );
 });
