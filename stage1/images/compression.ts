@@ -5,7 +5,7 @@
  * @see docs/decisions/062-decompression.md
  */
 
-import { Readable } from "node:stream";
+import { type Duplex, Readable } from "node:stream";
 import * as zlib from "node:zlib";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Chunk } from "./bytes.ts";
@@ -300,11 +300,21 @@ function commonJs<Module extends object>(module: Module): Module {
   return "default" in module ? module.default as Module : module;
 }
 
-function through<Engine extends NodeJS.ReadWriteStream>(
+async function* through(
   source: AsyncIterable<Chunk>,
-  engine: Engine,
-): Engine & AsyncIterable<Chunk> {
+  engine: Duplex,
+): AsyncGenerator<Chunk> {
   const input = Readable.from(source);
-  input.on("error", (error) => engine.emit("error", error));
-  return input.pipe(engine) as Engine & AsyncIterable<Chunk>;
+  input.on("error", (error) => engine.destroy(error));
+  try {
+    yield* input.pipe(engine) as AsyncIterable<Chunk>;
+  } finally {
+    // Ending the reading end does not end the source.
+    if (!input.closed) {
+      const closed = new Promise((resolve) => input.once("close", resolve));
+      input.destroy();
+      await closed;
+    }
+    engine.destroy();
+  }
 }

@@ -381,7 +381,11 @@ export class Store implements Disposable {
       if (!name.endsWith(".lock")) continue;
       using lock = await openIfThere(`${tmp}/${name}`);
       if (lock === undefined || !await lock.tryLock(true)) continue;
-      await removeTree(`${tmp}/${name.slice(0, -".lock".length)}`);
+      const folder = `${tmp}/${name.slice(0, -".lock".length)}`;
+      // Its unpacker may not have noticed yet that nobody feeds it any more.
+      using unpacker = await openIfThere(`${folder}/layer/rootfs`, { read: true });
+      await unpacker?.lock(true);
+      await removeTree(folder);
       await removeTree(`${tmp}/${name}`);
     }
   }
@@ -427,9 +431,12 @@ async function removeTree(path: string): Promise<void> {
   }
 }
 
-async function openIfThere(path: string): Promise<Deno.FsFile | undefined> {
+async function openIfThere(
+  path: string,
+  options: Deno.OpenOptions = { write: true },
+): Promise<Deno.FsFile | undefined> {
   try {
-    return await Deno.open(path, { write: true });
+    return await Deno.open(path, options);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;

@@ -93,6 +93,9 @@ fn run(request: Request, refusal: *Refusal, report: *Report) Error!void {
     const dir: linux.fd_t = @intCast(try refusal.check(os.openat(os.AT.FDCWD, request.dir, .{ .DIRECTORY = true, .CLOEXEC = true }, 0)));
     _ = try refusal.check(os.mkdirat(dir, "rootfs", 0o755));
     const root: linux.fd_t = @intCast(try refusal.check(os.openat(dir, "rootfs", .{ .DIRECTORY = true, .NOFOLLOW = true, .CLOEXEC = true }, 0)));
+    // Held until this process ends: nobody clears the folder up while it is still written,
+    // also when who started us was killed. flock(2)
+    _ = try refusal.check(os.syscall2(.flock, linux.file.fdArg(root), lock_shared));
     const manifest: linux.fd_t = if (request.format == .aci)
         @intCast(try refusal.check(os.openat(dir, "manifest", .{ .ACCMODE = .WRONLY, .CREAT = true, .EXCL = true, .CLOEXEC = true }, 0o600)))
     else
@@ -112,6 +115,7 @@ fn run(request: Request, refusal: *Refusal, report: *Report) Error!void {
 }
 
 const set_pipe_size = 1031; // F_SETPIPE_SZ
+const lock_shared = 1; // LOCK_SH
 
 fn unpack(format: Format, target: *Target, manifest: linux.fd_t) Error!void {
     var path: Path = .{};
