@@ -23,8 +23,6 @@ pub const settings_variable = "INITD_SETTINGS";
 /// over, everything is killed. All other signals are passed on as they are.
 pub const stop_request: os.SIG = .PWR;
 
-const killing = capabilities.of("KILL");
-
 /// How long output may still arrive after everything was killed, in milliseconds.
 const drain_limit_ms = 1000;
 
@@ -78,7 +76,10 @@ const Init = struct {
         if (outputs) |writers| for (writers) |writer| linux.file.close(writer);
         if (header.stage1_fd >= 0) linux.file.close(header.stage1_fd);
         // START and CHROOT want more; without them, signals to any user are all it sends.
-        if (init.server == null) try capabilities.apply(failure, .{ .effective = killing, .permitted = killing });
+        if (init.server == null) {
+            const kept = (try capabilities.current(failure)).permitted & capabilities.of("KILL");
+            try capabilities.apply(failure, .{ .effective = kept, .permitted = kept });
+        }
         // Last, since what fails after it cannot be told any more.
         try releaseStreams(failure, header.status_fd);
         footprint.split();

@@ -52,7 +52,7 @@ export class ByHand implements AsyncDisposable {
     const process = new Running([
       ...["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child"],
       ...["sh", "-c", script, "sh", dir, binary, variable],
-    ]);
+    ], { limitMs: 300_000 });
     await process.says(/Starting initd\./);
     const [pid] = children(process.pid);
     return new ByHand(process, pid, `${dir}/socket`);

@@ -117,6 +117,26 @@ test("PID 1 answers the text RPC, and confines what it starts like the main proc
   assertEquals((await process.output).status, 137);
 });
 
+test("after EXEC, the log and the text RPC go on in a child of the new PID 1", async ({ dir }) => {
+  const options = ["--listen", `${dir}/socket`, "--log", dir, "--confined"];
+  const script = `while read line; do echo "got $line"; done`;
+  const { process, pid } = await Launched.start(options, ["sh", "-c", script], { stdin: "open" });
+  const client = new Stage3Client(`${dir}/socket`);
+  await client.waitForSocket();
+  await process.write("one\n");
+  await client.exec({ command: ["sleep", "4000"], stdout: "/dev/null", stderr: "/dev/null" });
+  assertEquals(commandLine(pid), ["sleep", "4000"]);
+  assertEquals(statusField(pid, "NoNewPrivs"), "1");
+  assertEquals(descriptors(pid), { 0: "/dev/null", 1: "/dev/null", 2: "/dev/null" });
+  await process.write("two\n");
+  const log = () => Deno.readTextFileSync(`${dir}/log`).replaceAll(/^\S+ /gm, "");
+  while (!log().includes("two")) await pause(10);
+  assertEquals(log(), "stdout F got one\nstdout F got two\n");
+  assertEquals(await client.status(), new Map());
+  process.signal("SIGKILL");
+  await process.output;
+});
+
 test("nothing in the container sees what PID 1 has open, or with what it was started", async ({ dir }) => {
   const options = ["--listen", `${dir}/socket`, "--log", dir, "--confined"];
   const script =
