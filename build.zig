@@ -4,7 +4,8 @@
 const std = @import("std");
 
 pub fn build(b: *std.Build) void {
-    const native: Native = .init(b);
+    const options = testOptions(b);
+    const native: Native = .init(b, .shipped, options);
 
     b.getInstallStep().dependOn(native.install(native.library()));
     b.getInstallStep().dependOn(native.install(native.program("kurma-stage3", "native.zig")));
@@ -32,21 +33,30 @@ pub fn build(b: *std.Build) void {
     filters.dependOn(native.install(native.program("filters", "bench/seccomp/filters.zig")));
 
     const tests = b.step("test", "Run the native unit tests; no root needed");
-    native.dependOnUnitTests(tests);
+    const tested: Native = .init(b, .tested, options);
+    tested.dependOnUnitTests(tests);
+}
+
+/// `-Dfuzz=1000000` is what `make soak` runs.
+fn testOptions(b: *std.Build) *std.Build.Step.Options {
+    const options = b.addOptions();
+    options.addOption(u32, "fuzz", b.option(u32, "fuzz", "Inputs of each fuzz test (default 100000)") orelse 100_000);
+    return options;
 }
 
 /// The modules, each with the root of its folder and those below it: imports point
-/// down this list's order.
-const modules = [_]struct { name: []const u8, root: []const u8, imports: []const []const u8 }{
+/// down this list's order. All but the large ones are built for safety: kurma-stage3 is to
+/// stay below 300 KiB, and what reads the input of containers must not be among these.
+const modules = [_]struct { name: []const u8, root: []const u8, imports: []const []const u8, large: bool = false }{
     .{ .name = "linux", .root = "ffi/linux/linux.zig", .imports = &.{} },
     .{ .name = "unpack", .root = "stage1/images/unpack/unpack.zig", .imports = &.{"linux"} },
     .{ .name = "capabilities", .root = "stage2/capabilities.zig", .imports = &.{"linux"} },
     .{ .name = "rlimits", .root = "stage2/rlimits.zig", .imports = &.{"linux"} },
     .{ .name = "landlock", .root = "stage2/landlock.zig", .imports = &.{"linux"} },
     .{ .name = "seccomp", .root = "stage2/seccomp/seccomp.zig", .imports = &.{ "linux", "capabilities" } },
-    .{ .name = "cgroup", .root = "stage2/cgroup/cgroup.zig", .imports = &.{"linux"} },
+    .{ .name = "cgroup", .root = "stage2/cgroup/cgroup.zig", .imports = &.{"linux"}, .large = true },
     .{ .name = "stage3", .root = "stage3/stage3.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp" } },
-    .{ .name = "stage2", .root = "stage2/stage2.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "cgroup", "stage3" } },
+    .{ .name = "stage2", .root = "stage2/stage2.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "cgroup", "stage3" }, .large = true },
 };
 
 const Native = struct {
@@ -55,25 +65,23 @@ const Native = struct {
     target: std.Build.ResolvedTarget,
     made: [modules.len]*std.Build.Module,
 
-    fn init(b: *std.Build) Native {
+    /// Tests run every module with all checks.
+    fn init(b: *std.Build, purpose: enum { shipped, tested }, options: *std.Build.Step.Options) Native {
         var native: Native = .{
             .b = b,
             .target = b.resolveTargetQuery(.{ .cpu_arch = .x86_64, .os_tag = .linux, .abi = .none }),
             .made = undefined,
         };
         for (modules, &native.made) |module, *slot| {
-            slot.* = b.createModule(.{ .root_source_file = b.path(module.root), .target = native.target });
+            slot.* = b.createModule(.{
+                .root_source_file = b.path(module.root),
+                .target = native.target,
+                .optimize = if (purpose == .tested) .debug else if (module.large) .small else .safe,
+            });
             for (module.imports) |name| slot.*.addImport(name, native.find(name));
         }
-        native.find("stage3").addOptions("options", testOptions(b));
+        native.find("stage3").addOptions("options", options);
         return native;
-    }
-
-    /// `-Dfuzz=1000000` is what `make soak` runs.
-    fn testOptions(b: *std.Build) *std.Build.Step.Options {
-        const options = b.addOptions();
-        options.addOption(u32, "fuzz", b.option(u32, "fuzz", "Inputs of each fuzz test (default 100000)") orelse 100_000);
-        return options;
     }
 
     fn find(native: *const Native, name: []const u8) *std.Build.Module {

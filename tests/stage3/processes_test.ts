@@ -260,14 +260,15 @@ function cpuTicks(pid: number): number {
   return Number(fields[11]) + Number(fields[12]);
 }
 
-test("stage3 takes at most 150 KiB of memory and 300 KiB on disk", async (scratch) => {
+test("stage3 at rest takes at most 150 KiB of memory, and 300 KiB on disk", async (scratch) => {
   await using stage3 = await ByHand.start(scratch);
   await stage3.client.start({ ...sleep, name: "app" });
   for (let index = 0; index < 100; index++) await stage3.client.status();
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
   const rollup = Deno.readTextFileSync(`/proc/${stage3.pid}/smaps_rollup`);
   const pss = Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1]);
   const { size } = await Deno.stat(`/proc/${stage3.pid}/exe`);
-  console.log(`stage3: ${pss} KiB PSS, ${Math.ceil(size / 1024)} KiB on disk`);
+  console.log(`stage3 at rest: ${pss} KiB PSS, ${Math.ceil(size / 1024)} KiB on disk`);
   assert(pss <= 150, `${pss} KiB PSS`);
   assert(size <= 300 * 1024, `${size} bytes`);
 });
