@@ -52,8 +52,6 @@ const Once = struct {
         const failure = &once.failure;
         linux.process.resetSignals();
         const signals = try linux.process.catchSignals(failure);
-        const caller = try watchParent(failure, parent);
-
         const text = try plan_module.readFile(failure, given.plan);
         const memory = try linux.file.mapPrivate(failure, -1, 4 * plan_module.max_bytes);
         var arena: std.heap.FixedBufferAllocator = .init(memory);
@@ -69,6 +67,8 @@ const Once = struct {
             placement.removeRoot();
         };
         defer linux.tree.remove(failure, os.AT.FDCWD, plan.kurma.scratch) catch {};
+        // After that, since who called may have been killed while we started.
+        const caller = try watchParent(failure, parent);
         once.console_size = plan.config.process.consoleSize;
 
         once.subject = "/proc/self/exe";
