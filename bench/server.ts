@@ -6,7 +6,9 @@
 
 import { kernel } from "../ffi/mod.ts";
 import { type Exit, Stage2 } from "../stage2/server.ts";
-import { type Config, ociVersion, type Plan } from "../stage2/spec.ts";
+import { planContainer } from "../stage1/containers/plan.ts";
+import type { ImageConfig } from "../stage1/images/image.ts";
+import type { Plan } from "../stage2/spec.ts";
 
 /** A server with one container at a time. */
 export class Server implements AsyncDisposable {
@@ -71,40 +73,24 @@ export class Server implements AsyncDisposable {
     await this.#process.status;
   }
 
-  #plan(id: string, scratch: string, args: readonly string[]): Plan {
-    return { kurma: { id, layers: [this.layer], scratch }, config: config(id, args) };
+  /** What `kurma run` would ask for. */
+  #plan(id: string, scratch: string, command: readonly string[]): Plan {
+    const place = { id, layers: [this.layer], scratch, firstId: 0x7000_0000 };
+    return planContainer(place, bareImage, { command, env: [], terminal: false });
   }
 }
 
-/** What a container gets by default. */
-function config(hostname: string, args: readonly string[]): Config {
-  const mappings = [{ containerID: 0, hostID: 0x7000_0000, size: 65_536 }];
-  const mount = (destination: string, type: string, ...options: string[]) => {
-    return { destination, type, source: type, options: ["nosuid", "noexec", ...options] };
-  };
-  return {
-    ociVersion,
-    hostname,
-    root: {},
-    process: { args, env: ["PATH=/bin"], cwd: "/", noNewPrivileges: true },
-    mounts: [
-      mount("/proc", "proc", "nodev"),
-      mount("/dev", "tmpfs", "mode=755", "size=64k"),
-      mount("/dev/pts", "devpts", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
-      mount("/dev/shm", "tmpfs", "nodev", "mode=1777"),
-      mount("/dev/mqueue", "mqueue", "nodev"),
-      mount("/sys", "sysfs", "nodev", "ro"),
-    ],
-    linux: {
-      namespaces: (["mount", "pid", "ipc", "uts", "cgroup", "network", "user"] as const)
-        .map((type) => ({ type })),
-      uidMappings: mappings,
-      gidMappings: mappings,
-      maskedPaths: ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"],
-      readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"],
-    },
-  };
-}
+/** An image that says nothing about how it wants to be run. */
+const bareImage: ImageConfig = {
+  entrypoint: [],
+  command: [],
+  env: [],
+  user: "",
+  workingDir: "",
+  labels: {},
+  volumes: [],
+  exposedPorts: [],
+};
 
 function microseconds(ms: number): number {
   return Math.round(ms * 1000);
