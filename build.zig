@@ -80,8 +80,23 @@ const Native = struct {
             });
             for (module.imports) |name| slot.*.addImport(name, native.find(name));
         }
+        native.find("unpack").addObject(native.fastSha256());
         native.find("stage3").addOptions("options", options);
         return native;
+    }
+
+    /// For processors that have the instructions; unpack/digest.zig asks first.
+    fn fastSha256(native: *const Native) *std.Build.Step.Compile {
+        var query = native.target.query;
+        query.cpu_features_add = std.Target.x86.featureSet(&.{ .sha, .avx2 });
+        return native.b.addObject(.{ .name = "sha256_fast", .root_module = native.b.createModule(.{
+            .root_source_file = native.b.path("stage1/images/unpack/sha256_fast.zig"),
+            .target = native.b.resolveTargetQuery(query),
+            .optimize = .fast,
+            .strip = true,
+            .single_threaded = true,
+            .pic = true,
+        }) });
     }
 
     fn find(native: *const Native, name: []const u8) *std.Build.Module {

@@ -18,8 +18,7 @@ pub const Report = struct {
 
     pub fn success(report: *Report, digest: *Digest, stream: *const Stream, archive: *const Archive, skipped: Skipped) void {
         var hex: [128]u8 = undefined;
-        const algorithm = @tagName(digest.*);
-        report.add("{{\"digest\":\"{s}:{s}\",\"bytes\":{d},\"entries\":{d},\"complete\":{},", .{ algorithm, digest.hex(&hex), stream.total, archive.count, archive.complete });
+        report.add("{{\"digest\":\"{s}:{s}\",\"bytes\":{d},\"entries\":{d},\"complete\":{},", .{ digest.name(), digest.hex(&hex), stream.total, archive.count, archive.complete });
         report.add("\"devices\":{d},\"xattrs\":{d}}}\n", .{ skipped.devices, skipped.xattrs });
     }
 
