@@ -33,7 +33,13 @@ export async function main(args: readonly string[]): Promise<number> {
 
     failure = entry.failure;
     const name = called(path);
-    const line = split(name, { ...common, ...entry.flags }, words, entry.passthrough);
+    const line = split(
+      name,
+      { ...common, ...entry.flags },
+      words,
+      entry.passthrough,
+      entry.instead,
+    );
     if (line.occurrences.has("help")) return print(helpFor(path, columns));
     const env = Deno.env.toObject();
     const { root } = read(name, common, new Map([...occurrences, ...line.occurrences]), env);

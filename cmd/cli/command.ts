@@ -43,6 +43,8 @@ export interface Spec<Args extends readonly string[], F extends Flags> {
   readonly args: Args;
   readonly flags: F;
   readonly examples: readonly Example[];
+  /** What to say to flags that other tools have, as they are written: `-d`. */
+  readonly instead?: Readonly<Record<string, string>>;
   /** All words that an argument may be, by its bare name, where they can be listed. */
   readonly choices?: Readonly<Record<string, readonly string[]>>;
   /** Called by programs, not by people: the help does not list it. */

@@ -34,6 +34,7 @@ export interface Split {
  * Tells flags from arguments.
  *
  * @param leading Stop at the first argument: all that follows is an argument too.
+ * @param instead What to say to flags that are not there, as they are written.
  * @throws {UsageError} for an unknown flag, or one without the value it needs.
  */
 export function split(
@@ -41,6 +42,7 @@ export function split(
   flags: Flags,
   words: readonly string[],
   leading = false,
+  instead: Readonly<Record<string, string>> = {},
 ): Split {
   const { tokens } = parseArgs({
     args: [...words],
@@ -56,7 +58,11 @@ export function split(
       positionals.push(token.value);
     } else if (token.kind === "option") {
       const { name, rawName, value, inlineValue } = token;
-      if (!Object.hasOwn(flags, name)) throw unknownFlag(path, flags, rawName);
+      if (!Object.hasOwn(flags, name)) {
+        throw Object.hasOwn(instead, rawName)
+          ? new UsageError(`Unknown flag ${rawName}`, instead[rawName])
+          : unknownFlag(path, flags, rawName);
+      }
       if (flags[name].placeholder !== undefined) {
         if (value === undefined) throw lacksValue(path, flags[name], rawName);
         if (!inlineValue && isFlag(flags, value)) {

@@ -13,6 +13,10 @@ import { environment } from "./environment.ts";
 import { explain } from "./failure.ts";
 import { boolean, choice, list, string } from "./flags.ts";
 
+const foreground = "It stays in the foreground in this version; end the line with & to go on";
+const sealed = "A container sees its image and nothing of the host in this version";
+const offline = "A container has a loopback network of its own and no other in this version";
+
 export const run = command({
   summary: "Run a command in a new container",
   details: [
@@ -25,6 +29,18 @@ export const run = command({
   args: ["image", "command*"],
   passthrough: true,
   failure: 125,
+  instead: {
+    "-d": foreground,
+    "--detach": foreground,
+    "-v": sealed,
+    "--volume": sealed,
+    "--mount": sealed,
+    "-p": offline,
+    "--publish": offline,
+    "--net": offline,
+    "--network": offline,
+    "--init": "Every container has an init already; leave it out",
+  },
   flags: {
     name: string("The name of the container", { placeholder: "NAME" }),
     env: list("Set a variable; NAME alone copies yours", { short: "e", placeholder: "NAME=VALUE" }),
