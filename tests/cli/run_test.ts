@@ -66,6 +66,7 @@ for (const [program, status, beginning] of cannotRun) {
 
 const mistakes: [args: string[], stderr: RegExp][] = [
   [["--nmae", "x", aci], /^kurma: Unknown flag --nmae\n {2}Did you mean --name\?\n$/],
+  [["-d", aci], /^kurma: Unknown flag -d\n {2}It stays in the foreground in this version; .*\n$/],
   [
     [],
     /^kurma: run needs an IMAGE\n {2}Usage: kurma run \[FLAG\.\.\.\] IMAGE \[COMMAND\.\.\.\]\n$/,
