@@ -90,8 +90,8 @@ const Shape = struct {
     const Optional = struct {
         child: *const Shape,
         clear: *const fn (place: [*]u8) void,
-        /// Makes it hold a value and returns where that is.
-        hold: *const fn (place: [*]u8) [*]u8,
+        /// Makes it hold a copy of the child.
+        hold: *const fn (place: [*]u8, child: [*]u8) void,
     };
 
     const Object = struct {
@@ -168,7 +168,7 @@ fn Parsing(comptime T: type) type {
     return struct {
         fn parse(digits: []const u8, place: [*]u8) bool {
             const number = std.fmt.parseInt(T, digits, 10) catch return false;
-            @as(*T, @ptrCast(@alignCast(place))).* = number;
+            at(T, place).* = number;
             return true;
         }
     };
@@ -177,13 +177,11 @@ fn Parsing(comptime T: type) type {
 fn Holding(comptime Child: type) type {
     return struct {
         fn clear(place: [*]u8) void {
-            @as(*?Child, @ptrCast(@alignCast(place))).* = null;
+            at(?Child, place).* = null;
         }
 
-        fn hold(place: [*]u8) [*]u8 {
-            const optional: *?Child = @ptrCast(@alignCast(place));
-            optional.* = @as(Child, undefined);
-            return @ptrCast(&optional.*.?);
+        fn hold(place: [*]u8, child: [*]u8) void {
+            at(?Child, place).* = at(Child, child).*;
         }
     };
 }
@@ -229,9 +227,14 @@ const Reader = struct {
                 } else return reader.problem.set("Unknown value for");
             },
             .optional => |optional| {
-                if (try reader.peek() != .null) return reader.value(optional.child, optional.hold(place));
-                _ = try reader.next();
-                optional.clear(place);
+                if (try reader.peek() == .null) {
+                    _ = try reader.next();
+                    return optional.clear(place);
+                }
+                // Beside and not inside: what says that a value is there may be part of it.
+                const child = try reader.allocate(optional.child, 1);
+                try reader.value(optional.child, child);
+                optional.hold(place, child);
             },
             .list => |item| {
                 if (try reader.next() != .array_begin) return reader.problem.set("Expected a list for");
@@ -294,6 +297,10 @@ const Reader = struct {
         return reader.arena.dupeSentinel(u8, bytes, 0) catch reader.problem.set("No room for");
     }
 
+    fn allocate(reader: *Reader, shape: *const Shape, count: usize) error{Invalid}![*]u8 {
+        return reader.arena.rawAlloc(count * shape.size, shape.alignment, @returnAddress()) orelse reader.problem.set("No room for");
+    }
+
     fn enter(reader: *Reader, key: []const u8) error{Invalid}!void {
         if (reader.problem.depth == depth_limit) return reader.problem.set("Too deep:");
         reader.problem.path[reader.problem.depth] = key;
@@ -313,8 +320,7 @@ const Items = struct {
         const size = items.item.size;
         if (items.len == items.room) {
             const room = @max(4, 2 * items.room);
-            const memory = reader.arena.rawAlloc(room * size, items.item.alignment, @returnAddress()) orelse
-                return reader.problem.set("No room for");
+            const memory = try reader.allocate(items.item, room);
             @memcpy(memory[0 .. items.len * size], items.memory[0 .. items.len * size]);
             items.memory = memory;
             items.room = room;
