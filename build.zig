@@ -45,18 +45,17 @@ fn testOptions(b: *std.Build) *std.Build.Step.Options {
 }
 
 /// The modules, each with the root of its folder and those below it: imports point
-/// down this list's order. All but the large ones are built for safety: kurma-stage3 is to
-/// stay below 300 KiB, and what reads the input of containers must not be among these.
-const modules = [_]struct { name: []const u8, root: []const u8, imports: []const []const u8, large: bool = false }{
+/// down this list's order.
+const modules = [_]struct { name: []const u8, root: []const u8, imports: []const []const u8 }{
     .{ .name = "linux", .root = "ffi/linux/linux.zig", .imports = &.{} },
     .{ .name = "unpack", .root = "stage1/images/unpack/unpack.zig", .imports = &.{"linux"} },
     .{ .name = "capabilities", .root = "stage2/capabilities.zig", .imports = &.{"linux"} },
     .{ .name = "rlimits", .root = "stage2/rlimits.zig", .imports = &.{"linux"} },
     .{ .name = "landlock", .root = "stage2/landlock.zig", .imports = &.{"linux"} },
     .{ .name = "seccomp", .root = "stage2/seccomp/seccomp.zig", .imports = &.{ "linux", "capabilities" } },
-    .{ .name = "cgroup", .root = "stage2/cgroup/cgroup.zig", .imports = &.{"linux"}, .large = true },
+    .{ .name = "cgroup", .root = "stage2/cgroup/cgroup.zig", .imports = &.{"linux"} },
     .{ .name = "stage3", .root = "stage3/stage3.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp" } },
-    .{ .name = "stage2", .root = "stage2/stage2.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "cgroup", "stage3" }, .large = true },
+    .{ .name = "stage2", .root = "stage2/stage2.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "cgroup", "stage3" } },
 };
 
 const Native = struct {
@@ -76,7 +75,7 @@ const Native = struct {
             slot.* = b.createModule(.{
                 .root_source_file = b.path(module.root),
                 .target = native.target,
-                .optimize = if (purpose == .tested) .debug else if (module.large) .small else .safe,
+                .optimize = if (purpose == .tested) .debug else .safe,
             });
             for (module.imports) |name| slot.*.addImport(name, native.find(name));
         }
