@@ -6,10 +6,12 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { parseAciManifest } from "./aci_manifest.ts";
+import { type AciManifest, parseAciManifest } from "./aci_manifest.ts";
 import type { Content } from "./bytes.ts";
+import { nameIn } from "./find.ts";
 import { arrive, type ImportOptions } from "./layers.ts";
 import type { Imported } from "./oci.ts";
+import { type Digest, quote } from "./sources/digest.ts";
 import type { Store } from "./store.ts";
 
 /** Nothing registered names an ACI; this is what servers send. */
@@ -42,6 +44,12 @@ export async function importAci(
     });
   }
   const manifest = parseAciManifest(bytes, `manifest of ${what}`);
+  if (manifest.pathWhitelist.length > 0) {
+    throw new KurmaError("invalid", `Cannot use ${what}: it has a pathWhitelist`, {
+      fix: "Build it without one: Kurma shows an image's files whole",
+    });
+  }
+  const below = dependencyLayers(store, manifest, what);
   const reference = { ...blob, mediaType };
   {
     using _lock = await store.lock(unpacked.digest);
@@ -55,12 +63,35 @@ export async function importAci(
     record: {
       id: unpacked.digest.replace(":", "-"),
       format: "aci",
-      layers: [unpacked.digest],
+      layers: [...below, unpacked.digest],
       blobs: [reference],
       config: manifest.config,
     },
     names: [version === undefined ? manifest.name : `${manifest.name}:${version}`],
   };
+}
+
+/**
+ * The layers of all that an ACI depends on, bottom first: depth first in the order in
+ * which they are listed, each once, where it stands highest.
+ *
+ * @throws {KurmaError} `missing`: one is not in the store.
+ */
+function dependencyLayers(store: Store, { dependencies }: AciManifest, what: string): Digest[] {
+  const topFirst = dependencies.flatMap(({ name, imageId, labels }) => {
+    const called = `${name}:${labels.version ?? "latest"}`;
+    const id = imageId ?? store.imageOfName(nameIn(called) ?? called);
+    const found = id === undefined ? undefined : store.image(id);
+    if (found !== undefined) return found.layers.toReversed();
+    throw new KurmaError(
+      "missing",
+      `Cannot use ${what}: it depends on ${quote(imageId ?? called)}`,
+      {
+        fix: "Import that image first",
+      },
+    );
+  });
+  return [...new Set(topFirst)].reverse();
 }
 
 function cutOff(what: string): KurmaError {
