@@ -54,8 +54,8 @@ const modules = [_]struct { name: []const u8, root: []const u8, imports: []const
     .{ .name = "landlock", .root = "stage2/landlock.zig", .imports = &.{"linux"} },
     .{ .name = "seccomp", .root = "stage2/seccomp/seccomp.zig", .imports = &.{ "linux", "capabilities" } },
     .{ .name = "cgroup", .root = "stage2/cgroup/cgroup.zig", .imports = &.{"linux"} },
-    .{ .name = "stage3", .root = "stage3/stage3.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp" } },
-    .{ .name = "stage2", .root = "stage2/stage2.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "cgroup", "stage3" } },
+    .{ .name = "stage3", .root = "stage3/stage3.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "landlock" } },
+    .{ .name = "stage2", .root = "stage2/stage2.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "landlock", "cgroup", "stage3" } },
 };
 
 const Native = struct {

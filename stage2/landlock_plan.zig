@@ -8,17 +8,23 @@ const Failure = linux.Failure;
 const landlock = @import("landlock.zig");
 const FileRight = landlock.FileRight;
 const PortRight = landlock.PortRight;
+const Scope = landlock.Scope;
 
-/// The fields' names are the keys. A list of rights may only give back what is handled.
+/// The fields' names are the keys; rights are the names of `FileRight`, `PortRight` and
+/// `Scope`.
 pub const Config = struct {
-    handled: struct {
-        files: []const FileRight = &.{},
-        ports: []const PortRight = &.{},
-        scopes: []const landlock.Scope = &.{},
-    },
-    /// Absolute, as the container sees them when its file tree stands; they must exist.
-    paths: []const struct { path: [:0]const u8, allowed: []const FileRight } = &.{},
-    ports: []const struct { port: u16, allowed: []const PortRight } = &.{},
+    /// Refused everywhere, except where a rule gives it back.
+    handled: []const [:0]const u8,
+    rules: []const Rule = &.{},
+};
+
+/// For a path or for a port.
+pub const Rule = struct {
+    /// Absolute, as the container sees it when its file tree stands; it must exist.
+    path: ?[:0]const u8 = null,
+    port: ?u16 = null,
+    /// Part of `handled`.
+    allowed: []const [:0]const u8,
 };
 
 pub const max_paths = 64;
@@ -26,35 +32,64 @@ pub const max_ports = 64;
 
 /// How many bytes `write` needs for `config`.
 pub fn size(config: Config) usize {
-    var bytes: usize = @sizeOf(Header) + config.ports.len * @sizeOf(PortEntry);
-    for (config.paths) |rule| bytes += @sizeOf(landlock.Set) + rule.path.len + 1;
+    var bytes: usize = @sizeOf(Header);
+    for (config.rules) |rule| {
+        bytes += if (rule.path) |path| @sizeOf(landlock.Set) + path.len + 1 else @sizeOf(PortEntry);
+    }
     return bytes;
 }
 
 /// The ports follow it, then for each path its rights and its name, ended by NUL.
 const Header = extern struct {
-    handled_fs: u64,
-    handled_net: u64,
-    scoped: u64,
-    paths: u32,
-    ports: u32,
+    handled: Rights,
+    paths: u32 = 0,
+    ports: u32 = 0,
 };
 
 const PortEntry = extern struct { access: u64, port: u64 };
+
+/// Rights of each kind.
+const Rights = extern struct {
+    files: landlock.Set = 0,
+    ports: landlock.Set = 0,
+    scopes: landlock.Set = 0,
+
+    /// Adds the right of that name; false if there is none.
+    fn add(rights: *Rights, name: []const u8) bool {
+        return addOf(std.meta.fieldNames(FileRight), &rights.files, name) or
+            addOf(std.meta.fieldNames(PortRight), &rights.ports, name) or
+            addOf(std.meta.fieldNames(Scope), &rights.scopes, name);
+    }
+
+    noinline fn addOf(names: []const [:0]const u8, bits: *landlock.Set, name: []const u8) bool {
+        for (names, 0..) |known, place| if (std.mem.eql(u8, known, name)) {
+            bits.* |= @as(landlock.Set, 1) << @intCast(place);
+            return true;
+        };
+        return false;
+    }
+};
 
 /// Why a plan is refused.
 pub const Problem = struct {
     buffer: [256]u8 = undefined,
     len: usize = 0,
 
-    /// One line: `Landlock cannot allow "read_dir" for "/etc": it is not handled`.
+    /// One line: `Landlock cannot allow "read_dir": it is not handled`.
     pub fn text(problem: *const Problem) []const u8 {
         return problem.buffer[0..problem.len];
     }
 
-    fn set(problem: *Problem, comptime format: []const u8, values: anytype) error{Invalid} {
-        const line = std.fmt.bufPrint(&problem.buffer, format, values) catch problem.buffer[0..]; // Cut.
-        problem.len = line.len;
+    /// The parts in one line, cut to what fits.
+    ///
+    /// Not inlined, as other helpers of cold code here: the program has to stay small.
+    noinline fn set(problem: *Problem, parts: []const []const u8) error{Invalid} {
+        problem.len = 0;
+        for (parts) |part| {
+            const take_len = @min(part.len, problem.buffer.len - problem.len);
+            @memcpy(problem.buffer[problem.len..][0..take_len], part[0..take_len]);
+            problem.len += take_len;
+        }
         return error.Invalid;
     }
 };
@@ -63,54 +98,67 @@ pub const Problem = struct {
 /// what was written.
 ///
 /// Errors: `Invalid`, and `problem` says why: a kernel of version `abi` (see
-/// `landlock.detect`) cannot do it, a right is given back that is not handled, a path is
-/// not absolute, or there are too many rules.
+/// `landlock.detect`) cannot do it, a right is given back that is not handled or not one
+/// of a path or port, a path is not absolute, or there are too many rules.
 pub fn write(config: Config, abi: u32, buffer: []u8, problem: *Problem) error{Invalid}![]u8 {
-    const header: Header = .{
-        .handled_fs = landlock.set(FileRight, config.handled.files),
-        .handled_net = landlock.set(PortRight, config.handled.ports),
-        .scoped = landlock.set(landlock.Scope, config.handled.scopes),
-        .paths = @intCast(@min(config.paths.len, max_paths + 1)),
-        .ports = @intCast(@min(config.ports.len, max_ports + 1)),
-    };
-    const asked: landlock.Rules = .{ .handled_fs = header.handled_fs, .handled_net = header.handled_net, .scoped = header.scoped };
+    var header: Header = .{ .handled = .{} };
+    for (config.handled) |name| {
+        if (!header.handled.add(name)) return problem.set(&.{ "Landlock has no right \"", name, "\"" });
+    }
+    const asked: landlock.Rules = .{ .handled_fs = header.handled.files, .handled_net = header.handled.ports, .scoped = header.handled.scopes };
     if (landlock.missing(asked, abi)) |missing| {
-        if (abi == 0) return problem.set("This kernel has no Landlock, or it is turned off (see the lsm= boot option)", .{});
-        return problem.set("This kernel's Landlock has no \"{s}\": it has version {d}, and {d} is needed", .{ missing.name, abi, missing.abi });
+        if (abi == 0) return problem.set(&.{"This kernel has no Landlock, or it is turned off (see the lsm= boot option)"});
+        const digits = "0123456789";
+        const needed = digits[missing.abi..][0..1];
+        return problem.set(&.{ "This kernel's Landlock has no \"", missing.name, "\": version ", needed, " is needed" });
     }
-    if (header.paths > max_paths) return problem.set("Landlock rules are for at most {d} paths", .{max_paths});
-    if (header.ports > max_ports) return problem.set("Landlock rules are for at most {d} ports", .{max_ports});
-
-    var line: std.Io.Writer = .fixed(buffer);
-    writeAll(config, header, &line, problem) catch |err| switch (err) {
-        error.Invalid => return error.Invalid,
-        error.WriteFailed => return problem.set("No room for Landlock rules", .{}),
+    var block: Block = .{ .bytes = buffer };
+    block.put(std.mem.asBytes(&header));
+    for (config.rules) |rule| if (rule.port) |port| {
+        if (rule.path != null) return problem.set(&.{"A Landlock rule is for a path or for a port, not for both"});
+        const rights = try allowed(rule, header.handled, problem);
+        if (rights.files | rights.scopes != 0) return problem.set(&.{"A Landlock rule for a port allows bind_tcp and connect_tcp only"});
+        block.put(std.mem.asBytes(&PortEntry{ .access = rights.ports, .port = port }));
+        header.ports += 1;
     };
-    return line.buffered();
+    for (config.rules) |rule| if (rule.port == null) {
+        const path = rule.path orelse return problem.set(&.{"A Landlock rule needs a path or a port"});
+        if (path.len == 0 or path[0] != '/' or path.len >= std.posix.PATH_MAX) {
+            return problem.set(&.{ "A Landlock path is absolute and shorter than 4096 bytes: \"", path, "\"" });
+        }
+        const rights = try allowed(rule, header.handled, problem);
+        if (rights.ports | rights.scopes != 0) return problem.set(&.{"A Landlock rule for a path allows rights for files only"});
+        block.put(std.mem.asBytes(&rights.files));
+        block.put(path[0 .. path.len + 1]);
+        header.paths += 1;
+    };
+    if (header.paths > max_paths) return problem.set(&.{"Landlock rules are for at most 64 paths"});
+    if (header.ports > max_ports) return problem.set(&.{"Landlock rules are for at most 64 ports"});
+    @memcpy(buffer[0..@sizeOf(Header)], std.mem.asBytes(&header));
+    return buffer[0..block.len];
 }
 
-fn writeAll(config: Config, header: Header, block: *std.Io.Writer, problem: *Problem) (error{Invalid} || std.Io.Writer.Error)!void {
-    try block.writeAll(std.mem.asBytes(&header));
-    for (config.ports) |rule| {
-        for (rule.allowed) |right| if (header.handled_net >> @backingInt(right) & 1 == 0) {
-            return problem.set("Landlock cannot allow \"{s}\" for port {d}: it is not handled", .{ @tagName(right), rule.port });
-        };
-        const entry: PortEntry = .{ .access = landlock.set(PortRight, rule.allowed), .port = rule.port };
-        try block.writeAll(std.mem.asBytes(&entry));
-    }
-    for (config.paths) |rule| {
-        const shown = rule.path[0..@min(rule.path.len, 100)];
-        if (rule.path.len == 0 or rule.path[0] != '/' or rule.path.len >= std.posix.PATH_MAX) {
-            return problem.set("A Landlock path is absolute and shorter than 4096 bytes: \"{s}\"", .{shown});
+/// The rights of a rule, all of them handled.
+fn allowed(rule: Rule, handled: Rights, problem: *Problem) error{Invalid}!Rights {
+    var rights: Rights = .{};
+    for (rule.allowed) |name| {
+        if (!rights.add(name)) return problem.set(&.{ "Landlock has no right \"", name, "\"" });
+        if (rights.files & ~handled.files | rights.ports & ~handled.ports | rights.scopes & ~handled.scopes != 0) {
+            return problem.set(&.{ "Landlock cannot allow \"", name, "\": it is not handled" });
         }
-        for (rule.allowed) |right| if (header.handled_fs >> @backingInt(right) & 1 == 0) {
-            return problem.set("Landlock cannot allow \"{s}\" for \"{s}\": it is not handled", .{ @tagName(right), shown });
-        };
-        const access = landlock.set(FileRight, rule.allowed);
-        try block.writeAll(std.mem.asBytes(&access));
-        try block.writeAll(rule.path[0 .. rule.path.len + 1]);
     }
+    return rights;
 }
+
+const Block = struct {
+    bytes: []u8,
+    len: usize = 0,
+
+    noinline fn put(block: *Block, part: []const u8) void {
+        @memcpy(block.bytes[block.len..][0..part.len], part);
+        block.len += part.len;
+    }
+};
 
 /// Restricts the calling thread to what `block` says, as `landlock.apply` does. `block`
 /// comes from `write`.
@@ -140,9 +188,9 @@ pub fn apply(failure: *Failure, block: []const u8, subject: *[]const u8) error{F
     }
     failure.index = 0;
     try landlock.apply(failure, .{
-        .handled_fs = header.handled_fs,
-        .handled_net = header.handled_net,
-        .scoped = header.scoped,
+        .handled_fs = header.handled.files,
+        .handled_net = header.handled.ports,
+        .scoped = header.handled.scopes,
         .paths = paths[0..opened],
         .ports = ports[0..header.ports],
     });
@@ -165,25 +213,39 @@ fn refusal(config: Config, abi: u32) ![]const u8 {
 }
 
 test "what cannot be carried out is refused with its reason" {
+    const many: [65]Rule = @splat(.{ .path = "/", .allowed = &.{} });
+    const reading: []const [:0]const u8 = &.{ "read_file", "bind_tcp" };
     const cases = [_]struct { []const u8, u32, Config }{
-        .{ "This kernel has no Landlock, or it is turned off (see the lsm= boot option)", 0, .{ .handled = .{ .files = &.{.execute} } } },
-        .{ "This kernel's Landlock has no \"signal\": it has version 5, and 6 is needed", 5, .{ .handled = .{ .scopes = &.{.signal} } } },
-        .{ "Landlock cannot allow \"read_dir\" for \"/etc\": it is not handled", 7, .{
-            .handled = .{ .files = &.{.read_file} },
-            .paths = &.{.{ .path = "/etc", .allowed = &.{ .read_file, .read_dir } }},
+        .{ "This kernel has no Landlock, or it is turned off (see the lsm= boot option)", 0, .{ .handled = &.{"execute"} } },
+        .{ "This kernel's Landlock has no \"signal\": version 6 is needed", 5, .{ .handled = &.{ "execute", "signal" } } },
+        .{ "Landlock has no right \"read\"", 7, .{ .handled = &.{"read"} } },
+        .{ "Landlock has no right \"\"", 7, .{ .handled = reading, .rules = &.{.{ .path = "/", .allowed = &.{""} }} } },
+        .{ "Landlock cannot allow \"read_dir\": it is not handled", 7, .{
+            .handled = reading,
+            .rules = &.{.{ .path = "/etc", .allowed = &.{ "read_file", "read_dir" } }},
         } },
-        .{ "Landlock cannot allow \"connect_tcp\" for port 443: it is not handled", 7, .{
-            .handled = .{ .ports = &.{.bind_tcp} },
-            .ports = &.{.{ .port = 443, .allowed = &.{.connect_tcp} }},
+        .{ "Landlock cannot allow \"connect_tcp\": it is not handled", 7, .{
+            .handled = reading,
+            .rules = &.{.{ .port = 443, .allowed = &.{"connect_tcp"} }},
+        } },
+        .{ "A Landlock rule for a path allows rights for files only", 7, .{
+            .handled = reading,
+            .rules = &.{.{ .path = "/", .allowed = &.{"bind_tcp"} }},
+        } },
+        .{ "A Landlock rule for a port allows bind_tcp and connect_tcp only", 7, .{
+            .handled = reading,
+            .rules = &.{.{ .port = 1, .allowed = &.{"read_file"} }},
+        } },
+        .{ "A Landlock rule needs a path or a port", 7, .{ .handled = reading, .rules = &.{.{ .allowed = &.{} }} } },
+        .{ "A Landlock rule is for a path or for a port, not for both", 7, .{
+            .handled = reading,
+            .rules = &.{.{ .path = "/", .port = 1, .allowed = &.{} }},
         } },
         .{ "A Landlock path is absolute and shorter than 4096 bytes: \"etc\"", 7, .{
-            .handled = .{ .files = &.{.read_file} },
-            .paths = &.{.{ .path = "etc", .allowed = &.{} }},
+            .handled = reading,
+            .rules = &.{.{ .path = "etc", .allowed = &.{} }},
         } },
-        .{ "Landlock rules are for at most 64 paths", 7, .{
-            .handled = .{ .files = &.{.read_file} },
-            .paths = &@as([65]@typeInfo(@FieldType(Config, "paths")).pointer.child, @splat(.{ .path = "/", .allowed = &.{} })),
-        } },
+        .{ "Landlock rules are for at most 64 paths", 7, .{ .handled = reading, .rules = &many } },
     };
     for (cases) |case| try std.testing.expectEqualStrings(case[0], try refusal(case[2], case[1]));
 }
@@ -193,11 +255,12 @@ test "a plan holds in the process that applies it" {
     const abi = try landlock.detect(&failure);
     if (abi < 6) return error.SkipZigTest;
     var problem: Problem = .{};
-    const config: Config = .{
-        .handled = .{ .files = &.{ .read_file, .read_dir }, .ports = &.{.bind_tcp}, .scopes = &.{.signal} },
-        .paths = &.{ .{ .path = "/proc", .allowed = &.{ .read_file, .read_dir } }, .{ .path = "/etc/passwd", .allowed = &.{.read_file} } },
-        .ports = &.{ .{ .port = 0, .allowed = &.{.bind_tcp} }, .{ .port = 80, .allowed = &.{.bind_tcp} } },
-    };
+    const config: Config = .{ .handled = &.{ "read_file", "read_dir", "bind_tcp", "signal" }, .rules = &.{
+        .{ .path = "/proc", .allowed = &.{ "read_file", "read_dir" } },
+        .{ .port = 0, .allowed = &.{"bind_tcp"} },
+        .{ .path = "/etc/passwd", .allowed = &.{"read_file"} },
+        .{ .port = 80, .allowed = &.{"bind_tcp"} },
+    } };
     const block = try write(config, abi, &test_block, &problem);
     try std.testing.expectEqual(size(config), block.len);
     const pid = linux.process.clone3(&.{ .exit_signal = @backingInt(os.SIG.CHLD) });
@@ -219,10 +282,10 @@ fn restricted(block: []const u8) u8 {
 
 test "apply() names the path that is not there" {
     var problem: Problem = .{};
-    const block = try write(.{
-        .handled = .{ .files = &.{.read_file} },
-        .paths = &.{ .{ .path = "/", .allowed = &.{.read_file} }, .{ .path = "/no such place", .allowed = &.{} } },
-    }, 7, &test_block, &problem);
+    const block = try write(.{ .handled = &.{"read_file"}, .rules = &.{
+        .{ .path = "/", .allowed = &.{"read_file"} },
+        .{ .path = "/no such place", .allowed = &.{} },
+    } }, 7, &test_block, &problem);
     var failure: Failure = .{};
     var subject: []const u8 = "";
     try std.testing.expectError(error.Failed, apply(&failure, block, &subject));

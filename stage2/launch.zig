@@ -102,7 +102,7 @@ fn namespaceFlags(plan: *const Plan) u64 {
 
 /// The settings of the container's init, in a sealed memory file.
 fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, held: bool, subject: *[]const u8) error{Failed}!fd_t {
-    const block = try process_settings.describe(failure, arena, &plan.config.process, plan.kurma.user, .{ .own = plan.kurma.seccomp, .config = plan.config.linux.seccomp }, .{ .status_fd = inherited.status, .held = held }, subject);
+    const block = try process_settings.describe(failure, arena, &plan.config.process, plan.kurma.user, .{ .own = plan.kurma.seccomp, .config = plan.config.linux.seccomp, .landlock = plan.kurma.landlock }, .{ .status_fd = inherited.status, .held = held }, subject);
     return linux.memfd.create(failure, "settings", block, .data);
 }
 

@@ -6,6 +6,7 @@
 const std = @import("std");
 const cgroup = @import("cgroup");
 const linux = @import("linux");
+const landlock = @import("landlock");
 const seccomp = @import("seccomp");
 const json = @import("json.zig");
 const Mapping = @import("userns.zig").Mapping;
@@ -50,6 +51,8 @@ pub const Envelope = struct {
     seccomp: Seccomp = .none,
     /// A cgroup of its own, named by its id; `config.linux.resources` implies it.
     cgroup: bool = false,
+    /// What Landlock takes from every process of the container; null for nothing.
+    landlock: ?landlock.plan.Config = null,
 };
 
 pub const Seccomp = enum { none, default };
@@ -135,6 +138,7 @@ pub const ExecPlan = struct {
         /// As in `Envelope`.
         user: ?Text = null,
         seccomp: Seccomp = .none,
+        landlock: ?landlock.plan.Config = null,
     },
     process: Process,
     /// As `config.linux.seccomp` of the container.

@@ -2,6 +2,7 @@
 
 const std = @import("std");
 const capabilities = @import("capabilities");
+const landlock = @import("landlock");
 const linux = @import("linux");
 const rlimits = @import("rlimits");
 const seccomp = @import("seccomp");
@@ -18,10 +19,11 @@ pub const Talk = struct {
     held: bool,
 };
 
-/// What filters the system calls of a process.
+/// What a process may not do: its system calls, and Landlock.
 pub const Filtering = struct {
     own: plan_module.Seccomp,
     config: ?seccomp.oci.Seccomp,
+    landlock: ?landlock.plan.Config,
 };
 
 /// Too large for the stack of whoever calls; used by one worker, in its own memory.
@@ -43,6 +45,7 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
         .ambient = try bits(failure, named.ambient, subject),
     } else .{};
     const filter = try makeFilter(failure, arena, filtering, sets.bounding, subject);
+    const restrictions = try makeRestrictions(failure, arena, filtering.landlock, subject);
     const header: Header = .{
         .filter_flags = @bitCast(filter.flags),
         .uid = process.user.uid,
@@ -58,13 +61,13 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
             .set_oom_score_adj = process.oomScoreAdj != null,
         },
     };
-    var size: usize = @sizeOf(Header) + 4096 + filter.program.len * @sizeOf(seccomp.Instruction) + limits.len * @sizeOf(rlimits.Limit) + process.user.additionalGids.len * @sizeOf(u32);
+    var size: usize = @sizeOf(Header) + 4096 + filter.program.len * @sizeOf(seccomp.Instruction) + limits.len * @sizeOf(rlimits.Limit) + restrictions.len + process.user.additionalGids.len * @sizeOf(u32);
     size += process.cwd.len;
     if (user) |name| size += name.len;
     for (process.args) |text| size += text.len + 1;
     for (process.env) |text| size += text.len + 1;
     const buffer = arena.alignedAlloc(u8, .@"8", size) catch return failure.fail(.plan, .NOMEM);
-    return @alignCast(stage3.settings.write(buffer, header, filter.program, limits, process.user.additionalGids, user, process.cwd, process.args, process.env) orelse
+    return @alignCast(stage3.settings.write(buffer, header, filter.program, restrictions, limits, process.user.additionalGids, user, process.cwd, process.args, process.env) orelse
         return failure.fail(.plan, .@"2BIG"));
 }
 
@@ -94,7 +97,18 @@ fn makeFilter(failure: *Failure, arena: std.mem.Allocator, filtering: Filtering,
     return .{ .program = program };
 }
 
-fn bits(failure: *Failure, list: []const [:0]const u8, subject: *[]const u8) error{Failed}!capabilities.Set {
+/// Landlock's block for stage3, empty for none.
+fn makeRestrictions(failure: *Failure, arena: std.mem.Allocator, config: ?landlock.plan.Config, subject: *[]const u8) error{Failed}![]const u8 {
+    const asked = config orelse return &.{};
+    const buffer = arena.alloc(u8, landlock.plan.size(asked)) catch return failure.fail(.plan, .NOMEM);
+    var problem: landlock.plan.Problem = .{};
+    return landlock.plan.write(asked, try landlock.detect(failure), buffer, &problem) catch {
+        subject.* = arena.dupe(u8, problem.text()) catch "landlock";
+        return failure.fail(.plan, .INVAL);
+    };
+}
+
+noinline fn bits(failure: *Failure, list: []const [:0]const u8, subject: *[]const u8) error{Failed}!capabilities.Set {
     var set: capabilities.Set = 0;
     for (list) |name| {
         subject.* = name;

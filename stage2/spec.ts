@@ -26,11 +26,24 @@ export interface Envelope {
   seccomp?: "none" | "default";
   /** A cgroup of its own; `config.linux.resources` implies it. */
   cgroup?: boolean;
+  /** What Landlock takes from every process of the container. */
+  landlock?: Landlock;
+}
+
+/** Rights by the kernel's names in lower case: landlock(7). */
+export interface Landlock {
+  /** Refused everywhere, except where a rule gives it back: `read_file`, `bind_tcp`, `signal`. */
+  handled: readonly string[];
+  /** A path is absolute, inside the container. */
+  rules?: readonly ({ path: string; allowed: readonly string[] } | {
+    port: number;
+    allowed: readonly string[];
+  })[];
 }
 
 /** A further process in a container. */
 export interface ExecPlan {
-  kurma: { id: string; user?: string; seccomp?: "none" | "default" };
+  kurma: { id: string; user?: string; seccomp?: "none" | "default"; landlock?: Landlock };
   process: Process;
 }
 

@@ -3,6 +3,7 @@
 
 const std = @import("std");
 const capabilities = @import("capabilities");
+const landlock = @import("landlock");
 const linux = @import("linux");
 const rlimits = @import("rlimits");
 const seccomp = @import("seccomp");
@@ -50,9 +51,12 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
 
     subject.* = command;
     giveStreams(identity);
-    // A filter without no_new_privs wants CAP_SYS_ADMIN, so it comes before that may go;
-    // otherwise it comes last, and need not allow what we do until then.
-    if (!header.flags.no_new_privs) try installFilter(failure, settings);
+    // Landlock and a filter without no_new_privs want CAP_SYS_ADMIN, so they come before
+    // that may go; otherwise they come last, and need not allow what we do until then.
+    if (!header.flags.no_new_privs) {
+        try restrict(failure, settings, subject);
+        try installFilter(failure, settings);
+    }
     try capabilities.prepare(failure, header.capabilities);
     // Always, also with an empty list: inherited groups would be the host's.
     _ = try failure.check(.user, os.setgroups(identity.group_count, &identity.groups));
@@ -62,12 +66,20 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     subject.* = std.mem.span(settings.cwd);
     try changeFolder(failure, settings.cwd);
     subject.* = command;
-    if (header.flags.no_new_privs) _ = try failure.check(.no_new_privs, linux.process.prctl(.SET_NO_NEW_PRIVS, 1));
+    if (header.flags.no_new_privs) {
+        _ = try failure.check(.no_new_privs, linux.process.prctl(.SET_NO_NEW_PRIVS, 1));
+        try restrict(failure, settings, subject);
+    }
 
     try linux.process.closeOnExecFrom(failure, if (header.stage1_fd < 0) 3 else stage1.target + 1);
     if (header.flags.held) try awaitStart(failure, header.status_fd);
     if (header.flags.no_new_privs) try installFilter(failure, settings);
     return exec(failure, settings.argv, envp);
+}
+
+/// Before the filter, which may refuse these calls.
+fn restrict(failure: *Failure, settings: Settings, subject: *[]const u8) error{Failed}!void {
+    if (settings.landlock.len > 0) try landlock.plan.apply(failure, settings.landlock, subject);
 }
 
 fn installFilter(failure: *Failure, settings: Settings) error{Failed}!void {

@@ -19,6 +19,8 @@ pub const Header = extern struct {
     filter: u32 = 0,
     /// SECCOMP_FILTER_FLAG_* of the filter.
     filter_flags: u32 = 0,
+    /// Bytes of Landlock's block; 0 for none.
+    landlock: u32 = 0,
     rlimits: u32 = 0,
     groups: u32 = 0,
     args: u32 = 0,
@@ -90,6 +92,8 @@ pub const Status = extern struct {
 pub const Settings = struct {
     header: *const Header,
     filter: []const seccomp.Instruction,
+    /// As landlock.plan.write() makes it.
+    landlock: []const u8,
     rlimits: []const Rlimit,
     groups: []const u32,
     /// `user[:group]`, or null when uid and gid are in the header.
@@ -102,10 +106,11 @@ pub const Settings = struct {
 
 /// Writes the block into `buffer` and returns the part used; null if it is too small.
 /// The counts and `bytes` of `header` are filled in here.
-pub fn write(buffer: []align(8) u8, header: Header, filter: []const seccomp.Instruction, rlimits: []const Rlimit, groups: []const u32, user: ?[:0]const u8, cwd: [:0]const u8, args: []const [:0]const u8, env: []const [:0]const u8) ?[]u8 {
+pub fn write(buffer: []align(8) u8, header: Header, filter: []const seccomp.Instruction, landlock: []const u8, rlimits: []const Rlimit, groups: []const u32, user: ?[:0]const u8, cwd: [:0]const u8, args: []const [:0]const u8, env: []const [:0]const u8) ?[]u8 {
     var writer: Writer = .{ .buffer = buffer };
     var filled = header;
     filled.filter = @intCast(filter.len);
+    filled.landlock = @intCast(landlock.len);
     filled.rlimits = @intCast(rlimits.len);
     filled.groups = @intCast(groups.len);
     filled.args = @intCast(args.len);
@@ -115,6 +120,7 @@ pub fn write(buffer: []align(8) u8, header: Header, filter: []const seccomp.Inst
     writer.put(std.mem.sliceAsBytes(filter));
     writer.put(std.mem.sliceAsBytes(rlimits));
     writer.put(std.mem.sliceAsBytes(groups));
+    writer.put(landlock);
     if (user) |name| writer.put(name[0 .. name.len + 1]);
     writer.put(cwd[0 .. cwd.len + 1]);
     for (args) |text| writer.put(text[0 .. text.len + 1]);
@@ -160,6 +166,8 @@ pub fn read(block: []align(8) const u8, pointers: [*]?[*:0]const u8) Settings {
     at += rlimits.len * @sizeOf(Rlimit);
     const groups = @as([*]const u32, @ptrCast(@alignCast(block.ptr + at)))[0..header.groups];
     at += groups.len * @sizeOf(u32);
+    const landlock = block[at..][0..header.landlock];
+    at += landlock.len;
     const user = if (header.flags.user_name) nextString(block, &at) else null;
     const cwd = nextString(block, &at);
     for (pointers[0..header.args]) |*slot| slot.* = nextString(block, &at);
@@ -170,6 +178,7 @@ pub fn read(block: []align(8) const u8, pointers: [*]?[*:0]const u8) Settings {
     return .{
         .header = header,
         .filter = filter,
+        .landlock = landlock,
         .rlimits = rlimits,
         .groups = groups,
         .user = user,
@@ -189,17 +198,18 @@ fn nextString(block: []const u8, at: *usize) [*:0]const u8 {
 test "what is written is read" {
     var buffer: [1024]u8 align(8) = undefined;
     const rlimits = [_]Rlimit{.{ .resource = 7, .soft = 1, .hard = 2 }};
-    const block = write(&buffer, .{ .uid = 5 }, &.{}, &rlimits, &.{ 1, 2, 3 }, "app:web", "/srv", &.{ "/bin/sh", "-c" }, &.{"A=b"}).?;
+    const block = write(&buffer, .{ .uid = 5 }, &.{}, "rules", &rlimits, &.{ 1, 2, 3 }, "app:web", "/srv", &.{ "/bin/sh", "-c" }, &.{"A=b"}).?;
     var pointers: [5]?[*:0]const u8 = undefined;
     const settings = read(@alignCast(block), &pointers);
     try std.testing.expectEqual(5, settings.header.uid);
     try std.testing.expectEqual(2, settings.rlimits[0].hard);
     try std.testing.expectEqual(3, settings.groups[2]);
+    try std.testing.expectEqualStrings("rules", settings.landlock);
     try std.testing.expectEqualStrings("app:web", std.mem.span(settings.user.?));
     try std.testing.expectEqualStrings("/srv", std.mem.span(settings.cwd));
     try std.testing.expectEqualStrings("-c", std.mem.span(settings.argv[1].?));
     try std.testing.expectEqual(null, settings.argv[2]);
     try std.testing.expectEqualStrings("A=b", std.mem.span(settings.envp[0].?));
     var small: [64]u8 align(8) = undefined;
-    try std.testing.expectEqual(null, write(&small, .{}, &.{}, &rlimits, &.{}, null, "/", &.{"x"}, &.{}));
+    try std.testing.expectEqual(null, write(&small, .{}, &.{}, &.{}, &rlimits, &.{}, null, "/", &.{"x"}, &.{}));
 }

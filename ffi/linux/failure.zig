@@ -57,7 +57,9 @@ pub const Failure = extern struct {
 
     /// Records the cause. The first cause is the one worth reporting: a later one,
     /// from undoing what was done, does not replace it.
-    pub fn fail(failure: *Failure, step: Step, errno: linux.E) error{Failed} {
+    ///
+    /// Not inlined: it is called from hundreds of places, all of them cold.
+    pub noinline fn fail(failure: *Failure, step: Step, errno: linux.E) error{Failed} {
         if (failure.step == .none) {
             failure.step = step;
             failure.errno = @backingInt(errno);

@@ -212,17 +212,18 @@ pub const Rules = struct {
     items: [refused.len + 16]Rule,
     len: usize,
 
-    fn add(rules: *Rules, rule: Rule) void {
+    /// Not inlined: the calls are many, and the program has to stay small.
+    noinline fn add(rules: *Rules, rule: Rule) void {
         rules.items[rules.len] = rule;
         rules.len += 1;
     }
 
-    fn decide(rules: *Rules, calls: []const Call, allowed: bool, answer: linux.E) void {
+    noinline fn decide(rules: *Rules, calls: []const Call, allowed: bool, answer: linux.E) void {
         rules.add(.{ .calls = calls, .action = if (allowed) .allow else .errno(answer) });
     }
 
     /// Allows the calls if one of `conditions` holds, and answers `answer` if not.
-    fn only(rules: *Rules, calls: []const Call, conditions: []const Condition, answer: linux.E) void {
+    noinline fn only(rules: *Rules, calls: []const Call, conditions: []const Condition, answer: linux.E) void {
         rules.add(.{ .calls = calls, .action = .allow, .conditions = conditions, .match = .any, .otherwise = .errno(answer) });
     }
 

@@ -141,17 +141,28 @@ pub const Problem = struct {
     /// One line: `A rule refuses a system call that does not exist: "ptraec" (linux.seccomp.syscalls[3])`.
     /// A name too long for it is cut.
     pub fn text(problem: *Problem) []const u8 {
-        var line: std.Io.Writer = .fixed(&problem.buffer);
-        problem.write(&line) catch return problem.why; // Cannot be: all parts are bounded.
-        return line.buffered();
+        var len: usize = 0;
+        for ([_][]const u8{
+            problem.why,
+            if (problem.name.len > 0) ": \"" else "",
+            problem.name,
+            if (problem.name.len > 0) "\"" else "",
+            " (linux.seccomp",
+            if (problem.entry != null) ".syscalls[" else "",
+        }) |part| len += problem.append(len, part);
+        if (problem.entry) |entry| {
+            var digits: [10]u8 = undefined;
+            len += problem.append(len, digits[0..std.fmt.printInt(&digits, entry, 10, .lower, .{})]);
+            len += problem.append(len, "]");
+        }
+        len += problem.append(len, ")");
+        return problem.buffer[0..len];
     }
 
-    fn write(problem: *const Problem, line: *std.Io.Writer) std.Io.Writer.Error!void {
-        try line.writeAll(problem.why);
-        if (problem.name.len > 0) try line.print(": \"{s}\"", .{problem.name[0..@min(problem.name.len, 64)]});
-        try line.writeAll(" (linux.seccomp");
-        if (problem.entry) |entry| try line.print(".syscalls[{d}]", .{entry});
-        try line.writeAll(")");
+    noinline fn append(problem: *Problem, at: usize, part: []const u8) usize {
+        const len = @min(part.len, problem.buffer.len - at);
+        @memcpy(problem.buffer[at..][0..len], part[0..len]);
+        return len;
     }
 
     fn set(problem: *Problem, why: []const u8) error{Invalid} {
@@ -242,7 +253,7 @@ const multiplexers = [_]Multiplexer{
 };
 
 /// Conditions for those of `names` that `multiplexer` does.
-fn multiplexed(multiplexer: Multiplexer, names: []const [:0]const u8, arena: std.mem.Allocator, problem: *Problem) error{Invalid}![]const Condition {
+noinline fn multiplexed(multiplexer: Multiplexer, names: []const [:0]const u8, arena: std.mem.Allocator, problem: *Problem) error{Invalid}![]const Condition {
     var buffer: [20]Condition = undefined;
     var len: usize = 0;
     for (multiplexer.operations) |operation| {
@@ -257,18 +268,18 @@ fn multiplexed(multiplexer: Multiplexer, names: []const [:0]const u8, arena: std
 
 /// Calls that other architectures have, or i386 by another way: profiles for several
 /// kinds of machine name them.
-const foreign = [_][]const u8{
-    "send",               "recv",                "arm_fadvise64_64",   "arm_sync_file_range",  "breakpoint",
-    "cacheflush",         "get_tls",             "set_tls",            "usr26",                "usr32",
-    "cachectl",           "sysmips",             "multiplexer",        "pciconfig_iobase",     "pciconfig_read",
-    "pciconfig_write",    "rtas",                "spu_create",         "spu_run",              "subpage_prot",
-    "swapcontext",        "switch_endian",       "sync_file_range2",   "sys_debug_setcontext", "s390_guarded_storage",
-    "s390_pci_mmio_read", "s390_pci_mmio_write", "s390_runtime_instr", "s390_sthyi",           "riscv_flush_icache",
-    "riscv_hwprobe",      "atomic_barrier",      "atomic_cmpxchg_32",  "getpagesize",
-};
+const foreign =
+    \\send recv arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush get_tls set_tls usr26
+    \\usr32 cachectl sysmips multiplexer pciconfig_iobase pciconfig_read pciconfig_write rtas
+    \\spu_create spu_run subpage_prot swapcontext switch_endian sync_file_range2
+    \\sys_debug_setcontext s390_guarded_storage s390_pci_mmio_read s390_pci_mmio_write
+    \\s390_runtime_instr s390_sthyi riscv_flush_icache riscv_hwprobe atomic_barrier
+    \\atomic_cmpxchg_32 getpagesize
+;
 
 fn elsewhere(name: []const u8) bool {
-    for (foreign) |known| if (std.mem.eql(u8, known, name)) return true;
+    var known = std.mem.tokenizeAny(u8, foreign, " \n");
+    while (known.next()) |word| if (std.mem.eql(u8, word, name)) return true;
     return false;
 }
 
@@ -307,7 +318,7 @@ fn readRule(syscall: Syscall, default: profiles.Action, arena: std.mem.Allocator
     return .{ .calls = calls[0..len], .action = decided, .conditions = conditions, .match = match };
 }
 
-fn readAction(named: Action, data: ?u32, problem: *Problem) error{Invalid}!profiles.Action {
+noinline fn readAction(named: Action, data: ?u32, problem: *Problem) error{Invalid}!profiles.Action {
     const kind = named.kind();
     const takes_data = kind == .errno or kind == .trace;
     if (!takes_data) {
