@@ -59,6 +59,8 @@ export interface Kernel {
    * @see memfd_create(2)
    */
   memfd(name: string, bytes: Uint8Array, kind: MemoryKind): Descriptor;
+  /** What a memory file holds now. */
+  contents(file: Descriptor): Uint8Array;
   /**
    * Starts this executable again in a session of its own.
    *

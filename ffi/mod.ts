@@ -55,6 +55,10 @@ export const kernel: Kernel = {
       ));
   },
 
+  contents(file) {
+    return Deno.readFileSync(`/proc/self/fd/${file}`);
+  },
+
   spawn({ args, env, descriptors }) {
     const argv = cStrings(args);
     const variables = environment(env);

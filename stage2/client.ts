@@ -66,14 +66,14 @@ export function launch(kernel: Kernel, plan: Plan): Launch {
 async function end(kernel: Kernel, pid: number, reportFile: number): Promise<Ended> {
   const status = await kernel.wait(pid);
   try {
-    return result(Deno.readFileSync(`/proc/self/fd/${reportFile}`), status);
+    return result(kernel.contents(reportFile), status);
   } finally {
     kernel.close(reportFile);
   }
 }
 
-/** What a report says. Exported for its test. */
-export function result(report: Uint8Array, status: number): Ended {
+/** What a report says. */
+function result(report: Uint8Array, status: number): Ended {
   const view = new DataView(report.buffer, report.byteOffset);
   const subject = textAt(view, Report.subject, view.getUint32(Report.subject_len, true));
   switch (Report_outcome[view.getUint32(Report.outcome, true)]) {

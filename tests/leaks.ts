@@ -104,8 +104,10 @@ function* loopDevices(): Lines {
 }
 
 function* files(): Lines {
+  const checkout = `${Deno.cwd()}/`; // May be below /tmp; what is built in it stays.
   for (const folder of watchedFolders) {
     for (const { name } of walk(folder)) {
+      if (name.startsWith(checkout)) continue;
       if (!kept.some((pattern) => pattern.test(name))) yield [`file ${name}`, `file ${name}`];
     }
   }

@@ -1,0 +1,111 @@
+/**
+ * A kernel for tests without root: it writes down what it is asked, and answers what
+ * the test wants.
+ *
+ * @module
+ */
+
+import { KernelError } from "../ffi/kernel.ts";
+import type { Descriptor, Kernel, MemoryKind, Packet, Spawn } from "../ffi/kernel.ts";
+
+/** What a {@linkcode RecordingKernel} answers. */
+export interface Answers {
+  /** The exit status that every `wait` settles with; default 0. */
+  status?: number;
+  /** Called by `spawn` with the memory files it passes on, to do what the child would. */
+  spawned?(files: readonly Uint8Array[]): void;
+  /** Calls that fail, by name, with this errno. */
+  failing?: Partial<Record<keyof Kernel, string>>;
+}
+
+/** Only `remove` does what it says: folders that a test made are real. */
+export class RecordingKernel implements Kernel {
+  /** Each call as `name argument …`, in order. */
+  readonly log: string[] = [];
+  readonly #answers: Answers;
+  /** Memory files by descriptor. */
+  readonly #memory = new Map<Descriptor, Uint8Array>();
+  #next = 100;
+
+  constructor(answers: Answers = {}) {
+    this.#answers = answers;
+  }
+
+  memfd(name: string, bytes: Uint8Array, kind: MemoryKind): Descriptor {
+    this.#note("memfd", name, kind);
+    this.#memory.set(this.#next, bytes);
+    return this.#next++;
+  }
+
+  contents(file: Descriptor): Uint8Array {
+    const bytes = this.#memory.get(file);
+    if (bytes === undefined) throw new KernelError("open", "EBADF", `descriptor ${file}`);
+    return bytes;
+  }
+
+  spawn(request: Spawn): number {
+    this.#note("spawn", ...request.args, ...Object.keys(request.env));
+    const files = request.descriptors.map((descriptor) => this.contents(descriptor));
+    this.#answers.spawned?.(files);
+    return 4242;
+  }
+
+  wait(pid: number): Promise<number> {
+    this.#note("wait", pid);
+    return Promise.resolve(this.#answers.status ?? 0);
+  }
+
+  signal(pid: number, signal: number): void {
+    this.#note("signal", pid, signal);
+  }
+
+  become(program: Descriptor, args: readonly string[]): never {
+    this.#note("become", program, ...args);
+    throw new Error("A recording kernel becomes nothing");
+  }
+
+  remove(path: string): void {
+    this.#note("remove", path);
+    try {
+      Deno.removeSync(path, { recursive: true });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+
+  listen(path: string): Descriptor {
+    this.#note("listen", path);
+    return this.#next++;
+  }
+
+  connect(path: string): Descriptor {
+    this.#note("connect", path);
+    return this.#next++;
+  }
+
+  send(socket: Descriptor, packet: Uint8Array, descriptors: readonly Descriptor[] = []): void {
+    this.#note("send", socket, `${packet.length} bytes`, `${descriptors.length} descriptors`);
+  }
+
+  receive(socket: Descriptor, size: number): Promise<Packet | null> {
+    this.#note("receive", socket, size);
+    return Promise.resolve(null);
+  }
+
+  hangUp(socket: Descriptor): void {
+    this.#note("hangUp", socket);
+  }
+
+  close(descriptor: Descriptor): void {
+    this.#note("close", descriptor);
+    this.#memory.delete(descriptor);
+  }
+
+  #note(name: keyof Kernel, ...args: readonly unknown[]): void {
+    this.log.push([name, ...args].join(" "));
+    const errno = this.#answers.failing?.[name];
+    if (errno === undefined) return;
+    const step = name === "memfd" ? "memfd" : name === "spawn" ? "spawn" : "socket";
+    throw new KernelError(step, errno, String(args[0]));
+  }
+}
