@@ -150,7 +150,7 @@ pub const Log = struct {
     /// of this one; after a failure or a power cut it is one of the two.
     pub fn compact(log: *Log, failure: *Failure, acknowledged: u64) error{Failed}!void {
         var name_buffer: [os.NAME_MAX + 1]u8 = undefined;
-        const name = std.fmt.bufPrintSentinel(&name_buffer, "{s}.new", .{log.name}, 0) catch return failure.fail(.record, .NAMETOOLONG);
+        const name = linux.text.printZ(&name_buffer, "{s}.new", .{std.mem.span(log.name)}) catch return failure.fail(.record, .NAMETOOLONG);
         const flags: os.O = .{ .ACCMODE = .RDWR, .APPEND = true, .CREAT = true, .TRUNC = true, .NOFOLLOW = true, .CLOEXEC = true };
         const fd: fd_t = @intCast(try failure.check(.record, os.openat(log.dir, name, flags, 0o600)));
         log.writeAfter(failure, fd, name, acknowledged) catch |failed| {

@@ -24,7 +24,8 @@ const given = struct {
 /// Runs the plan. `parent` is the pid of the caller, in decimal. The exit status only
 /// repeats what the report says.
 pub fn run(parent: []const u8) u8 {
-    var once: Once = .{};
+    var space: relay.Relay = undefined;
+    var once: Once = .{ .space = &space };
     once.work(parent) catch {
         if (once.report.outcome == .none) {
             once.report.outcome = .failed;
@@ -45,7 +46,10 @@ const Once = struct {
     pidfd: fd_t = -1,
     /// Signals that came before it, by number.
     held: u64 = 0,
-    terminal: ?relay.Relay = null,
+    terminal: ?*relay.Relay = null,
+    /// Where the relay of a terminal lives. Not here: the executable would carry its
+    /// buffers as part of what a `Once` starts with.
+    space: *relay.Relay,
     console_size: @FieldType(plan_module.Process, "consoleSize") = null,
 
     fn work(once: *Once, parent: []const u8) error{Failed}!void {
@@ -76,7 +80,7 @@ const Once = struct {
         once.subject = plan.kurma.id;
         const order: Order = .{ .program = program, .arena = arena.allocator(), .plan = &plan };
         const worker = try worker_module.spawn(failure, order, Order.work);
-        defer if (once.terminal) |*open| open.close();
+        defer if (once.terminal) |open| open.close();
         errdefer once.kill(worker.pid);
         try once.supervise(worker, signals, caller);
     }
@@ -96,7 +100,7 @@ const Once = struct {
                 nothing,
             };
             const streams = polls[4..7];
-            if (once.terminal) |*open| open.poll(streams);
+            if (once.terminal) |open| open.poll(streams);
             const polled = os.poll(&polls, polls.len, -1);
             if (os.errno(polled) == .INTR) continue;
             _ = try failure.check(.supervise, polled);
@@ -105,10 +109,10 @@ const Once = struct {
             // First what the container says of itself: why it ended is in there.
             if (polls[3].revents != 0) starting = try once.hear(worker);
             if (polls[2].revents != 0) try once.pass(signals);
-            if (once.terminal) |*open| open.move(streams);
+            if (once.terminal) |open| open.move(streams);
             if (polls[0].revents != 0) {
                 while (starting) starting = try once.hear(worker);
-                if (once.terminal) |*open| open.drain();
+                if (once.terminal) |open| open.drain();
                 return once.finish();
             }
         }
@@ -141,7 +145,8 @@ const Once = struct {
             },
             .held, .finished => return failure.fail(.supervise, .PROTO), // Nothing of ours asks for it.
             .terminal => if (descriptor) |master| {
-                once.terminal = try .open(failure, master, once.console_size);
+                once.space.* = try .open(failure, master, once.console_size);
+                once.terminal = once.space;
             },
         }
         return true;
@@ -157,7 +162,7 @@ const Once = struct {
         const signal: os.SIG = @fromBackingInt(@intCast(info.signo));
         switch (signal) {
             .CHLD, .PIPE, .TTIN, .TTOU => {},
-            .WINCH => if (once.terminal) |*open| open.resize(),
+            .WINCH => if (once.terminal) |open| open.resize(),
             else => if (once.pidfd >= 0)
                 try linux.process.signalPidfd(failure, once.pidfd, info.signo)
             else {

@@ -231,7 +231,7 @@ fn overlay(failure: *Failure, layers: []const fd_t, upper: fd_t, work: fd_t) err
         var buffer: [4096]u8 = undefined;
         var len: usize = 0;
         while (index > 0) : (index -= 1) {
-            const part = std.fmt.bufPrint(buffer[len .. buffer.len - 1], "{s}/proc/self/fd/{d}", .{ if (len == 0) "" else ":", layers[index - 1] }) catch
+            const part = linux.text.print(buffer[len .. buffer.len - 1], "{s}/proc/self/fd/{d}", .{ if (len == 0) "" else ":", layers[index - 1] }) catch
                 return failure.fail(.mount, .@"2BIG");
             len += part.len;
         }
@@ -246,7 +246,7 @@ fn overlay(failure: *Failure, layers: []const fd_t, upper: fd_t, work: fd_t) err
 }
 
 fn descriptorPath(buffer: *[32]u8, fd: fd_t) [:0]const u8 {
-    return std.fmt.bufPrintSentinel(buffer, "/proc/self/fd/{d}", .{fd}, 0) catch unreachable; // 14 + 10 digits fit.
+    return linux.text.printZ(buffer, "/proc/self/fd/{d}", .{fd}) catch unreachable; // 14 + 10 digits fit.
 }
 
 /// A new file system of the type that `wanted` names, detached.
@@ -384,7 +384,7 @@ fn makeDevices(failure: *Failure, root: fd_t, bind: bool) error{Failed}!void {
 
 fn bindDevice(failure: *Failure, dev: fd_t, device: Device) error{Failed}!void {
     var path: [32]u8 = undefined;
-    const host = std.fmt.bufPrintSentinel(&path, "/dev/{s}", .{device.name}, 0) catch unreachable; // Names of ours.
+    const host = linux.text.printZ(&path, "/dev/{s}", .{device.name}) catch unreachable; // Names of ours.
     const source = try openDevice(failure, host, device.major, device.minor);
     defer file.close(source);
     const copy = try mount.cloneTree(failure, source, "", false);

@@ -73,7 +73,7 @@ fn writeMap(failure: *Failure, holder: linux.pid_t, name: []const u8, mappings: 
     var text: [4096]u8 = undefined;
     var len: usize = 0;
     for (mappings) |mapping| {
-        const line = std.fmt.bufPrint(text[len..], "{d} {d} {d}\n", .{ mapping.containerID, mapping.hostID, mapping.size }) catch
+        const line = linux.text.print(text[len..], "{d} {d} {d}\n", .{ mapping.containerID, mapping.hostID, mapping.size }) catch
             return failure.fail(.idmap, .@"2BIG");
         len += line.len;
     }
@@ -82,5 +82,5 @@ fn writeMap(failure: *Failure, holder: linux.pid_t, name: []const u8, mappings: 
 }
 
 fn processPath(buffer: *[64]u8, pid: linux.pid_t, name: []const u8) [:0]const u8 {
-    return std.fmt.bufPrintSentinel(buffer, "/proc/{d}/{s}", .{ pid, name }, 0) catch unreachable; // Our own short names.
+    return linux.text.printZ(buffer, "/proc/{d}/{s}", .{ pid, name }) catch unreachable; // Our own short names.
 }

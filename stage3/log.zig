@@ -211,7 +211,7 @@ pub const Log = struct {
     /// Leaves a record of how much was lost, in its place; false if even that fails.
     fn confessLoss(log: *Log) bool {
         var space: [160]u8 = undefined;
-        const text = std.fmt.bufPrint(&space, "{s} stderr F kurma: {d} lines of output lost here: E{t}\n", .{ timestamp(), log.lost, log.lost_errno }) catch unreachable; // It fits.
+        const text = linux.text.print(&space, "{s} stderr F kurma: {d} lines of output lost here: E{t}\n", .{ &timestamp(), log.lost, log.lost_errno }) catch unreachable; // It fits.
         if (log.append(text) == 0) return false;
         log.lost = 0;
         return true;
@@ -277,7 +277,7 @@ fn openFile(failure: *Failure, directory: fd_t) error{Failed}!fd_t {
 
 fn fileName(space: *[24]u8, number: u32) [*:0]const u8 {
     if (number == 0) return "log";
-    return std.fmt.bufPrintSentinel(space, "log.{d}", .{number}, 0) catch unreachable; // It fits.
+    return linux.text.printZ(space, "log.{d}", .{number}) catch unreachable; // It fits.
 }
 
 /// Now, as RFC 3339 has it: in UTC, with nanoseconds.
@@ -293,7 +293,7 @@ fn format(seconds: u64, nanoseconds: u32) [30]u8 {
     const month = date.calculateMonthDay();
     const time = epoch.getDaySeconds();
     var text: [30]u8 = undefined;
-    _ = std.fmt.bufPrint(&text, "{d:0>4}-{d:0>2}-{d:0>2}T{d:0>2}:{d:0>2}:{d:0>2}.{d:0>9}Z", .{
+    _ = linux.text.print(&text, "{d:0>4}-{d:0>2}-{d:0>2}T{d:0>2}:{d:0>2}:{d:0>2}.{d:0>9}Z", .{
         @min(date.year, 9999),  month.month.numeric(),     month.day_index + 1,
         time.getHoursIntoDay(), time.getMinutesIntoHour(), time.getSecondsIntoMinute(),
         nanoseconds,

@@ -138,7 +138,7 @@ fn withHome(failure: *Failure, settings: Settings, identity: users.Identity) err
 
 fn writeOomScore(failure: *Failure, score: i32) error{Failed}!void {
     var buffer: [16]u8 = undefined;
-    const text = std.fmt.bufPrint(&buffer, "{d}", .{score}) catch unreachable; // An i32 fits.
+    const text = linux.text.print(&buffer, "{d}", .{score}) catch unreachable; // An i32 fits.
     const fd = try linux.file.open(failure, "/proc/self/oom_score_adj", .{ .ACCMODE = .WRONLY, .CLOEXEC = true }, 0);
     defer linux.file.close(fd);
     try linux.file.writeAll(failure, fd, text);
@@ -154,7 +154,7 @@ fn exec(failure: *Failure, argv: [*:null]const ?[*:0]const u8, envp: [*:null]con
     var folders = std.mem.splitScalar(u8, pathVariable(envp), ':');
     while (folders.next()) |folder| {
         var buffer: [std.posix.PATH_MAX]u8 = undefined;
-        const path = std.fmt.bufPrintSentinel(&buffer, "{s}/{s}", .{ if (folder.len == 0) "." else folder, name }, 0) catch continue;
+        const path = linux.text.printZ(&buffer, "{s}/{s}", .{ if (folder.len == 0) "." else folder, name }) catch continue;
         switch (os.errno(os.execve(path, argv, envp))) {
             .NOENT, .NOTDIR => {},
             .ACCES => seen = .ACCES, // Perhaps a later folder has one that may be run.

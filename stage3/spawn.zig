@@ -97,7 +97,7 @@ fn fail(report: linux.fd_t, failure: Failure, program: []const u8) noreturn {
     var space: [256]u8 = undefined;
     const errno: linux.E = @fromBackingInt(failure.errno);
     const shown = program[0..@min(program.len, 128)];
-    const text = std.fmt.bufPrint(&space, "init: Cannot run \"{s}\": {t}: E{t}\n", .{ shown, failure.step, errno }) catch "init: Cannot run the command\n";
+    const text = linux.text.print(&space, "init: Cannot run \"{s}\": {t}: E{t}\n", .{ shown, failure.step, errno }) catch "init: Cannot run the command\n";
     // Neither the log nor the server can be told anything if these fail.
     _ = os.write(2, text.ptr, text.len);
     _ = os.write(report, "!", 1);
@@ -145,7 +145,7 @@ fn lookup(failure: *Failure, user: [*:0]const u8, group: [*:0]const u8) error{Fa
     var space: [512]u8 = undefined;
     const names = .{ std.mem.span(user), std.mem.span(group) };
     inline for (names) |name| if (std.mem.findScalar(u8, name, ':') != null) return failure.fail(.user, .INVAL);
-    const spec = std.fmt.bufPrint(&space, "{s}:{s}", names) catch return failure.fail(.user, .NAMETOOLONG);
+    const spec = linux.text.print(&space, "{s}:{s}", names) catch return failure.fail(.user, .NAMETOOLONG);
     return users.lookup(failure, spec);
 }
 
@@ -169,7 +169,7 @@ fn exec(failure: *Failure, path: []const u8, argv: Strings, env: Strings) error{
     var folders = std.mem.splitScalar(u8, path, ':');
     while (folders.next()) |folder| {
         var space: [std.posix.PATH_MAX]u8 = undefined;
-        const file = std.fmt.bufPrintSentinel(&space, "{s}/{s}", .{ if (folder.len == 0) "." else folder, name }, 0) catch continue;
+        const file = linux.text.printZ(&space, "{s}/{s}", .{ if (folder.len == 0) "." else folder, name }) catch continue;
         switch (os.errno(os.execve(file, argv, env))) {
             .NOENT, .NOTDIR => {},
             .ACCES => seen = .ACCES, // Perhaps a later folder has one that may be run.

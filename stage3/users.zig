@@ -135,7 +135,7 @@ fn findId(file: []const u8, column: usize, id: u32) ?[]const u8 {
 }
 
 /// The field of a `:`-separated line; empty if it has fewer.
-fn field(line: []const u8, index: usize) []const u8 {
+noinline fn field(line: []const u8, index: usize) []const u8 {
     var fields = std.mem.splitScalar(u8, line, ':');
     for (0..index) |_| _ = fields.next() orelse return "";
     return fields.next() orelse "";

@@ -109,7 +109,7 @@ pub const Cgroup = struct {
 
     fn join(cgroup: *const Cgroup, failure: *Failure, part: Root.Part, index: usize, pid: pid_t) error{Failed}!void {
         var buffer: [16]u8 = undefined;
-        const text = std.fmt.bufPrint(&buffer, "{d}", .{pid}) catch unreachable; // An i32 has 11 characters.
+        const text = linux.text.print(&buffer, "{d}", .{pid}) catch unreachable; // An i32 has 11 characters.
         switch (files.write(part.dir, cgroup.relativePath(), "cgroup.procs", text)) {
             .SUCCESS => {},
             else => |errno| return failAt(failure, index, errno),

@@ -482,7 +482,7 @@ fn Writer(comptime Sink: type) type {
 
         fn printAt(self: Self, place: Place, version: Version, controller: Controller, file: []const u8, comptime format: []const u8, args: anytype) error{Failed}!void {
             var buffer: [max_value]u8 = undefined;
-            const value = std.fmt.bufPrint(&buffer, format, args) catch return place.fail(self.failure, .NAMETOOLONG);
+            const value = linux.text.print(&buffer, format, args) catch return place.fail(self.failure, .NAMETOOLONG);
             try self.sink.set(.{ .place = place, .version = version, .controller = controller, .file = file, .value = value });
         }
 
@@ -494,7 +494,7 @@ fn Writer(comptime Sink: type) type {
 
 /// Formats what is known to fit.
 fn text(buffer: []u8, comptime format: []const u8, args: anytype) []const u8 {
-    return std.fmt.bufPrint(buffer, format, args) catch unreachable;
+    return linux.text.print(buffer, format, args) catch unreachable;
 }
 
 /// Null for 0 as well.

@@ -37,7 +37,7 @@ pub const OomWatch = struct {
                 const event: fd_t = @intCast(try failure.check(.cgroup, linux.os.eventfd(0, linux.os.EFD.CLOEXEC | linux.os.EFD.NONBLOCK)));
                 errdefer linux.file.close(event);
                 var buffer: [32]u8 = undefined;
-                const request = std.fmt.bufPrint(&buffer, "{d} {d}", .{ event, control }) catch unreachable; // Two i32.
+                const request = linux.text.print(&buffer, "{d} {d}", .{ event, control }) catch unreachable; // Two i32.
                 const errno = files.write(part.dir, cgroup.relativePath(), "cgroup.event_control", request);
                 if (errno != .SUCCESS) return failure.fail(.cgroup, errno);
                 return .{ .fd = event, .version = .v1 };

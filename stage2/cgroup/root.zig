@@ -107,7 +107,7 @@ pub fn stepAside(failure: *Failure, hierarchies: *hierarchy.Hierarchies, ours: [
     }
     for (there) |pid| {
         var buffer: [16]u8 = undefined;
-        const text_of_pid = std.fmt.bufPrint(&buffer, "{d}", .{pid}) catch unreachable; // An i32.
+        const text_of_pid = linux.text.print(&buffer, "{d}", .{pid}) catch unreachable; // An i32.
         const errno = files.write(own, hierarchy.host_name, "cgroup.procs", text_of_pid);
         // One that has ended stands in nobody's way.
         if (errno != .SUCCESS and errno != .SRCH) return failure.fail(.cgroup, errno);
@@ -153,7 +153,7 @@ fn passOn(own: fd_t, dir: fd_t, controllers: ControllerSet) ControllerSet {
     var each = controllers.iterator();
     while (each.next()) |controller| {
         var buffer: [32]u8 = undefined;
-        const command = std.fmt.bufPrint(&buffer, "+{t}", .{controller}) catch continue;
+        const command = linux.text.print(&buffer, "+{t}", .{controller}) catch continue;
         if (files.write(own, ".", "cgroup.subtree_control", command) != .SUCCESS) continue;
         if (files.write(dir, ".", "cgroup.subtree_control", command) == .SUCCESS) passed.insert(controller);
     }
@@ -166,7 +166,7 @@ pub fn passOnAll(dir: fd_t, path: []const u8, controllers: ControllerSet) linux.
     var len: usize = 0;
     var each = controllers.iterator();
     while (each.next()) |controller| {
-        const command = std.fmt.bufPrint(buffer[len..], "+{t} ", .{controller}) catch return .NAMETOOLONG;
+        const command = linux.text.print(buffer[len..], "+{t} ", .{controller}) catch return .NAMETOOLONG;
         len += command.len;
     }
     return if (len == 0) .SUCCESS else files.write(dir, path, "cgroup.subtree_control", buffer[0..len]);
