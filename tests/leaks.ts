@@ -19,6 +19,9 @@ const kept = [
   /^\/var\/lib\/kurma(\/runs|\/images(\/(?!tmp\/).*)?)?$/,
 ];
 
+/** Where we are: a checkout below /tmp is there, and its caches change. */
+const checkout = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
+
 /** Everything that could be left over, as it is now. */
 export async function snapshot(): Promise<Snapshot> {
   const things = new Map<string, string>();
@@ -131,6 +134,7 @@ function* walk(folder: string): Iterable<{ name: string; isDirectory: boolean }>
   const device = Deno.lstatSync(folder).dev;
   for (const entry of entries(folder)) {
     const name = `${folder}/${entry.name}`;
+    if (name === checkout) continue;
     yield { name, isDirectory: entry.isDirectory };
     if (entry.isDirectory && stat(name)?.dev === device) yield* walk(name);
   }
