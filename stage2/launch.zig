@@ -15,7 +15,8 @@ const rootfs = @import("rootfs.zig");
 const worker = @import("worker.zig");
 const userns = @import("userns.zig");
 const Failure = linux.Failure;
-const Plan = @import("plan.zig").Plan;
+const plan_module = @import("plan.zig");
+const Plan = plan_module.Plan;
 const os = linux.os;
 const fd_t = linux.fd_t;
 const settings_block = stage3.settings;
@@ -56,6 +57,9 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     const settings = try describeInit(failure, arena, plan, options.held, subject);
     subject.* = plan.kurma.id;
     if (namespace != null) try giveStreams(failure, plan);
+    const log = if (plan.kurma.log) |wanted| try openLog(failure, plan, wanted, subject) else null;
+    const listener = if (plan.kurma.rpc) |path| try openRpc(failure, path, subject) else null;
+    subject.* = plan.kurma.id;
     const unified = if (plan.hasCgroup()) try placement.enter(failure, plan.kurma.id, plan.config.linux.resources) else null;
     // Last of all that happens here: the host is out of reach afterwards.
     if (namespace) |fd| try userns.join(failure, fd);
@@ -67,10 +71,28 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     }
     const pid = try failure.check(.clone, linux.process.clone3(&args));
     if (pid == 0) {
-        var child: Child = .{ .plan = plan, .root = &root, .settings = settings, .status = status, .options = options };
+        var child: Child = .{ .plan = plan, .root = &root, .settings = settings, .status = status, .log = log, .listener = listener, .options = options };
         child.run();
     }
     return @intCast(pid);
+}
+
+/// The folder for the log, which becomes the container's root's: who is root only there
+/// writes the files.
+fn openLog(failure: *Failure, plan: *const Plan, log: plan_module.Log, subject: *[]const u8) error{Failed}!fd_t {
+    subject.* = log.directory;
+    const folder = try linux.file.open(failure, log.directory, .{ .DIRECTORY = true, .CLOEXEC = true }, 0);
+    if (!plan.has(.user)) return folder;
+    const uid = userns.hostRoot(plan.config.linux.uidMappings);
+    const gid = userns.hostRoot(plan.config.linux.gidMappings);
+    _ = try failure.check(.open, os.fchownat(folder, "", uid, gid, os.AT.EMPTY_PATH));
+    return folder;
+}
+
+/// The socket of the text RPC. It is of the host's side: nothing in the container names it.
+fn openRpc(failure: *Failure, path: [:0]const u8, subject: *[]const u8) error{Failed}!fd_t {
+    subject.* = path;
+    return linux.socket.listenStream(failure, path);
 }
 
 /// Pipes among the streams become the container's: a command that opens /dev/stdout
@@ -102,7 +124,16 @@ fn namespaceFlags(plan: *const Plan) u64 {
 
 /// The settings of the container's init, in a sealed memory file.
 fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, held: bool, subject: *[]const u8) error{Failed}!fd_t {
-    const block = try process_settings.describe(failure, arena, &plan.config.process, plan.kurma.user, .{ .own = plan.kurma.seccomp, .config = plan.config.linux.seccomp, .landlock = plan.kurma.landlock }, .{ .status_fd = inherited.status, .held = held }, subject);
+    const block = try process_settings.describe(failure, arena, &plan.config.process, plan.kurma.user, .{ .own = plan.kurma.seccomp, .config = plan.config.linux.seccomp, .landlock = plan.kurma.landlock }, .{
+        .status_fd = inherited.status,
+        .held = held,
+        .init = .{
+            .log_fd = if (plan.kurma.log == null) -1 else inherited.log,
+            .listener_fd = if (plan.kurma.rpc == null) -1 else inherited.listener,
+            .log = plan.kurma.log,
+            .stop = plan.kurma.stop,
+        },
+    }, subject);
     return linux.memfd.create(failure, "settings", block, .data);
 }
 
@@ -110,6 +141,9 @@ fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, 
 const inherited = struct {
     const settings = 3;
     const status = 4;
+    const log = 5;
+    const listener = 6;
+    const last = listener;
 };
 
 /// The cloned child: alone in its namespaces, with a copy of our memory.
@@ -118,6 +152,8 @@ const Child = struct {
     root: *rootfs.Prepared,
     settings: fd_t,
     status: fd_t,
+    log: ?fd_t,
+    listener: ?fd_t,
     options: Options,
     failure: Failure = .{},
     subject: []const u8 = "",
@@ -143,6 +179,11 @@ const Child = struct {
         return child.becomeInit();
     }
 
+    /// Gives the init a copy of `fd` under a number that it knows.
+    fn inherit(failure: *Failure, fd: fd_t, number: fd_t) error{Failed}!void {
+        _ = try failure.check(.exec, os.dup3(fd, number, 0));
+    }
+
     fn setNames(child: *Child) error{Failed}!void {
         const config = &child.plan.config;
         if (config.hostname) |name| {
@@ -159,12 +200,16 @@ const Child = struct {
     fn becomeInit(child: *Child) error{Failed}!noreturn {
         const failure = &child.failure;
         // Out of the way of the numbers that the init expects.
-        const settings = try linux.file.duplicateAbove(failure, child.settings, inherited.status);
-        const program = try linux.file.duplicateAbove(failure, child.options.program, inherited.status);
-        child.status = try linux.file.duplicateAbove(failure, child.status, inherited.status);
-        _ = try failure.check(.exec, os.dup3(settings, inherited.settings, 0));
-        _ = try failure.check(.exec, os.dup3(child.status, inherited.status, 0));
-        try linux.process.closeOnExecFrom(failure, inherited.status + 1);
+        const program = try linux.file.duplicateAbove(failure, child.options.program, inherited.last);
+        child.status = try linux.file.duplicateAbove(failure, child.status, inherited.last);
+        const settings = try linux.file.duplicateAbove(failure, child.settings, inherited.last);
+        const log = if (child.log) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
+        const listener = if (child.listener) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
+        try linux.process.closeOnExecFrom(failure, inherited.settings);
+        try inherit(failure, settings, inherited.settings);
+        try inherit(failure, child.status, inherited.status);
+        if (log) |fd| try inherit(failure, fd, inherited.log);
+        if (listener) |fd| try inherit(failure, fd, inherited.listener);
         const argv = [_:null]?[*:0]const u8{"init"};
         const envp = [_:null]?[*:0]const u8{ "INITD_INTERCEPT=1", stage3.init.settings_variable ++ "=" ++ std.fmt.comptimePrint("{d}", .{inherited.settings}) };
         return failure.fail(.exec, linux.process.execFd(program, &argv, &envp));

@@ -53,6 +53,26 @@ pub const Envelope = struct {
     cgroup: bool = false,
     /// What Landlock takes from every process of the container; null for nothing.
     landlock: ?landlock.plan.Config = null,
+    /// Where the main process's output goes, instead of our 1 and 2.
+    log: ?Log = null,
+    /// Where the container's init listens for the text RPC (stage3/protocol.md): a path
+    /// of the host, at most 107 bytes.
+    rpc: ?Text = null,
+    stop: Stop = .{},
+};
+
+/// Files `log`, `log.1`, … in a folder of this container alone, which becomes its root's.
+pub const Log = struct {
+    directory: Text,
+    /// Bytes of each file.
+    maxSize: u64 = 10 * 1024 * 1024,
+    maxFiles: u32 = 3,
+};
+
+/// How the main process is asked to end, and how long it may take.
+pub const Stop = struct {
+    signal: u32 = 15,
+    limitMs: u32 = 10_000,
 };
 
 pub const Seccomp = enum { none, default };

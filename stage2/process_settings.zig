@@ -17,6 +17,15 @@ pub const Talk = struct {
     status_fd: linux.fd_t,
     /// It waits for a packet on that socket before its exec.
     held: bool,
+    /// What an init is told beside its main process.
+    init: Init = .{},
+};
+
+pub const Init = struct {
+    log_fd: linux.fd_t = -1,
+    listener_fd: linux.fd_t = -1,
+    log: ?plan_module.Log = null,
+    stop: plan_module.Stop = .{},
 };
 
 /// What a process may not do: its system calls, and Landlock.
@@ -53,6 +62,12 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
         .umask = process.user.umask orelse 0o022,
         .oom_score_adj = process.oomScoreAdj orelse 0,
         .status_fd = talk.status_fd,
+        .log_fd = talk.init.log_fd,
+        .listener_fd = talk.init.listener_fd,
+        .log_max_size = if (talk.init.log) |log| log.maxSize else 0,
+        .log_max_files = if (talk.init.log) |log| log.maxFiles else 0,
+        .stop_signal = talk.init.stop.signal,
+        .stop_limit_ms = talk.init.stop.limitMs,
         .capabilities = sets,
         .flags = .{
             .no_new_privs = process.noNewPrivileges,

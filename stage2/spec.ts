@@ -28,6 +28,12 @@ export interface Envelope {
   cgroup?: boolean;
   /** What Landlock takes from every process of the container. */
   landlock?: Landlock;
+  /** A folder of this container alone, for its main process's output; sizes in bytes. */
+  log?: { directory: string; maxSize?: number; maxFiles?: number };
+  /** Where its init listens for the text RPC: a path of the host, at most 107 bytes. */
+  rpc?: string;
+  /** How its main process is asked to end, and how long it may take. */
+  stop?: { signal?: number; limitMs?: number };
 }
 
 /** Rights by the kernel's names in lower case: landlock(7). */

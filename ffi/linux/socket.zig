@@ -106,13 +106,26 @@ pub fn receive(failure: *Failure, socket: fd_t, buffer: []u8, descriptor: *?fd_t
 pub fn listen(failure: *Failure, path: []const u8) error{Failed}!fd_t {
     const socket = try packetSocket(failure);
     errdefer file.close(socket);
+    try listenOn(failure, socket, path);
+    return socket;
+}
+
+/// A new stream socket that listens at `path`, non-blocking, for its owner alone.
+pub fn listenStream(failure: *Failure, path: []const u8) error{Failed}!fd_t {
+    const flags = linux.SOCK.STREAM | linux.SOCK.CLOEXEC | linux.SOCK.NONBLOCK;
+    const socket: fd_t = @intCast(try failure.check(.socket, linux.socket(linux.AF.UNIX, flags, 0)));
+    errdefer file.close(socket);
+    try listenOn(failure, socket, path);
+    return socket;
+}
+
+fn listenOn(failure: *Failure, socket: fd_t, path: []const u8) error{Failed}!void {
     const address = try addressOf(failure, path);
     const before = linux.syscall1(.umask, 0o177);
     const bound = linux.bind(socket, @ptrCast(&address), @sizeOf(linux.sockaddr.un));
     _ = linux.syscall1(.umask, before);
     _ = try failure.check(.socket, bound);
     _ = try failure.check(.socket, linux.listen(socket, 16));
-    return socket;
 }
 
 /// A new socket connected to the one that listens at `path`.
