@@ -29,6 +29,9 @@ pub const Options = struct {
     survives: bool,
     /// Its command waits for a packet on the status socket before its exec.
     held: bool,
+    /// A user namespace that may be the plan's: `first` and the following ids of the host,
+    /// as many as `userns.range`. It is used if the plan wants exactly that.
+    shared: ?struct { first: u32, namespace: ?fd_t } = null,
 };
 
 /// Makes the container of `plan`, in a worker: its init becomes a child of the worker's
@@ -48,10 +51,7 @@ pub fn create(options: Options, arena: std.mem.Allocator, plan: *const Plan, sta
 }
 
 fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t, subject: *[]const u8) error{Failed}!linux.pid_t {
-    const namespace: ?fd_t = if (plan.has(.user))
-        try userns.create(failure, plan.config.linux.uidMappings, plan.config.linux.gidMappings)
-    else
-        null;
+    const namespace: ?fd_t = if (plan.has(.user)) try userNamespace(failure, options, plan, status) else null;
     var root = try rootfs.prepare(failure, arena, plan, namespace, subject);
     subject.* = plan.kurma.id;
     const settings = try describeInit(failure, arena, plan, options.held, subject);
@@ -75,6 +75,21 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
         child.run();
     }
     return @intCast(pid);
+}
+
+/// The namespace that the caller has for these ids, or a new one, which the caller gets to
+/// keep: making one is a process and half a millisecond.
+fn userNamespace(failure: *Failure, options: Options, plan: *const Plan, status: fd_t) error{Failed}!fd_t {
+    const uids = plan.config.linux.uidMappings;
+    const gids = plan.config.linux.gidMappings;
+    const fits = if (options.shared) |shared| userns.isRange(uids, shared.first) and userns.isRange(gids, shared.first) else false;
+    if (fits) if (options.shared.?.namespace) |namespace| return namespace;
+    const made = try userns.create(failure, uids, gids);
+    if (fits) {
+        const message: settings_block.Status = .{ .kind = .namespace };
+        try linux.socket.sendPacket(failure, status, std.mem.asBytes(&message), made);
+    }
+    return made;
 }
 
 /// The folder for the log, which becomes the container's root's: who is root only there

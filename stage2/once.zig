@@ -143,7 +143,7 @@ const Once = struct {
                 once.report.failure = status.failure;
                 once.report.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
             },
-            .held, .finished => return failure.fail(.supervise, .PROTO), // Nothing of ours asks for it.
+            .held, .finished, .namespace => return failure.fail(.supervise, .PROTO), // Nothing of ours asks for it.
             .terminal => if (descriptor) |master| {
                 once.space.* = try .open(failure, master, once.console_size);
                 once.terminal = once.space;

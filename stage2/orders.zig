@@ -18,12 +18,15 @@ pub const Create = struct {
     program: fd_t,
     id: [wire.id_size]u8,
     descriptors: linux.socket.Descriptors,
+    first_id: u32,
+    /// Of that range, if the server has one.
+    namespace: ?fd_t,
 
     pub fn work(order: Create, status: fd_t) Status {
         var failure: Failure = .{};
         var reading: Reading = .{};
         const plan = reading.open(&failure, order.descriptors, &order.id, plan_module.parse) catch return .failed(failure, reading.problem.text());
-        const options: launch.Options = .{ .program = order.program, .survives = true, .held = true };
+        const options: launch.Options = .{ .program = order.program, .survives = true, .held = true, .shared = .{ .first = order.first_id, .namespace = order.namespace } };
         return launch.create(options, reading.arena.allocator(), &plan, status);
     }
 };

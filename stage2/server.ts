@@ -99,7 +99,8 @@ export class Stage2 implements Disposable {
    * @throws {KernelError} nothing of it is left.
    */
   async create(plan: Plan, streams: Streams): Promise<Created> {
-    const { terminal } = await this.#request("create", plan.kurma.id, { plan, streams });
+    const argument = plan.config.linux.uidMappings?.[0].hostID;
+    const { terminal } = await this.#request("create", plan.kurma.id, { plan, streams, argument });
     return terminal === undefined ? {} : { terminal };
   }
 

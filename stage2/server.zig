@@ -7,6 +7,7 @@ const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
 const placement = @import("placement.zig");
+const namespaces = @import("namespaces.zig");
 const orders = @import("orders.zig");
 const table_module = @import("table.zig");
 const wire = @import("wire.zig");
@@ -47,6 +48,7 @@ const Server = struct {
     client: fd_t = none,
     program: fd_t = none,
     workers: u32 = 0,
+    namespaces: namespaces.Namespaces = .{},
     /// Children that ended before their worker could say whose they are.
     early: [2 * max_workers]Early = @splat(.{}),
 
@@ -161,6 +163,8 @@ const Server = struct {
             .program = self.program,
             .id = request.id,
             .descriptors = descriptors.*,
+            .first_id = request.argument,
+            .namespace = self.namespaces.find(request.argument),
         });
     }
 
@@ -178,7 +182,7 @@ const Server = struct {
         const failure = &self.failure;
         if (descriptors.count == 0) return failure.fail(.plan, .BADF);
         const entry = self.table.add() orelse return failure.fail(.supervise, .NFILE);
-        entry.* = .{ .kind = kind, .state = .creating, .id = request.id, .sequence = request.sequence };
+        entry.* = .{ .kind = kind, .state = .creating, .id = request.id, .sequence = request.sequence, .first_id = request.argument };
         errdefer self.table.remove(entry);
         try self.employ(entry, order);
     }
@@ -215,6 +219,7 @@ const Server = struct {
                 self.answer(entry, .created, null);
             },
             .finished => {},
+            .namespace => if (descriptors.take()) |fd| self.namespaces.keep(entry.first_id, fd),
             .terminal => self.reply(&.{ .sequence = entry.sequence, .kind = .state, .state = .creating, .id = entry.id }, if (descriptors.count > 0) descriptors.fds[0] else null),
             .failed => {
                 failure.* = status.failure;

@@ -8,6 +8,7 @@ pub const json = @import("json.zig");
 pub const launch = @import("launch.zig");
 pub const mount_options = @import("mount_options.zig");
 pub const once = @import("once.zig");
+pub const namespaces = @import("namespaces.zig");
 pub const placement = @import("placement.zig");
 pub const plan = @import("plan.zig");
 pub const wire = @import("wire.zig");

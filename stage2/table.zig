@@ -28,6 +28,8 @@ pub const Entry = struct {
     sequence: u64 = 0,
     /// Whether its user namespace is its own.
     user_namespace: bool = false,
+    /// The first id of the host that it has, as its request says.
+    first_id: u32 = 0,
     /// Whether a cgroup of its own waits to be removed.
     cgroup: bool = false,
     /// The request that waits for it to be gone; 0 if none does.

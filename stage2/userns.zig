@@ -45,6 +45,14 @@ pub fn create(failure: *Failure, uids: []const Mapping, gids: []const Mapping) e
     return linux.file.open(failure, processPath(&path, holder, "ns/user"), .{ .CLOEXEC = true }, 0);
 }
 
+/// The ids that a container is given, as one line of a map.
+pub const range = 65_536;
+
+/// Whether the map is the one line that gives root and the following ids `first` and on.
+pub fn isRange(mappings: []const Mapping, first: u32) bool {
+    return mappings.len == 1 and std.meta.eql(mappings[0], .{ .containerID = 0, .hostID = first, .size = range });
+}
+
 /// Enters the namespace and becomes its root; what is done from now on has no rights
 /// outside it. For a process that nothing else depends on.
 pub fn join(failure: *Failure, namespace: fd_t) error{Failed}!void {

@@ -13,7 +13,8 @@ pub const Request = extern struct {
     /// The caller's own number for it; its reply has the same. Not 0.
     sequence: u64,
     operation: Operation,
-    /// The signal of `signal`; rows and columns, 16 bits each, of `resize`.
+    /// For `create` the first id of the host that the container has, if it has a range of
+    /// ids of its own: its user namespace may then serve again. The signal of `signal`; rows and columns, 16 bits each, of `resize`.
     argument: u32 = 0,
     id: [id_size]u8 = @splat(0),
 

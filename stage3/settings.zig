@@ -66,7 +66,7 @@ pub const Header = extern struct {
 
 /// What goes from the container to stage2 over the status socket; a message with
 /// `kind` terminal carries the pty's master, one of `kind` started the init's pid;
-/// `finished` ends the work of a worker that makes no process.
+/// one of `kind` namespace a user namespace to keep; `finished` ends the work of a worker that makes no process.
 pub const Status = extern struct {
     kind: Kind,
     pid: i32 = 0,
@@ -77,7 +77,7 @@ pub const Status = extern struct {
     subject_len: u32 = 0,
     subject: [236]u8 = @splat(0),
 
-    pub const Kind = enum(u32) { started, failed, terminal, held, finished };
+    pub const Kind = enum(u32) { started, failed, terminal, held, finished, namespace };
 
     /// The failure of `subject`, cut to what fits.
     pub fn failed(failure: Failure, subject: []const u8) Status {

@@ -15,6 +15,15 @@ pub const Descriptors = struct {
 
     pub const max = 4;
 
+    /// The first one, which is the caller's from now on.
+    pub fn take(descriptors: *Descriptors) ?fd_t {
+        if (descriptors.count == 0) return null;
+        descriptors.count -= 1;
+        const first = descriptors.fds[0];
+        descriptors.fds[0] = descriptors.fds[descriptors.count];
+        return first;
+    }
+
     pub fn close(descriptors: *Descriptors) void {
         for (descriptors.fds[0..descriptors.count]) |fd| file.close(fd);
         descriptors.count = 0;
