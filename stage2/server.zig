@@ -49,6 +49,8 @@ const Server = struct {
     program: fd_t = none,
     workers: u32 = 0,
     namespaces: namespaces.Namespaces = .{},
+    /// The request to end that waits until everything is cleared up.
+    quitting: ?u64 = null,
     /// Children that ended before their worker could say whose they are.
     early: [2 * max_workers]Early = @splat(.{}),
 
@@ -125,7 +127,7 @@ const Server = struct {
     fn carryOut(self: *Server, request: *const Request, descriptors: *linux.socket.Descriptors) error{Failed}!void {
         const failure = &self.failure;
         if (request.operation == .list) return self.list(request.sequence);
-        if (request.operation == .quit) return self.quit(request);
+        if (request.operation == .quit) return self.quit(request.sequence);
         if (wire.name(&request.id) == null) return failure.fail(.plan, .INVAL);
         if (request.operation == .create) return self.create(request, descriptors);
         const entry = self.table.find(&request.id) orelse return failure.fail(.supervise, .NOENT);
@@ -264,6 +266,7 @@ const Server = struct {
         }
         if (entry.deleting != 0) self.reply(&.{ .sequence = entry.deleting, .kind = .done, .id = entry.id }, null);
         self.table.remove(entry);
+        if (self.quitting) |sequence| self.quit(sequence) catch self.refuse(sequence, &@splat(0));
     }
 
     /// Freezes or thaws in a worker, as an entry of its own: it may take long.
@@ -291,7 +294,7 @@ const Server = struct {
         var info: os.signalfd_siginfo = undefined;
         _ = try linux.file.readAll(&self.failure, self.signals, std.mem.asBytes(&info));
         // Asked to end: only with nothing left to look after.
-        if (info.signo == @backingInt(os.SIG.TERM)) try self.quit(&.{ .sequence = 0, .operation = .quit });
+        if (info.signo == @backingInt(os.SIG.TERM)) try self.quit(0);
         while (true) {
             var status: u32 = 0;
             const result = os.wait4(-1, @ptrCast(&status), os.W.NOHANG, null);
@@ -360,12 +363,19 @@ const Server = struct {
         self.reply(&.{ .sequence = sequence, .kind = .done }, null);
     }
 
-    fn quit(self: *Server, request: *const Request) error{Failed}!void {
-        for (self.table.entries[0..self.table.used]) |*entry| {
-            if (!entry.isFree() and entry.state != .stopped) return self.failure.fail(.supervise, .BUSY);
-        }
+    /// Ends the server, unless a container has not ended; what is only being cleared up is
+    /// waited for.
+    fn quit(self: *Server, sequence: u64) error{Failed}!void {
+        var clearing = false;
+        for (self.table.entries[0..self.table.used]) |*entry| switch (entry.state) {
+            .none => clearing = clearing or !entry.isFree(),
+            .stopped => {},
+            .creating, .created, .running => return self.failure.fail(.supervise, .BUSY),
+        };
+        self.quitting = if (clearing) sequence else null;
+        if (clearing) return;
         placement.removeRoot();
-        self.reply(&.{ .sequence = request.sequence, .kind = .done }, null);
+        self.reply(&.{ .sequence = sequence, .kind = .done }, null);
         linux.process.exit(0);
     }
 
