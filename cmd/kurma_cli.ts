@@ -42,10 +42,15 @@ export async function main(args: readonly string[]): Promise<number> {
     );
     if (line.occurrences.has("help")) return print(helpFor(path, columns));
     const env = Deno.env.toObject();
-    const { root } = read(name, common, new Map([...occurrences, ...line.occurrences]), env);
+    const { root, config } = read(
+      name,
+      common,
+      new Map([...occurrences, ...line.occurrences]),
+      env,
+    );
     const input = interpret(name, entry, line, env);
     const result = await entry.run(
-      { root: resolve(root), env, terminal, columns },
+      { root: resolve(root), config: resolve(config), env, terminal, columns },
       input.args,
       input.flags,
     );

@@ -25,6 +25,11 @@ export const common = {
     variable: "KURMA_ROOT",
     fallback: "/var/lib/kurma",
   }),
+  config: setting("Where hosts.yaml, policy.yaml and trust are", {
+    placeholder: "DIR",
+    variable: "KURMA_CONFIG",
+    fallback: "/etc/kurma",
+  }),
   help: boolean("Show this help", { short: "h" }),
 };
 

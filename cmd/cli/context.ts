@@ -8,6 +8,8 @@
 export interface Context {
   /** The state folder, an absolute path: `--root`, or KURMA_ROOT, or /var/lib/kurma. */
   readonly root: string;
+  /** The configuration folder, absolute: `--config`, or KURMA_CONFIG, or /etc/kurma. */
+  readonly config: string;
   /** The environment of the process. */
   readonly env: Readonly<Record<string, string>>;
   /** Whether people read standard output, on a terminal. */

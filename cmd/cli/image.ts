@@ -76,6 +76,48 @@ const show = command({
   },
 });
 
+const pull = command({
+  summary: "Bring an image from elsewhere into the store",
+  details: [
+    "REFERENCE is a name in a registry, docker.io if it says none, the URL of a file, or an appc " +
+    "name (appc://NAME). A pull that was cut short goes on where it stopped. Prints the image's id.",
+  ],
+  args: ["reference"],
+  flags: {},
+  examples: [
+    ["kurma image pull busybox", "The latest one of Docker Hub"],
+    ["kurma image pull registry.example.com:5000/team/app:1.2", "From a registry of your own"],
+  ],
+  async run({ root, config }, { reference }) {
+    const [{ pullImage }, { progressOnStderr }] = await Promise.all([
+      import("../../stage1/images/pull.ts"),
+      import("./progress.ts"),
+    ]);
+    return (await pullImage(reference, { root, config, onProgress: progressOnStderr() })).record.id;
+  },
+});
+
+const push = command({
+  summary: "Bring an image of the store into a registry",
+  details: [
+    "Without REFERENCE it goes where IMAGE says as a name. Manifest, config and layers go as they " +
+    "came. Prints the digest that the reference names now.",
+  ],
+  args: ["image", "reference?"],
+  flags: {},
+  examples: [
+    ["kurma image push registry.example.com/team/app:1.2", "By its own name"],
+    ["kurma image push 3f2a91c0 registry.example.com/team/app", "Under another one"],
+  ],
+  async run({ root, config }, { image, reference }) {
+    const [{ pushImage }, { progressOnStderr }] = await Promise.all([
+      import("../../stage1/images/push.ts"),
+      import("./progress.ts"),
+    ]);
+    return await pushImage(image, reference, { root, config, onProgress: progressOnStderr() });
+  },
+});
+
 const bringIn = command({
   summary: "Bring an image into the store",
   details: [
@@ -203,7 +245,7 @@ const verify = command({
 /** The commands about images. */
 export const image: Group = {
   summary: "Images: what is in the store, what comes into it and goes out again",
-  commands: { import: bringIn, list, show, tag, export: takeOut, rm, prune, verify },
+  commands: { pull, push, import: bringIn, list, show, tag, export: takeOut, rm, prune, verify },
   examples: [
     ["kurma image import busybox.aci --name busybox", "Bring one in"],
     ["kurma image list", "See what is there"],

@@ -77,7 +77,7 @@ export class ProgressDisplay {
 
 /** What is said of a part that is done. */
 function finished({ subject, step, bytes }: Progress): string {
-  return `${brief(subject)}  ${step === "present" ? "there already" : "unpacked"}  ${size(bytes)}`;
+  return `${brief(subject)}  ${step === "present" ? "there already" : step}  ${size(bytes)}`;
 }
 
 /** One line of at most `columns`: what, how far, how fast, how long still; what fits of it. */

@@ -12,6 +12,7 @@ import { command } from "./command.ts";
 import { environment } from "./environment.ts";
 import { explain } from "./failure.ts";
 import { boolean, choice, list, string } from "./flags.ts";
+import { progressOnStderr } from "./progress.ts";
 
 const foreground = "It stays in the foreground in this version; end the line with & to go on";
 const sealed = "A container sees its image and nothing of the host in this version";
@@ -22,6 +23,7 @@ export const run = command({
   details: [
     "IMAGE is an ACI file, an OCI image layout (a folder or a tar, PATH[:TAG]), an archive of " +
     "docker save, the name of an image in the store, or hello, which this program brings along. " +
+    "A name that is not in the store is pulled first. " +
     "What follows IMAGE belongs to the command in the container.",
     "The status is the command's: 128 + N if signal N ended it, 126 if it cannot be executed, 127 " +
     "if it is not there; 125 if Kurma failed.",
@@ -60,9 +62,10 @@ export const run = command({
   examples: [
     ["kurma run hello", "Look around inside a container"],
     ["kurma run -it ./busybox.aci sh", "A shell, on a terminal of its own"],
+    ["kurma run busybox echo hi", "From Docker Hub, if it is not in the store"],
     ["kurma run -e GREETING=hi ./image:latest env | sort", "A command's output, in a pipe"],
   ],
-  async run({ root, env }, { image, command }, flags) {
+  async run({ root, config, env }, { image, command }, flags) {
     const { entrypoint } = flags;
     const request: RunRequest = {
       image,
@@ -77,6 +80,7 @@ export const run = command({
       readOnly: flags["read-only"],
       terminal: flags.tty,
       root,
+      pull: { config, onProgress: progressOnStderr() },
     };
     const { kernel } = await import("../../ffi/mod.ts");
     const { run } = await import("../../stage1/containers/run.ts");

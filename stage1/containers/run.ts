@@ -9,7 +9,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import { type Kernel, KernelError } from "../../ffi/kernel.ts";
 import { type Ended, launch } from "../../stage2/client.ts";
 import type { Plan } from "../../stage2/spec.ts";
-import { openImage } from "../images/open.ts";
+import { openImage, type OpenOptions } from "../images/open.ts";
 import { type Overrides, planContainer } from "./plan.ts";
 import { claim } from "./scratch.ts";
 
@@ -22,6 +22,8 @@ export interface RunRequest extends Overrides {
   hostUsers?: boolean;
   /** The folder that holds images and containers, for example `/var/lib/kurma`. */
   root: string;
+  /** How an image that is not in the store is pulled. */
+  pull?: OpenOptions["pull"];
 }
 
 /** What is passed on to the command instead of acting on us. */
@@ -64,7 +66,7 @@ export async function run(
       fix: "Run it as root, for example with sudo",
     });
   }
-  const image = await openImage(request.image, { root: request.root });
+  const image = await openImage(request.image, { root: request.root, pull: request.pull });
   const layers = image.layers.map((layer) => layer.path);
   const attempt = async (hostUsers: boolean) => {
     using scratch = claim(kernel, request.root, request.name);

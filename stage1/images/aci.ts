@@ -87,7 +87,7 @@ function dependencyLayers(store: Store, { dependencies }: AciManifest, what: str
       "missing",
       `Cannot use ${what}: it depends on ${quote(imageId ?? called)}`,
       {
-        fix: "Import that image first",
+        fix: "Pull or import that image first",
       },
     );
   });

@@ -39,7 +39,7 @@ export function fileContent(path: string, offset: number, size: number): Content
   };
 }
 
-export function memoryContent(bytes: Chunk): Content {
+export function memoryContent(bytes: Chunk): Content & { readonly size: number } {
   return {
     size: bytes.length,
     chunks: async function* () {

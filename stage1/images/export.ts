@@ -7,7 +7,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { type Chunk, type Content, fileContent, memoryContent, Passage } from "./bytes.ts";
+import { type Chunk, collect, type Content, fileContent, memoryContent, Passage } from "./bytes.ts";
 import { requireStored } from "./find.ts";
 import { openStore, type StoreOptions } from "./manage.ts";
 import { type Digest, digestOf, quote } from "./sources/digest.ts";
@@ -74,8 +74,8 @@ function layoutFiles(store: Store, record: ImageRecord, tag: string): NamedConte
     manifests: [{ ...manifest, annotations: { "org.opencontainers.image.ref.name": tag } }],
   };
   return [
-    { name: "oci-layout", content: jsonContent({ imageLayoutVersion: "1.0.0" }) },
-    { name: "index.json", content: jsonContent(index) },
+    { name: "oci-layout", content: memoryContent(jsonBytes({ imageLayoutVersion: "1.0.0" })) },
+    { name: "index.json", content: memoryContent(jsonBytes(index)) },
     ...blobs,
   ];
 }
@@ -86,27 +86,49 @@ function generatedManifest(
   config: BlobReference,
   blobs: NamedContent[],
 ): BlobReference {
-  const content = jsonContent({
+  const bytes = manifestBytes(record, config);
+  const digest = digestOf(bytes);
+  blobs.push({ name: blobName(digest), content: memoryContent(bytes) });
+  return { mediaType: mediaTypes.ociManifest, digest, size: bytes.length };
+}
+
+function manifestBytes(record: ImageRecord, config: BlobReference): Chunk {
+  return jsonBytes({
     schemaVersion: 2,
     mediaType: mediaTypes.ociManifest,
     config: { ...config, mediaType: mediaTypes.ociConfig },
     layers: record.blobs,
   });
-  blobs.push({ name: blobName(content.digest), content });
-  return { mediaType: mediaTypes.ociManifest, digest: content.digest, size: content.size };
+}
+
+/**
+ * The manifest that an image came with, or gets.
+ *
+ * @returns undefined for an ACI, which has none.
+ */
+export async function manifestOf(
+  store: Store,
+  { configBlob, manifestBlob, ...record }: ImageRecord,
+): Promise<{ readonly bytes: Chunk; readonly mediaType: string } | undefined> {
+  if (configBlob === undefined) return undefined;
+  if (manifestBlob === undefined) {
+    return { bytes: manifestBytes(record, configBlob), mediaType: mediaTypes.ociManifest };
+  }
+  const { digest, size, mediaType } = manifestBlob;
+  const bytes = await collect(checkedBlob(store, manifestBlob).chunks(), `blob ${digest}`, size);
+  return { bytes, mediaType };
 }
 
 function blobName(digest: Digest): string {
   return `blobs/${digest.replace(":", "/")}`;
 }
 
-function jsonContent(value: unknown) {
-  const bytes = new TextEncoder().encode(JSON.stringify(value));
-  return { ...memoryContent(bytes), size: bytes.length, digest: digestOf(bytes) };
+function jsonBytes(value: unknown): Chunk {
+  return new TextEncoder().encode(JSON.stringify(value));
 }
 
 /** A blob of the store; it is checked while it is read. */
-function checkedBlob(
+export function checkedBlob(
   store: Store,
   { digest, size }: BlobReference,
 ): Content & { readonly size: number } {

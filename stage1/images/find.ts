@@ -39,7 +39,7 @@ export function findImage(store: Store, text: string): StoredImage | undefined {
   const exact = images.find(({ record }) => record.id === text);
   if (exact !== undefined) return exact;
   const digits = /^(?:sha256:|sha512-)?([0-9a-f]{4,})$/.exec(text)?.[1];
-  const named = nameIn(text);
+  const named = storedNameIn(text);
   const found = images.filter(({ record, names }) =>
     (named !== undefined && names.includes(named)) ||
     (digits !== undefined && digits.length >= minDigits && isShort(record.id, text, digits))
@@ -78,6 +78,22 @@ function isShort(id: string, text: string, digits: string): boolean {
 export function nameIn(text: string): string | undefined {
   try {
     return normalName(text);
+  } catch (error) {
+    if (error instanceof KurmaError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * The text as a name that an image in the store may have: one that a user gave it, or what
+ * it was pulled by, which may also be a digest, a URL or an appc name.
+ *
+ * @returns undefined if it cannot be one.
+ */
+export function storedNameIn(text: string): string | undefined {
+  if (text === "hello") return text;
+  try {
+    return formatReference(parseReference(text));
   } catch (error) {
     if (error instanceof KurmaError) return undefined;
     throw error;

@@ -30,8 +30,17 @@ export async function importHello(store: Store, options: ImportOptions): Promise
   const blob = await importLayer(
     store,
     diffId,
-    "application/vnd.oci.image.layer.v1.tar",
-    { what: '"hello"', format: "oci", content: memoryContent(tar), digest: diffId },
+    {
+      digest: diffId,
+      mediaType: "application/vnd.oci.image.layer.v1.tar",
+      open: () =>
+        Promise.resolve({
+          what: '"hello"',
+          format: "oci",
+          content: memoryContent(tar),
+          digest: diffId,
+        }),
+    },
     options,
   );
   await store.putBlob(id, config);

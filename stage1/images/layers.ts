@@ -9,6 +9,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import { collect, type Content, fileContent, Passage } from "./bytes.ts";
 import { compressionOf, inflated, type InflateLimits } from "./compression.ts";
 import type { OnProgress } from "./image.ts";
+import type { PartialBlob } from "./partial.ts";
 import type { Digest } from "./sources/digest.ts";
 import { type BlobReference, type Store, type Workspace, writeAll } from "./store.ts";
 import { unpack, type Unpacked, type UnpackLimits } from "./unpack.ts";
@@ -32,6 +33,17 @@ export interface Incoming {
   readonly content: Content;
   /** Of the bytes as they come, where it is known. */
   readonly digest?: Digest;
+  /** The file of the store that holds the bytes already, and becomes the blob. */
+  readonly file?: PartialBlob;
+}
+
+/** A layer that is opened only if the store lacks it. */
+export interface LayerSource {
+  /** Of the bytes as they come, where it is known. */
+  readonly digest?: Digest;
+  /** What the bytes are; undefined to look at them. */
+  readonly mediaType?: string;
+  open(options: ImportOptions): Promise<Incoming>;
 }
 
 /** What became of the bytes. */
@@ -40,26 +52,28 @@ export interface Arrived {
   readonly unpacked: Unpacked;
   /** Where it was unpacked, in the workspace. */
   readonly path: string;
-  /** Where the bytes are as they came, in the workspace, synced. */
+  /** Where the bytes are as they came, synced. */
   readonly blobPath: string;
 }
 
 /**
- * Unpacks an archive in a workspace and keeps its bytes beside it. Nothing of it is in
- * the store yet.
+ * Unpacks an archive in a workspace and keeps its bytes beside it, unless a file has them.
+ * Nothing of it is in the store yet.
  *
  * @throws {KurmaError} As {@linkcode unpack}; `invalid` if the bytes are not those of `digest`.
  */
 export async function arrive(
   workspace: Workspace,
-  { what, format, content, digest }: Incoming,
+  { what, format, content, digest, file }: Incoming,
   { limits = {}, onProgress = () => {}, signal }: ImportOptions,
 ): Promise<Arrived> {
   const { ratio, ...unpackLimits } = limits;
   const path = `${workspace.path}/layer`;
-  const blobPath = `${workspace.path}/blob`;
+  const blobPath = file?.path ?? `${workspace.path}/blob`;
   await Deno.mkdir(path, { mode: 0o700 });
-  using blob = await Deno.open(blobPath, { write: true, createNew: true, mode: 0o600 });
+  using copy = file
+    ? undefined
+    : await Deno.open(blobPath, { write: true, createNew: true, mode: 0o600 });
   const subject = digest ?? what;
   const passage = new Passage(
     content.chunks(),
@@ -70,20 +84,21 @@ export async function arrive(
     },
     async (chunk, bytes) => {
       signal?.throwIfAborted();
+      if (copy === undefined) return;
       onProgress({
         step: "read",
         subject,
         bytes,
         ...(content.size !== undefined ? { total: content.size } : {}),
       });
-      await writeAll(blob, chunk);
+      await writeAll(copy, chunk);
     },
   );
   try {
     const stream = inflated(passage.chunks(), what, ratio === undefined ? {} : { ratio });
     const unpacked = await unpack(stream, path, what, format, unpackLimits);
     const found = await passage.finish();
-    await blob.sync();
+    await (file ?? copy)?.sync();
     onProgress({ step: "unpacked", subject, bytes: unpacked.bytes });
     return { blob: { digest: found, size: passage.count }, unpacked, path, blobPath };
   } finally {
@@ -95,27 +110,41 @@ export async function arrive(
  * Brings the layer `diffId` into the store, unless it is there. Waits for others that
  * are just doing it.
  *
- * @param mediaType What the bytes are; undefined to look at them.
  * @returns The bytes it came as.
  * @throws {KurmaError} `invalid`: damaged, hostile, or not what its digests say.
  */
 export async function importLayer(
   store: Store,
   diffId: Digest,
-  mediaType: string | undefined,
-  incoming: Incoming,
+  { digest, mediaType, open }: LayerSource,
   options: ImportOptions,
 ): Promise<BlobReference> {
   using _lock = await store.lock(diffId);
   const there = store.layerBlob(diffId);
   if (there !== undefined) {
     options.onProgress?.({ step: "present", subject: diffId, bytes: there.size });
-    const { digest } = incoming;
     if (digest === undefined || digest === there.digest) return there;
     // The same files, compressed in another way: an export needs those bytes too.
-    const size = await keepBlob(store, incoming, digest, options);
+    const size = await keepBlob(store, digest, open, options);
     return { digest, size, mediaType: mediaType ?? there.mediaType };
   }
+  const incoming = await open(options);
+  using file = incoming.file;
+  try {
+    return await unpackLayer(store, diffId, mediaType, incoming, options);
+  } catch (error) {
+    if (error instanceof KurmaError && error.code === "invalid") await file?.discard();
+    throw error;
+  }
+}
+
+async function unpackLayer(
+  store: Store,
+  diffId: Digest,
+  mediaType: string | undefined,
+  incoming: Incoming,
+  options: ImportOptions,
+): Promise<BlobReference> {
   await using workspace = await store.workspace();
   const arrived = await arrive(workspace, incoming, options);
   if (arrived.unpacked.digest !== diffId) {
@@ -133,16 +162,23 @@ export async function importLayer(
 
 async function keepBlob(
   store: Store,
-  { what, content }: Incoming,
   digest: Digest,
-  { signal }: ImportOptions,
+  open: LayerSource["open"],
+  options: ImportOptions,
 ): Promise<number> {
   if (await store.hasBlob(digest)) return (await Deno.stat(store.blobPath(digest))).size;
+  const { what, content, file: whole } = await open(options);
+  using kept = whole;
+  if (kept !== undefined) {
+    await kept.sync();
+    await store.commitBlob(digest, kept.path);
+    return kept.offset;
+  }
   await using workspace = await store.workspace();
   const path = `${workspace.path}/blob`;
   using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
   const passage = new Passage(content.chunks(), { what, digest }, async (chunk) => {
-    signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
     await writeAll(file, chunk);
   });
   try {
@@ -162,31 +198,5 @@ async function layerType(path: string): Promise<string> {
   return kind === "gzip" || kind === "zstd" ? `${tar}+${kind}` : tar;
 }
 
-/** How many layers are unpacked at once: inflating one takes a core. */
+/** How many layers are brought in at once: inflating one takes a core. */
 export const layersAtOnce = Math.max(2, navigator.hardwareConcurrency);
-
-/**
- * Runs `work` on each item, a few at a time, and stops at the first failure; what
- * already runs is waited for, so that nobody works on after the error is told.
- */
-export async function eachOf<Item, Result>(
-  items: readonly Item[],
-  work: (item: Item, at: number) => Promise<Result>,
-): Promise<Result[]> {
-  const results: Result[] = new Array(items.length);
-  const errors: unknown[] = [];
-  let next = 0;
-  const workers = Array.from({ length: Math.min(layersAtOnce, items.length) }, async () => {
-    while (next < items.length && errors.length === 0) {
-      const at = next++;
-      try {
-        results[at] = await work(items[at], at);
-      } catch (error) {
-        errors.push(error);
-      }
-    }
-  });
-  await Promise.all(workers);
-  if (errors.length > 0) throw errors[0];
-  return results;
-}

@@ -5,7 +5,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { nameIn, normalName, requireStored } from "./find.ts";
+import { normalName, requireStored, storedNameIn } from "./find.ts";
 import { quote } from "./sources/digest.ts";
 import { Store, type StoredImage } from "./store.ts";
 
@@ -68,7 +68,7 @@ export async function removeImage(text: string, options: StoreOptions = {}): Pro
   using store = openStore(options);
   using _lock = await store.removalLock(true);
   const { record, names } = requireStored(store, text);
-  const byName = names.find((name) => name === nameIn(text));
+  const byName = names.find((name) => name === storedNameIn(text));
   if (byName !== undefined && names.length > 1) {
     store.removeName(byName);
     return { names: [byName], images: [] };
@@ -94,11 +94,11 @@ export interface PruneOptions extends StoreOptions {
 
 /**
  * Removes images that have no name, then by {@linkcode PruneOptions.maxBytes}, and every
- * layer and blob that no image has. What a process holds stays.
+ * layer and blob that no image has, also of pulls that were cut short. What a process holds stays.
  */
 export async function pruneImages(options: PruneOptions = {}): Promise<Removed> {
   using store = openStore(options);
-  await store.sweep();
+  await store.sweep(0);
   using _lock = await store.removalLock(true);
   const removed: StoredImage[] = [];
   const remove = async (image: StoredImage) => {

@@ -9,7 +9,8 @@ import { KurmaError } from "../../ffi/errors.ts";
 import { parseOciConfig } from "./config.ts";
 import { type Chunk, memoryContent, Passage } from "./bytes.ts";
 import { type Folder, readFrom } from "./folder.ts";
-import { eachOf, importLayer, type ImportOptions } from "./layers.ts";
+import { importLayer, type ImportOptions, layersAtOnce, type LayerSource } from "./layers.ts";
+import { inParallel } from "./sources/blob.ts";
 import { type Digest, digestOf, quote } from "./sources/digest.ts";
 import {
   type Descriptor,
@@ -21,7 +22,7 @@ import {
 } from "./sources/documents.ts";
 import { isObject, parseJsonObject, unreadable } from "./sources/json.ts";
 import { hostPlatform, selectPlatform } from "./sources/platform.ts";
-import type { BlobReference, Format, ImageRecord, Store } from "./store.ts";
+import type { Format, ImageRecord, Store } from "./store.ts";
 
 /** An image that was brought in, and what its archive calls it. */
 export interface Imported {
@@ -67,7 +68,19 @@ export async function importLayout(
   const found = await findManifest(folder, chosen, 0);
   const names = [chosen.annotations?.[nameAnnotation], chosen.annotations?.[tagAnnotation]]
     .filter((name) => name !== undefined);
-  return { record: await importManifest(store, folder, found, options), names };
+  const config = await readBlob(folder, found.manifest.config);
+  const sources = found.manifest.layers.map((layer): LayerSource => ({
+    ...layer,
+    open: async () => {
+      const what = `layer ${layer.digest} in ${folder.what}`;
+      const content = await folder.find(blobName(layer.digest));
+      if (content === undefined) throw partMissing(what);
+      const { digest, size } = layer;
+      return { what, format: "oci", content: { ...content, size }, digest };
+    },
+  }));
+  const record = await importManifest(store, { ...found, config }, sources, options);
+  return { record, names };
 }
 
 function choose(
@@ -102,14 +115,20 @@ function choose(
   );
 }
 
-/** The manifest behind a descriptor: itself, or the one for this machine in an index. */
+function partMissing(what: string): KurmaError {
+  return new KurmaError("invalid", `Cannot find ${what}`, {
+    fix: "Save the image again: a part of it is missing",
+  });
+}
+
 /** A manifest with the bytes that are its digest's. */
-interface FoundManifest {
+export interface FoundManifest {
   readonly manifest: Manifest;
   readonly bytes: Chunk;
   readonly descriptor: Descriptor;
 }
 
+/** The manifest behind a descriptor: itself, or the one for this machine in an index. */
 async function findManifest(
   folder: Folder,
   descriptor: Descriptor,
@@ -143,39 +162,20 @@ function blobName(digest: Digest): string {
   return `blobs/${digest.replace(":", "/")}`;
 }
 
-async function importManifest(
+/**
+ * Brings an image into the store by its manifest.
+ *
+ * @param found The manifest and the config that it names, both checked.
+ * @param layers Where its layers come from, in its order.
+ */
+export async function importManifest(
   store: Store,
-  folder: Folder,
-  { manifest, bytes, descriptor }: FoundManifest,
+  { manifest, bytes, descriptor, config }: FoundManifest & { readonly config: Chunk },
+  layers: readonly LayerSource[],
   options: ImportOptions,
 ): Promise<ImageRecord> {
-  const config = await readBlob(folder, manifest.config);
-  const record = await importImage(store, "oci", config, manifest.config, async (diffIds) => {
-    if (diffIds.length !== manifest.layers.length) {
-      throw unreadable(
-        `manifest in ${folder.what}`,
-        `it has ${manifest.layers.length} layers, its config ${diffIds.length}`,
-      );
-    }
-    return await eachOf(manifest.layers, async (layer, at) => {
-      const what = `layer ${layer.digest} in ${folder.what}`;
-      const present = store.layerBlob(diffIds[at]);
-      if (present?.digest === layer.digest) return present;
-      const content = await folder.find(blobName(layer.digest));
-      if (content === undefined) {
-        throw new KurmaError("invalid", `Cannot find ${what}`, {
-          fix: "Save the image again: a part of it is missing",
-        });
-      }
-      return importLayer(
-        store,
-        diffIds[at],
-        layer.mediaType,
-        { what, format: "oci", content: { ...content, size: layer.size }, digest: layer.digest },
-        options,
-      );
-    });
-  });
+  const what = `manifest ${descriptor.digest}`;
+  const record = await importImage(store, "oci", config, manifest.config, what, layers, options);
   const { digest, size, mediaType } = descriptor;
   await store.putBlob(digest, bytes);
   return { ...record, manifestBlob: { digest, size, mediaType } };
@@ -226,22 +226,15 @@ export async function importDockerArchive(
   if (named !== undefined && descriptor.digest !== `sha256:${named}`) {
     throw unreadable(`${quote(config)} in ${folder.what}`, `its digest is ${descriptor.digest}`);
   }
-  const record = await importImage(store, "docker", bytes, descriptor, async (diffIds) => {
-    if (diffIds.length !== layers.length) {
-      throw unreadable(what, `it has ${layers.length} layers, its config ${diffIds.length}`);
-    }
-    return await eachOf(layers, async (name, at) => {
+  const sources = layers.map((name): LayerSource => ({
+    open: async () => {
       const layer = `layer ${quote(name)} in ${folder.what}`;
       const content = await folder.find(name);
-      if (content === undefined) {
-        throw new KurmaError("invalid", `Cannot find ${layer}`, {
-          fix: "Save the image again: a part of it is missing",
-        });
-      }
-      const incoming = { what: layer, format: "oci", content } as const;
-      return importLayer(store, diffIds[at], undefined, incoming, options);
-    });
-  });
+      if (content === undefined) throw partMissing(layer);
+      return { what: layer, format: "oci", content };
+    },
+  }));
+  const record = await importImage(store, "docker", bytes, descriptor, what, sources, options);
   return { record, names };
 }
 
@@ -286,10 +279,21 @@ async function importImage(
   format: Format,
   bytes: Chunk,
   descriptor: Descriptor,
-  layers: (diffIds: readonly Digest[]) => Promise<BlobReference[]>,
+  what: string,
+  layers: readonly LayerSource[],
+  options: ImportOptions,
 ): Promise<ImageRecord> {
   const { config, diffIds } = parseOciConfig(bytes, `config ${descriptor.digest}`);
-  const blobs = await layers(diffIds);
+  if (diffIds.length !== layers.length) {
+    throw unreadable(what, `it has ${layers.length} layers, its config ${diffIds.length}`);
+  }
+  const pairs = diffIds.map((diffId, at) => ({ diffId, layer: layers[at] }));
+  const blobs = await inParallel(
+    pairs,
+    layersAtOnce,
+    ({ diffId, layer }, signal) => importLayer(store, diffId, layer, { ...options, signal }),
+    options.signal,
+  );
   const { digest, size, mediaType } = descriptor;
   await store.putBlob(digest, bytes);
   return {

@@ -14,18 +14,22 @@ import type { HeldImage } from "./image.ts";
 import type { ImportOptions } from "./layers.ts";
 import { openStore, type StoreOptions } from "./manage.ts";
 import { importDockerArchive, type Imported, importLayout, isLayout } from "./oci.ts";
+import type { PullOptions } from "./pull.ts";
 import { quote } from "./sources/digest.ts";
 import { identity, type ImageRecord, type Store, type StoredImage, writeAll } from "./store.ts";
 import { firstName } from "./tar.ts";
 
 /** Where the state is, and how an image that is not there yet is brought in. */
-export interface OpenOptions extends ImportOptions, StoreOptions {}
+export interface OpenOptions extends ImportOptions, StoreOptions {
+  /** How a name that is not there is pulled; without it, such a name is an error. */
+  readonly pull?: Omit<PullOptions, keyof StoreOptions>;
+}
 
 /**
  * Opens an image: `hello`, a path to an ACI, an OCI layout (folder or tar) or a
  * `docker save` archive, with `:TAG` behind it where it holds several, or the name or
- * id of an image in the store. What is not in the store yet is brought in first, without
- * a name: what an archive calls itself is not its own to decide.
+ * id of an image in the store. What is not in the store yet is brought in first; a file
+ * without a name: what an archive calls itself is not its own to decide.
  *
  * @returns The image, held: it cannot be removed until `hold` is disposed of.
  * @throws {KurmaError} `missing`: no such file, name or tag; `invalid`: not an image, or
@@ -48,7 +52,9 @@ export async function openImage(reference: string, options: OpenOptions = {}): P
   }
   const known = findImage(store, reference);
   if (known !== undefined) return await held(store, known.record, known.names[0]);
-  throw notFound(reference);
+  if (options.pull === undefined || pathLike.test(reference)) throw notFound(reference);
+  const { pullInto } = await import("./pull.ts");
+  return await held(store, await pullInto(store, reference, options.pull));
 }
 
 /** How an image is brought in by {@linkcode importImage}. */
@@ -100,10 +106,11 @@ async function importFrom(
 }
 
 /** What is certainly meant as a path. */
-const pathLike = /^(?:\/|\.{1,2}(?:\/|$))/;
+const pathLike = /^(?:file:\/\/|\/|\.{1,2}(?:\/|$))/i;
 
-/** The path in `PATH` or `PATH:TAG`, if there is such a file or folder. */
-async function findPath(reference: string): Promise<{ path: string; tag?: string } | undefined> {
+/** The path in `PATH` or `PATH:TAG`, `file://` before it or not, if there is such a file or folder. */
+async function findPath(text: string): Promise<{ path: string; tag?: string } | undefined> {
+  const reference = text.replace(/^file:\/\//i, "");
   if (reference === "" || reference.includes("\0")) return undefined;
   if (await identity(reference) !== undefined) return { path: reference };
   const colon = reference.lastIndexOf(":");
@@ -172,7 +179,13 @@ async function importFolder(
   });
 }
 
-async function importFile(
+/**
+ * Brings the image of one file into the store.
+ *
+ * @param what Names it in messages, with quotes.
+ * @throws {KurmaError} `invalid`: it is none.
+ */
+export async function importFile(
   store: Store,
   path: string,
   tag: string | undefined,

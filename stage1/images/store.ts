@@ -7,7 +7,8 @@
  *   images.db              what exists: layers, images, names
  *   blobs/ALGORITHM/HEX    bytes as they came: configs, manifests, layers, ACIs
  *   layers/ALGORITHM-HEX/  rootfs/, unpacked; an ACI's manifest beside it
- *   tmp/                   what is being made, each with a lock of its owner
+ *   tmp/                   what is being made, each with a lock of its owner, and
+ *                          ALGORITHM-HEX.part, downloads that can be taken up again
  *   locks/                 one process at a time unpacks a layer; `removal` keeps
  *                          removing and bringing in apart
  *   use/                   an image that a process holds is not removed
@@ -24,6 +25,7 @@ import { DatabaseSync } from "node:sqlite";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { ImageConfig } from "./image.ts";
 import type { Digest } from "./sources/digest.ts";
+import type { Decision } from "./trust/policy.ts";
 
 /** Which kind of source an image came from. */
 export type Format = "oci" | "docker" | "aci" | "hello";
@@ -41,6 +43,16 @@ export interface ImageRecord {
   /** The OCI manifest, as it came. */
   readonly manifestBlob?: BlobReference;
   readonly config: ImageConfig;
+  /** How it came here, if it was pulled; the last pull counts. */
+  readonly pulled?: Pulled;
+}
+
+/** What a pull leaves to be seen. */
+export interface Pulled {
+  readonly from: string;
+  /** What the registry called it: of the index if there is one, else of the manifest. */
+  readonly digest?: Digest;
+  readonly trust: Decision;
 }
 
 export interface BlobReference {
@@ -178,7 +190,8 @@ export class Store implements Disposable {
     this.#transaction(() => {
       // The same image from an archive without an OCI manifest tells less than what is known.
       const known = this.image(record.id);
-      const kept = known?.manifestBlob && !record.manifestBlob ? known : record;
+      const fuller = known?.manifestBlob && !record.manifestBlob ? known : record;
+      const kept = { ...fuller, pulled: record.pulled ?? known?.pulled };
       this.#database.prepare(
         `INSERT INTO images VALUES (?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET record = excluded.record, used = excluded.used`,
@@ -285,6 +298,11 @@ export class Store implements Disposable {
     return removed;
   }
 
+  /** Where the bytes `digest` are while they come; see `PartialBlob`. */
+  partialPath(digest: Digest): string {
+    return `${this.#path}/tmp/${digest.replace(":", "-")}.part`;
+  }
+
   /** Whether the bytes `digest` are kept. */
   async hasBlob(digest: Digest): Promise<boolean> {
     return await identity(this.blobPath(digest)) !== undefined;
@@ -374,10 +392,15 @@ export class Store implements Disposable {
     }
   }
 
-  /** Removes what dead processes left in `tmp`. */
-  async sweep(): Promise<void> {
+  /**
+   * Removes what dead processes left in `tmp`, except downloads that can be taken up again.
+   *
+   * @param idleMs Downloads that nobody has gone on with for longer go too.
+   */
+  async sweep(idleMs = weekMs): Promise<void> {
     const tmp = `${this.#path}/tmp`;
     for await (const { name } of Deno.readDir(tmp)) {
+      if (name.endsWith(".part")) await sweepPartial(`${tmp}/${name}`, idleMs);
       if (!name.endsWith(".lock")) continue;
       using lock = await openIfThere(`${tmp}/${name}`);
       if (lock === undefined || !await lock.tryLock(true)) continue;
@@ -404,6 +427,15 @@ export class Store implements Disposable {
       throw error;
     }
   }
+}
+
+const weekMs = 7 * 24 * 60 * 60 * 1000;
+
+async function sweepPartial(path: string, idleMs: number): Promise<void> {
+  using file = await openIfThere(path);
+  if (file === undefined || !await file.tryLock(true)) return;
+  const { mtime } = await file.stat();
+  if (mtime === null || Date.now() - mtime.getTime() >= idleMs) await removeTree(path);
 }
 
 async function lockFile(path: string, exclusive: boolean): Promise<Disposable> {

@@ -14,10 +14,8 @@ import { KurmaError } from "../../../ffi/errors.ts";
 import { fetchSignatures } from "../trust/cosign.ts";
 import { decideRegistryImage, type Trust } from "../trust/decide.ts";
 import { decideByName, type Decision, loadPolicy, requireAccepted } from "../trust/policy.ts";
-import { type BlobSink, copyBlob, inParallel } from "./blob.ts";
 import { authFiles, credentialsFrom } from "./credentials.ts";
 import type { Digest } from "./digest.ts";
-import type { Descriptor } from "./documents.ts";
 import { discover } from "./discovery.ts";
 import { loadHosts } from "./hosts.ts";
 import { hostPlatform, type Platform } from "./platform.ts";
@@ -37,13 +35,6 @@ export interface AciPlace {
   readonly signatureUrl: string;
   /** Of the file, if the user gave one. */
   readonly digest?: Digest;
-}
-
-/** How layers are fetched. */
-export interface LayerOptions {
-  /** Layers at once; 3 by default. */
-  readonly parallel?: number;
-  readonly signal?: AbortSignal;
 }
 
 const maxSignatureBytes = 64 * 1024;
@@ -120,6 +111,8 @@ export class Remote implements Disposable {
   ): Promise<AciPlace[]> {
     if (reference.kind === "http") {
       const { url, digest } = reference;
+      const early = decideByName(this.trust.policy, nameOfUrl(url));
+      if (early) requireAccepted(early, formatReference(reference));
       const signatureUrl = new URL(url);
       signatureUrl.pathname += ".asc";
       return [{ url, signatureUrl: signatureUrl.href, ...(digest ? { digest } : {}) }];
@@ -152,20 +145,8 @@ export class Remote implements Disposable {
   }
 }
 
-/**
- * Brings an image's layers into sinks, several at once, each digest once. The first
- * failure ends the others; what came by then stays in the sinks for the next attempt.
- *
- * @param open Opens the sink of a layer, with what an earlier attempt left in it.
- */
-export async function copyLayers(
-  image: Pick<RemoteImage, "layers" | "openBlob">,
-  open: (layer: Descriptor) => Promise<BlobSink & AsyncDisposable>,
-  { parallel = 3, signal }: LayerOptions = {},
-): Promise<void> {
-  const unique = [...new Map(image.layers.map((layer) => [layer.digest, layer])).values()];
-  await inParallel(unique, parallel, async (layer, signal) => {
-    await using sink = await open(layer);
-    await copyBlob((options) => image.openBlob(layer, options), layer, sink, signal);
-  }, signal);
+/** What the policy knows a file by: who serves it, not what it says about itself. */
+export function nameOfUrl(url: string): string {
+  const { host, pathname } = new URL(url);
+  return host + pathname;
 }

@@ -1,11 +1,9 @@
 import { assert, assertEquals, assertMatch, rejection } from "../../../tests/assert.ts";
 import { KurmaError } from "../../../ffi/errors.ts";
-import { digestOf } from "./digest.ts";
-import type { Descriptor } from "./documents.ts";
 import { parsePlatform } from "./platform.ts";
 import { type AppcReference, type HttpReference, parseReference } from "./reference.ts";
-import { copyLayers, openRemote, type Remote } from "./remote.ts";
-import { encode, impatient, MemorySink, TestRegistry } from "./testing.ts";
+import { openRemote, type Remote } from "./remote.ts";
+import { encode, impatient, TestRegistry } from "./testing.ts";
 
 const platform = parsePlatform("linux/amd64");
 
@@ -72,33 +70,6 @@ Deno.test("an image without the signature it needs gives no layer", async () => 
     const error = await rejection(remote.resolve(registry.reference(), { platform }));
     assertMatch(error.message, /Cannot use ".*app:1": no key is trusted for it/);
     assert(!registry.log.some((line) => line.includes(layer.digest)));
-  });
-});
-
-Deno.test("copyLayers() fetches each layer once, several at a time", async () => {
-  await using registry = new TestRegistry();
-  const { document } = registry.addImage("app:1", encode("layer"));
-  const layers = ["a", "b", "c", "a", "d"].map((text) =>
-    registry.addBlob(encode(text), document.layers[0].mediaType)
-  );
-  registry.addManifest("app:1", { ...document, layers });
-  await configured(registry, undefined, async (remote) => {
-    const { image } = await remote.resolve(registry.reference(), { platform });
-    const sinks = new Map<string, MemorySink>();
-    let open = 0;
-    let most = 0;
-    const openSink = ({ digest }: Descriptor) => {
-      most = Math.max(most, ++open);
-      const sink = new MemorySink();
-      sinks.set(digest, sink);
-      const close = () => Promise.resolve(void open--);
-      return Promise.resolve(Object.assign(sink, { [Symbol.asyncDispose]: close }));
-    };
-    await copyLayers(image, openSink, { parallel: 2 });
-    assertEquals([sinks.size, open, most], [4, 0, 2]);
-    for (const [digest, { bytes }] of sinks) {
-      assertEquals<string>(digestOf(Uint8Array.from(bytes)), digest);
-    }
   });
 });
 

@@ -29,7 +29,7 @@ export interface RegistryCandidate {
 
 /** An appc image: a file. */
 export interface AciCandidate {
-  /** As its manifest has it, or as it was discovered. */
+  /** As it was discovered, or else host and path of its URL. */
   readonly name: string;
   /** The file as it was served. */
   open(): Promise<ReadableStream<Uint8Array>>;

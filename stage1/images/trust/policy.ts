@@ -13,7 +13,8 @@
  * ```
  *
  * A prefix ends where a part of the name ends: `example.com/a` covers `example.com/a/b`,
- * not `example.com/ab`. What has no name, such as a layout from a file, is `local`.
+ * not `example.com/ab`. A file goes by host and path of its URL; files of this machine
+ * are not asked about.
  *
  * @module
  */
@@ -23,9 +24,6 @@ import { KurmaError } from "../../../ffi/errors.ts";
 import { quote } from "../sources/digest.ts";
 import { isObject } from "../sources/json.ts";
 import { readTrusted } from "./files.ts";
-
-/** The name of images that have none. */
-export const localName = "local";
 
 /** What is decided about an image, and why: kept with it and shown to users. */
 export interface Decision {

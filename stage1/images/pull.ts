@@ -1,0 +1,227 @@
+/**
+ * Images from elsewhere, into the store: from registries, web servers and by appc discovery.
+ *
+ * @module
+ */
+
+import { KurmaError } from "../../ffi/errors.ts";
+import { fileContent } from "./bytes.ts";
+import { requireStored } from "./find.ts";
+import type { OnProgress } from "./image.ts";
+import type { ImportOptions, Incoming, LayerSource } from "./layers.ts";
+import { openStore, type StoreOptions } from "./manage.ts";
+import { importManifest } from "./oci.ts";
+import { importFile } from "./open.ts";
+import { PartialBlob } from "./partial.ts";
+import { type BlobOptions, copyBlob } from "./sources/blob.ts";
+import { type Digest, digestOf, quote } from "./sources/digest.ts";
+import { download } from "./sources/download.ts";
+import type { Descriptor } from "./sources/documents.ts";
+import {
+  type AppcReference,
+  formatReference,
+  type HttpReference,
+  parseReference,
+  type RegistryReference,
+} from "./sources/reference.ts";
+import type { RemoteImage } from "./sources/registry.ts";
+import { type AciPlace, nameOfUrl, openRemote, type Remote } from "./sources/remote.ts";
+import type { ImageRecord, Store, StoredImage } from "./store.ts";
+import { decideAci } from "./trust/decide.ts";
+import { requireAccepted } from "./trust/policy.ts";
+
+/** How images come from elsewhere. */
+export interface PullOptions extends ImportOptions, StoreOptions {
+  /** The folder of `hosts.yaml`, `policy.yaml`, `trust/` and `auth.json`. */
+  readonly config: string;
+}
+
+/**
+ * Brings an image from elsewhere into the store, under the name it was asked for by. What
+ * is in the store is not fetched again, and what an earlier pull left half-done goes on.
+ *
+ * @param text A reference to a registry's image, a URL, or an appc name.
+ * @throws {KurmaError} `denied` by the policy or the server; `missing`; `unavailable`;
+ *   `invalid`: no such reference, or an image that is damaged, hostile or foreign.
+ */
+export async function pullImage(text: string, options: PullOptions): Promise<StoredImage> {
+  using store = openStore(options);
+  await store.sweep();
+  using _lock = await store.removalLock(false);
+  const { id } = await pullInto(store, text, options);
+  return requireStored(store, id);
+}
+
+/** As {@linkcode pullImage}, into an open store; the caller shares the removal lock. */
+export async function pullInto(
+  store: Store,
+  text: string,
+  options: PullOptions,
+): Promise<ImageRecord> {
+  const reference = parseReference(text);
+  if (reference.kind === "file" || reference.kind === "stdin") {
+    throw new KurmaError("invalid", `Cannot pull ${quote(text)}: it is a file here`, {
+      fix: `Bring it in with "kurma image import"`,
+    });
+  }
+  using remote = await openRemote(options.config);
+  const { record, names } = reference.kind === "registry"
+    ? await pullFromRegistry(store, remote, reference, options)
+    : await pullFile(store, remote, reference, options);
+  store.saveImage(record, names);
+  return record;
+}
+
+interface PulledImage {
+  readonly record: ImageRecord;
+  readonly names: readonly string[];
+}
+
+async function pullFromRegistry(
+  store: Store,
+  remote: Remote,
+  reference: RegistryReference,
+  options: PullOptions,
+): Promise<PulledImage> {
+  const { image, decision } = await remote.resolve(reference, { signal: options.signal });
+  const { manifest, config, layers, digest } = image;
+  const { bytes, mediaType, parsed } = manifest;
+  const record = await importManifest(
+    store,
+    {
+      manifest: parsed,
+      bytes,
+      descriptor: { digest: manifest.digest, size: bytes.length, mediaType },
+      config,
+    },
+    layers.map((layer) => remoteLayer(store, image, layer)),
+    options,
+  );
+  const from = formatReference(reference);
+  return { record: { ...record, pulled: { from, digest, trust: decision } }, names: [from] };
+}
+
+/** A layer that comes into a file of the store's before it is unpacked. */
+function remoteLayer(store: Store, image: RemoteImage, layer: Descriptor): LayerSource {
+  const { digest, size, mediaType } = layer;
+  const what = `layer ${digest} of ${quote(formatReference(image.reference))}`;
+  const incoming = (path: string): Incoming => {
+    return { what, format: "oci", content: fileContent(path, 0, size), digest };
+  };
+  return {
+    digest,
+    mediaType,
+    async open({ signal, onProgress = () => {} }) {
+      const file = await PartialBlob.open(store.partialPath(digest));
+      try {
+        if (await store.hasBlob(digest)) { // Whoever had the file before has finished it.
+          await file.discard();
+          file[Symbol.dispose]();
+          return incoming(store.blobPath(digest));
+        }
+        const read = (options: BlobOptions) =>
+          counted(image.openBlob(layer, options), options.offset ?? 0, (bytes) => {
+            onProgress({ step: "read", subject: digest, bytes, total: size });
+          });
+        await copyBlob(read, layer, file, signal);
+        return { ...incoming(file.path), file };
+      } catch (error) {
+        if (file.offset === 0) await file.discard();
+        file[Symbol.dispose]();
+        throw error;
+      }
+    },
+  };
+}
+
+async function* counted<Chunk extends Uint8Array>(
+  chunks: AsyncIterable<Chunk>,
+  offset: number,
+  tell: (bytes: number) => void,
+): AsyncGenerator<Chunk, void, void> {
+  let bytes = offset;
+  for await (const chunk of chunks) {
+    yield chunk;
+    tell(bytes += chunk.length);
+  }
+}
+
+async function pullFile(
+  store: Store,
+  remote: Remote,
+  reference: AppcReference | HttpReference,
+  options: PullOptions,
+): Promise<PulledImage> {
+  const from = formatReference(reference);
+  const places = await remote.locate(reference, { signal: options.signal });
+  for (const [at, place] of places.entries()) {
+    try {
+      return await pullFrom(store, remote, reference, place, options);
+    } catch (error) {
+      // Discovery names several places; an image has to be in one of them.
+      const absent = error instanceof KurmaError && error.code === "missing";
+      if (!absent || at === places.length - 1) throw error;
+    }
+  }
+  throw new KurmaError("missing", `Cannot find ${quote(from)}: no place has it`);
+}
+
+async function pullFrom(
+  store: Store,
+  remote: Remote,
+  reference: AppcReference | HttpReference,
+  place: AciPlace,
+  options: PullOptions,
+): Promise<PulledImage> {
+  const from = formatReference(reference);
+  const { signal, onProgress = () => {} } = options;
+  // A file whose digest nobody told goes by that of its URL, and is fetched from its start.
+  const key = place.digest ?? digestOf(new TextEncoder().encode(place.url));
+  using file = await PartialBlob.open(store.partialPath(key));
+  const sink = told(file, quote(from), onProgress);
+  let digest: Digest;
+  try {
+    ({ digest } = await download(remote.transport, place, sink, { signal }));
+  } catch (error) {
+    if (place.digest === undefined || file.offset === 0) await file.discard();
+    throw error;
+  }
+  try {
+    const trust = await decideAci(remote.trust, {
+      name: reference.kind === "appc" ? reference.name : nameOfUrl(reference.url),
+      open: () => Promise.resolve(ReadableStream.from(file.replay())),
+      signature: () => remote.fetchSignature(place, signal),
+    });
+    requireAccepted(trust, from);
+    const { record, names } = await importFile(store, file.path, undefined, options, quote(from));
+    if (reference.kind === "appc") requireName(reference.name, names, from);
+    return { record: { ...record, pulled: { from, digest, trust } }, names: [from] };
+  } finally {
+    await file.discard();
+  }
+}
+
+/** The sink, with progress told at each write. */
+function told(sink: PartialBlob, subject: string, onProgress: OnProgress) {
+  return {
+    get offset() {
+      return sink.offset;
+    },
+    replay: () => sink.replay(),
+    clear: () => sink.clear(),
+    write: async (chunk: Uint8Array) => {
+      await sink.write(chunk);
+      onProgress({ step: "read", subject, bytes: sink.offset });
+    },
+  };
+}
+
+/** An ACI that discovery found under a name has to have that name. */
+function requireName(name: string, names: readonly string[], from: string): void {
+  if (names.some((own) => own === name || own.startsWith(`${name}:`))) return;
+  throw new KurmaError(
+    "invalid",
+    `Cannot use ${quote(from)}: its manifest calls it ${quote(names[0] ?? "")}`,
+    { fix: "Tell who serves it, or give the image's URL" },
+  );
+}

@@ -1,0 +1,341 @@
+/** `kurma image pull` and `push`, and `kurma run` of a name that is not in the store yet. */
+
+import { assert, assertEquals, assertMatch } from "../assert.ts";
+import { count, mustRun, type Output, type RunOptions, type Scratch, test } from "../harness.ts";
+import { images } from "../images_fixture.ts";
+import { makeCertificates, withRegistry } from "./registry.ts";
+
+interface Place extends Scratch {
+  /** `localhost:PORT`, with busybox in it, without TLS. */
+  host: string;
+  /** Where Kurma's state is. */
+  store: string;
+  /** Where its configuration is. */
+  config: string;
+}
+
+/** A test with a registry, a store and a configuration of its own. */
+function pullTest(name: string, body: (place: Place) => Promise<void>): void {
+  test(name, async (scratch) => {
+    const { dir } = scratch;
+    const [store, config] = [`${dir}/state`, `${dir}/config`];
+    const own = ["--root", store, "--config", config];
+    await Deno.mkdir(config);
+    await withRegistry(dir, { port: 5000 }, async () => {
+      const host = "localhost:5000";
+      await Deno.writeTextFile(
+        `${config}/hosts.yaml`,
+        `hosts:\n  ${host}: { plainHttp: true }\n  localhost:5001: { plainHttp: true }\n`,
+      );
+      await fill(`${host}/busybox`, (await images()).oci);
+      await body({
+        ...scratch,
+        host,
+        store,
+        config,
+        kurma: (args, options) => scratch.kurma([...own, ...args], options),
+        start: (args, options) => scratch.start([...own, ...args], options),
+      });
+    });
+  });
+}
+
+async function fill(reference: string, layout: string): Promise<void> {
+  const args = ["--dest-tls-verify=false", `oci:${layout}`, `docker://${reference}`];
+  await mustRun(["skopeo", "copy", "--quiet", ...args]);
+}
+
+async function inspect(reference: string): Promise<{ Digest: string }> {
+  return JSON.parse(
+    await mustRun(["skopeo", "inspect", "--tls-verify=false", `docker://${reference}`]),
+  );
+}
+
+/** What a program that had to succeed printed. */
+function printed({ status, stdout, stderr }: Output): string {
+  assertEquals(status, 0, stderr);
+  return stdout.trimEnd();
+}
+
+pullTest("kurma run pulls what is not in the store, once", async ({ host, kurma, config }) => {
+  const first = await kurma(["run", `${host}/busybox`, "/bin/echo", "hi"]);
+  assertEquals([first.status, first.stdout], [0, "hi\n"]);
+  assertMatch(first.stderr, /^(sha256:[0-9a-f]{12} {2}unpacked {2}\S+ \S+\n){2}$/);
+  await Deno.remove(`${config}/hosts.yaml`); // From here on the registry cannot be asked.
+  const again = await kurma(["run", `${host}/busybox:latest`, "/bin/echo", "again"]);
+  assertEquals(again, { status: 0, stdout: "again\n", stderr: "" });
+});
+
+pullTest("show tells where an image came from and why it was accepted", async ({ host, kurma }) => {
+  const id = printed(await kurma(["image", "pull", `${host}/busybox`]));
+  const { Digest } = await inspect(`${host}/busybox`);
+  const shown = JSON.parse((await kurma(["image", "show", `${host}/busybox`])).stdout);
+  assertEquals([shown.id, shown.names], [id, [`${host}/busybox:latest`]]);
+  assertEquals(shown.pulled, {
+    from: `${host}/busybox:latest`,
+    digest: Digest,
+    trust: { verdict: "accept", rule: "default", reason: '"default" accepts it' },
+  });
+  const again = await kurma(["image", "pull", `${host}/busybox`]);
+  assertEquals(printed(again), id);
+  assertMatch(again.stderr, /^(\S+ {2}there already {2}.*\n){2}$/);
+  assertEquals(printed(await kurma(["image", "pull", `${host}/busybox@${Digest}`])), id);
+  assertEquals((await kurma(["run", `${host}/busybox@${Digest}`, "/bin/true"])).status, 0);
+  assertEquals((await kurma(["image", "verify"])).status, 0);
+});
+
+pullTest("what is pushed has the digest that was pulled, says skopeo", async ({ host, kurma }) => {
+  await kurma(["image", "pull", `${host}/busybox`]);
+  const { Digest } = await inspect(`${host}/busybox`);
+  const pushed = await kurma(["image", "push", `${host}/busybox`, `${host}/team/copy:1`]);
+  assertEquals(printed(pushed), Digest);
+  assertEquals((await inspect(`${host}/team/copy:1`)).Digest, Digest);
+
+  // What came as an archive gets a manifest, and goes by its own name.
+  const { docker, aci } = await images();
+  await kurma(["image", "import", docker, "--name", `${host}/saved:2`]);
+  const digest = printed(await kurma(["image", "push", `${host}/saved:2`]));
+  assertEquals((await inspect(`${host}/saved:2`)).Digest, digest);
+
+  const id = printed(await kurma(["image", "import", aci]));
+  const refused = await kurma(["image", "push", id, `${host}/aci`]);
+  assertEquals(refused.status, 2);
+  assertMatch(refused.stderr, /^kurma: Cannot push .*: registries take no ACIs\n {2}\S.*\n$/);
+});
+
+pullTest("what the policy rejects is not fetched", async ({ host, kurma, config, store }) => {
+  await Deno.writeTextFile(`${config}/policy.yaml`, `rules:\n  ${host}: reject\n`);
+  const { status, stderr } = await kurma(["image", "pull", `${host}/busybox`]);
+  assertEquals(status, 5);
+  assertMatch(stderr, /^kurma: Cannot use .* rejects it\n {2}.*policy.yaml\n$/);
+  assertEquals([...Deno.readDirSync(`${store}/images/tmp`)], []);
+});
+
+pullTest("what is not there is told, with what to do", async ({ host, kurma }) => {
+  for (const args of [["image", "pull", `${host}/absent`], ["image", "pull", "file:///x.aci"]]) {
+    const { status, stdout, stderr } = await kurma(args);
+    assert(status === 3 || status === 2);
+    assertEquals(stdout, "");
+    assertMatch(stderr, /^kurma: Cannot .*\n {2}\S.*\n$/);
+  }
+  assertEquals((await kurma(["run", `${host}/absent`])).status, 125);
+});
+
+/** An image whose one layer is 24 MiB that do not shrink. */
+async function large(dir: string): Promise<string> {
+  await Deno.mkdir(`${dir}/noise`);
+  const file = await Deno.open(`${dir}/noise/file`, { write: true, create: true });
+  const noise = new Uint8Array(65_536);
+  for (let block = 0; block < 384; block++) await file.write(crypto.getRandomValues(noise));
+  file.close();
+  await mustRun(["umoci", "init", "--layout", `${dir}/large`]);
+  await mustRun(["umoci", "new", "--image", `${dir}/large:1`]);
+  await mustRun(["umoci", "insert", "--image", `${dir}/large:1`, `${dir}/noise`, "/noise"]);
+  return `${dir}/large:1`;
+}
+
+/**
+ * A proxy before the registry that counts the bytes of layers it passes on, and stops
+ * after `limit` of them until it is let go on.
+ */
+function slowProxy(port: number, behind: string) {
+  const proxy = {
+    limit: Infinity,
+    passed: 0,
+    requests: [] as string[],
+    server: undefined as Deno.HttpServer | undefined,
+  };
+  proxy.server = Deno.serve(
+    { hostname: "localhost", port, onListen: () => {} },
+    async (request) => {
+      const { pathname } = new URL(request.url);
+      const headers = new Headers(request.headers);
+      headers.delete("host");
+      const answer = await fetch(`http://${behind}${pathname}`, {
+        method: request.method,
+        headers,
+      });
+      const size = Number(answer.headers.get("content-length"));
+      if (!pathname.includes("/blobs/") || size < 1 << 20) return answer;
+      proxy.requests.push(request.headers.get("range") ?? "all");
+      const counted = new TransformStream<Uint8Array, Uint8Array>({
+        async transform(chunk, controller) {
+          while (proxy.passed >= proxy.limit) await new Promise((done) => setTimeout(done, 10));
+          proxy.passed += chunk.length;
+          controller.enqueue(chunk);
+        },
+      });
+      const { status } = answer;
+      return new Response(answer.body?.pipeThrough(counted), { status, headers: answer.headers });
+    },
+  );
+  return proxy;
+}
+
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let waited = 0; !await holds(); waited += 10) {
+    assert(waited < 20_000, "it never came to be");
+    await new Promise((done) => setTimeout(done, 10));
+  }
+}
+
+pullTest("a killed pull goes on where it stopped", async ({ dir, host, kurma, start, store }) => {
+  await fill(`${host}/large`, await large(dir));
+  const proxy = slowProxy(5001, host);
+  try {
+    proxy.limit = 4 << 20;
+    const tmp = `${store}/images/tmp`;
+    const partial = async () => {
+      for await (const { name } of Deno.readDir(tmp)) {
+        if (name.endsWith(".part")) return (await Deno.stat(`${tmp}/${name}`)).size;
+      }
+      return 0;
+    };
+    const killed = start(["image", "pull", "localhost:5001/large"]);
+    await until(() => proxy.passed >= proxy.limit);
+    await until(async () => await partial() > 3 << 20);
+    killed.signal("SIGKILL");
+    await killed.output;
+    assertEquals((await kurma(["image", "list", "-o", "json"])).stdout, "[]\n");
+    const held = await partial();
+
+    proxy.limit = Infinity;
+    printed(await kurma(["image", "pull", "localhost:5001/large"]));
+    assertEquals(proxy.requests, ["all", `bytes=${held}-`]);
+    assertEquals([...Deno.readDirSync(tmp)], []);
+    assertEquals((await kurma(["image", "verify"])).status, 0);
+  } finally {
+    await proxy.server?.shutdown();
+  }
+});
+
+pullTest("two pulls of an image share one download", async ({ dir, host, kurma, start }) => {
+  await fill(`${host}/large`, await large(dir));
+  const proxy = slowProxy(5001, host);
+  try {
+    proxy.limit = 4 << 20;
+    const pulls = [1, 2].map(() => start(["image", "pull", "localhost:5001/large"]));
+    await until(() => proxy.passed >= proxy.limit);
+    await new Promise((done) => setTimeout(done, 500)); // Time for the other to ask as well.
+    proxy.limit = Infinity;
+    const ids = (await Promise.all(pulls.map(({ output }) => output))).map(printed);
+    assertEquals(ids[0], ids[1]);
+    assertEquals(proxy.requests, ["all"]);
+    assertEquals((await kurma(["image", "verify"])).status, 0);
+  } finally {
+    await proxy.server?.shutdown();
+  }
+});
+
+pullTest("a pull killed at any moment leaves a store that is whole", async (place) => {
+  const { dir, host, kurma, start, store } = place;
+  await fill(`${host}/large`, await large(dir));
+  for (let round = 0; round < count(4, 30); round++) {
+    const killed = start(["image", "pull", `${host}/large`]);
+    await new Promise((done) => setTimeout(done, 100 + Math.random() * 600));
+    try {
+      killed.signal("SIGKILL");
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // It was faster.
+    }
+    await killed.output;
+    assertEquals(await kurma(["image", "verify"]), { status: 0, stdout: "", stderr: "" });
+    await kurma(["image", "rm", `${host}/large`]);
+  }
+  printed(await kurma(["image", "pull", `${host}/large`]));
+  assertEquals([...Deno.readDirSync(`${store}/images/tmp`)], []);
+  assertEquals((await kurma(["image", "verify"])).status, 0);
+});
+
+test("a file from a web server is checked, named by its URL, and run", async ({ dir, kurma }) => {
+  const { aci } = await images();
+  const bytes = await Deno.readFile(aci);
+  const sum = (await mustRun(["sha256sum", aci])).slice(0, 64);
+  const options: RunOptions = {
+    env: { KURMA_CONFIG: `${dir}/config`, KURMA_ROOT: `${dir}/state` },
+  };
+  await using _server = Deno.serve(
+    { hostname: "127.0.0.1", port: 5002, onListen: () => {} },
+    (request) => {
+      const found = new URL(request.url).pathname === "/busybox.aci";
+      return found ? new Response(bytes) : new Response(null, { status: 404 });
+    },
+  );
+  const url = `http://127.0.0.1:5002/busybox.aci@sha256:${sum}`;
+  const ran = await kurma(["run", url, "/bin/echo", "hi"], options);
+  assertEquals([ran.status, ran.stdout], [0, "hi\n"]);
+  const shown = JSON.parse((await kurma(["image", "show", url], options)).stdout);
+  assertEquals([shown.names, shown.pulled.trust.rule], [[url], "default"]);
+  const other = await kurma(["image", "pull", url.replace(/.{4}$/, "0000")], options);
+  assertEquals(other.status, 2);
+  assertMatch(other.stderr, /^kurma: Cannot download .*: its digest is sha256:.*\n {2}\S.*\n$/);
+  assertEquals([...Deno.readDirSync(`${dir}/state/images/tmp`)], []);
+});
+
+test("an appc name is discovered, its signature checked, and run", async ({ dir, kurma }) => {
+  const { ca, good } = await makeCertificates(dir);
+  const [config, home] = [`${dir}/config`, `${dir}/gpg`];
+  await mustRun(["mkdir", "-p", `${config}/trust/127.0.0.1`, home]);
+  await Deno.chmod(home, 0o700);
+  await Deno.writeTextFile(`${config}/hosts.yaml`, `hosts:\n  127.0.0.1: { ca: ${ca} }\n`);
+  await Deno.writeTextFile(`${config}/policy.yaml`, "default: signed-by\n");
+  const manifest = (name: string) =>
+    JSON.stringify({ acKind: "ImageManifest", acVersion: "0.8.11", name });
+  const served = new Map<string, Uint8Array<ArrayBuffer>>();
+  const busybox = await Deno.readFile("/bin/busybox");
+  for (const [file, name] of [["app", "127.0.0.1/app"], ["liar", "example.com/app"]]) {
+    await mustRun(["mkdir", "-p", `${dir}/${file}/rootfs/bin`]);
+    await Deno.writeFile(`${dir}/${file}/rootfs/bin/busybox`, busybox, { mode: 0o755 });
+    await Deno.writeTextFile(`${dir}/${file}/manifest`, manifest(name));
+    await mustRun([
+      "tar",
+      "-C",
+      `${dir}/${file}`,
+      "-cf",
+      `${dir}/${file}.aci`,
+      "manifest",
+      "rootfs",
+    ]);
+    served.set(`/${file}.aci`, await Deno.readFile(`${dir}/${file}.aci`));
+  }
+  const tag = '<meta name="ac-discovery" content="127.0.0.1 https://{name}.{ext}">';
+  await using _server = Deno.serve(
+    {
+      hostname: "127.0.0.1",
+      port: 443,
+      cert: await Deno.readTextFile(good.certificate),
+      key: await Deno.readTextFile(good.key),
+      onListen: () => {},
+    },
+    (request) => {
+      const { pathname, search } = new URL(request.url);
+      if (search === "?ac-discovery=1") return new Response(tag);
+      return new Response(served.get(pathname) ?? null, {
+        status: served.has(pathname) ? 200 : 404,
+      });
+    },
+  );
+  const options: RunOptions = { env: { KURMA_CONFIG: config, KURMA_ROOT: `${dir}/state` } };
+  const gpg = (...args: string[]) => mustRun(["gpg", "--batch", "--homedir", home, ...args]);
+  try {
+    await gpg("--passphrase", "", "--quick-gen-key", "Ops <ops@example.com>", "ed25519", "sign");
+    const key = `${config}/trust/127.0.0.1/ops.asc`;
+    await Deno.writeTextFile(key, await gpg("--armor", "--export"));
+    const run = ["run", "appc://127.0.0.1/app", "/bin/busybox", "echo", "hi"];
+    const unsigned = await kurma(run, options);
+    assertEquals(unsigned.status, 125);
+    assertMatch(unsigned.stderr, /^kurma: Cannot use "appc:.*": it has no signature\n {2}\S.*\n$/);
+    for (const file of ["app", "liar"]) {
+      await gpg("--armor", "--detach-sign", `${dir}/${file}.aci`);
+      served.set(`/${file}.aci.asc`, await Deno.readFile(`${dir}/${file}.aci.asc`));
+    }
+    assertEquals((await kurma(run, options)).stdout, "hi\n");
+    const { stdout } = await kurma(["image", "show", "appc://127.0.0.1/app"], options);
+    assertMatch(JSON.parse(stdout).pulled.trust.reason, /^signed by Ops <ops@example.com> \(/);
+    const liar = await kurma(["image", "pull", "appc://127.0.0.1/liar"], options);
+    assertMatch(liar.stderr, /^kurma: Cannot use .*: its manifest calls it "example.com\/app"\n/m);
+    assertEquals([...Deno.readDirSync(`${dir}/state/images/tmp`)], []);
+  } finally {
+    await mustRun(["gpgconf", "--homedir", home, "--kill", "all"]);
+  }
+});
