@@ -4,6 +4,7 @@
 const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
+const placement = @import("placement.zig");
 const plan_module = @import("plan.zig");
 const process_settings = @import("process_settings.zig");
 const rootfs = @import("rootfs.zig");
@@ -19,6 +20,8 @@ pub const Target = struct {
     /// Of its init.
     pidfd: fd_t,
     user_namespace: bool,
+    /// It has a cgroup of its own, which the process is to be in.
+    cgroup: bool,
 };
 
 /// Starts the process of `plan` in `target`, in a worker: it becomes a child of the
@@ -36,13 +39,18 @@ fn clone(failure: *Failure, target: Target, arena: std.mem.Allocator, plan: *con
     const settings = stage3.settings.read(block, pointers.ptr);
     subject.* = plan.kurma.id;
 
+    const unified = if (target.cgroup) try placement.join(failure, plan.kurma.id) else null;
     // All at once by descriptor: no moment in half of them, and no pid that could by now
     // be another process's. The PID namespace holds for the child only. setns(2)
     const Clone = linux.process.Clone;
     const all: u32 = Clone.newns | Clone.newpid | Clone.newnet | Clone.newipc | Clone.newuts | Clone.newcgroup;
     const namespaces = if (target.user_namespace) all | Clone.newuser else all;
     _ = try failure.check(.clone, os.setns(target.pidfd, namespaces));
-    const args: linux.process.CloneArgs = .{ .flags = Clone.parent };
+    var args: linux.process.CloneArgs = .{ .flags = Clone.parent };
+    if (unified) |fd| {
+        args.flags |= Clone.into_cgroup;
+        args.cgroup = @intCast(fd);
+    }
     const pid = try failure.check(.clone, linux.process.clone3(&args));
     if (pid == 0) {
         var child: Child = .{ .target = target, .plan = plan, .settings = settings, .status = status };

@@ -32,6 +32,16 @@ pub fn enter(failure: *Failure, id: []const u8, limits: ?cgroup.Limits) error{Fa
     return made.openUnified(failure);
 }
 
+/// Moves the calling worker into the hierarchies of version 1 of the cgroup that the
+/// container has; returns as `enter`.
+pub fn join(failure: *Failure, id: []const u8) error{Failed}!?fd_t {
+    var places: Places = .{};
+    try places.open(failure);
+    const made: cgroup.Cgroup = try .named(failure, &places.root, id);
+    try made.joinV1(failure, 0);
+    return made.openUnified(failure);
+}
+
 /// Ends what is left in the container's cgroup and removes it; success if there is none.
 pub fn remove(failure: *Failure, id: []const u8) error{Failed}!void {
     var places: Places = .{};

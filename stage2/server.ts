@@ -173,6 +173,7 @@ export class Stage2 implements Disposable {
     id: string,
     options: RequestOptions = {},
   ): Promise<Answer> {
+    if (this.#closed) return Promise.reject(closedByServer());
     const name = new TextEncoder().encode(id);
     if (name.length >= Request.size - Request.id) {
       throw new KurmaError("invalid", `Cannot use "${id}" as a container's id: it is too long`);
@@ -207,7 +208,7 @@ export class Stage2 implements Disposable {
   }
 
   async #listen(): Promise<void> {
-    let cause: unknown = new KurmaError("state", "Cannot go on: stage2 closed the connection");
+    let cause: unknown = closedByServer();
     try {
       while (!this.#closed) {
         const packet = await this.#kernel.receive(this.#socket, packetSize);
@@ -217,6 +218,7 @@ export class Stage2 implements Disposable {
     } catch (error) {
       cause = error;
     }
+    this.#closed = true; // Before the number of the socket may be another's.
     this.#kernel.close(this.#socket);
     for (const { reject } of this.#waiting.values()) reject(cause);
     this.#waiting.clear();
@@ -255,6 +257,10 @@ export class Stage2 implements Disposable {
         waiting.reject(failure(view));
     }
   }
+}
+
+function closedByServer(): KurmaError {
+  return new KurmaError("state", "Cannot go on: the connection to stage2 is closed");
 }
 
 interface RequestOptions {

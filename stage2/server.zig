@@ -109,19 +109,41 @@ const Server = struct {
         try self.watch(client, .client);
     }
 
+    /// Cuts the client off, and forgets what it waits for: the numbers of the next one's
+    /// requests are the same.
     fn disconnect(self: *Server) void {
-        if (self.client != none) linux.file.close(self.client);
+        if (self.client == none) return;
+        // Not only closed: a worker that hangs holds a copy.
+        _ = os.shutdown(self.client, os.SHUT.RDWR);
+        self.release(self.client);
         self.client = none;
+        for (self.table.entries[0..self.table.used]) |*entry| {
+            entry.sequence = 0;
+            entry.deleting = 0;
+        }
+    }
+
+    /// Closes a descriptor that we watch. Closing alone would not end the watching: a
+    /// worker forked meanwhile holds a copy, and epoll goes by the file.
+    fn release(self: *Server, fd: fd_t) void {
+        _ = os.epoll_ctl(self.epoll, os.EPOLL.CTL_DEL, fd, null);
+        linux.file.close(fd);
     }
 
     fn receive(self: *Server) error{Failed}!void {
-        var request: Request = undefined;
+        // One byte more, so that a longer packet is not cut to a valid one.
+        var buffer: [@sizeOf(Request) + 1]u8 align(@alignOf(Request)) = undefined;
         var descriptors: linux.socket.Descriptors = .{};
         defer descriptors.close();
-        const packet = linux.socket.receiveAll(&self.failure, self.client, std.mem.asBytes(&request), &descriptors) catch return self.disconnect();
+        const packet = linux.socket.receiveNow(&self.failure, self.client, &buffer, &descriptors) catch |err| {
+            // The event was about a client that this one has just taken the place of.
+            if (self.failure.errno == @backingInt(linux.E.AGAIN)) return err;
+            return self.disconnect();
+        };
         if (packet.len == 0) return self.disconnect();
         if (packet.len != @sizeOf(Request)) return;
-        self.carryOut(&request, &descriptors) catch self.refuse(request.sequence, &request.id);
+        const request: *const Request = @ptrCast(&buffer);
+        self.carryOut(request, &descriptors) catch self.refuse(request.sequence, &request.id);
     }
 
     fn carryOut(self: *Server, request: *const Request, descriptors: *linux.socket.Descriptors) error{Failed}!void {
@@ -135,7 +157,8 @@ const Server = struct {
             .create, .list, .quit => unreachable, // Handled above.
             .exec => return self.exec(request, entry, descriptors),
             .start => {
-                if (entry.state != .created) return failure.fail(.supervise, .BUSY);
+                // With a number, it is being started.
+                if (entry.state != .created or entry.sequence != 0) return failure.fail(.supervise, .BUSY);
                 _ = try failure.check(.socket, os.sendto(entry.status, "s", 1, os.MSG.NOSIGNAL, null, 0));
                 entry.sequence = request.sequence;
                 return; // Answered when its exec is done.
@@ -155,6 +178,7 @@ const Server = struct {
                 entry.state = .none;
                 return self.giveUp(entry); // Answered when nothing of it is left.
             },
+            _ => return failure.fail(.plan, .NOSYS),
         }
         self.reply(&.{ .sequence = request.sequence, .kind = .done, .id = request.id }, null);
     }
@@ -173,7 +197,7 @@ const Server = struct {
     fn exec(self: *Server, request: *const Request, container: *Entry, descriptors: *linux.socket.Descriptors) error{Failed}!void {
         if (container.state != .running) return self.failure.fail(.supervise, .BUSY);
         try self.begin(request, descriptors, .exec, orders.Exec{
-            .target = .{ .pidfd = container.pidfd, .user_namespace = container.user_namespace },
+            .target = .{ .pidfd = container.pidfd, .user_namespace = container.user_namespace, .cgroup = container.cgroup },
             .id = request.id,
             .descriptors = descriptors.*,
         });
@@ -239,15 +263,17 @@ const Server = struct {
 
     /// The end of what a worker and its process have to say: the process runs, or is gone.
     fn silent(self: *Server, entry: *Entry) void {
-        // Closing is not enough: a worker forked meanwhile holds a copy, and epoll goes by
-        // the file and not by our descriptor.
-        _ = os.epoll_ctl(self.epoll, os.EPOLL.CTL_DEL, entry.status, null);
-        linux.file.close(entry.status);
+        self.release(entry.status);
         entry.status = none;
-        if (entry.state == .stopped) return;
-        if (entry.state == .none or entry.pid == 0) return self.giveUp(entry);
+        const came = entry.pid != 0 or entry.has_ended;
+        // A worker that was killed may have made a cgroup, and not said so.
+        if (entry.kind == .container and entry.state == .creating and !came) entry.cgroup = true;
+        // A container has to have said that it waits: its init may have been killed before.
+        const ran = came and (entry.kind == .exec or entry.state != .creating);
+        if (entry.state == .none or !ran) return self.giveUp(entry);
         entry.state = .running;
         self.answer(entry, .running, null);
+        if (entry.has_ended) self.finish(entry);
     }
 
     /// Forgets what never ran or is to be deleted, once nothing of it is left; says so if
@@ -260,9 +286,11 @@ const Server = struct {
         }
         if (entry.worker != 0 or entry.pid != 0) return;
         if (entry.cgroup) {
+            // Killing what is left in it and waiting for it takes time; we go on. With all
+            // workers busy, `reap` comes back to it when one has ended.
+            self.employ(entry, orders.Remove{ .id = entry.id }) catch return;
             entry.cgroup = false;
-            // Killing what is left in it and waiting for it takes time; we go on.
-            if (self.employ(entry, orders.Remove{ .id = entry.id })) return else |_| {}
+            return;
         }
         if (entry.deleting != 0) self.reply(&.{ .sequence = entry.deleting, .kind = .done, .id = entry.id }, null);
         self.table.remove(entry);
@@ -305,10 +333,21 @@ const Server = struct {
                 continue;
             };
             if (entry.worker == pid) {
+                // First all that it said: the next child to reap may be what it made.
+                while (entry.status != none) self.hear(self.position(entry)) catch break;
                 entry.worker = 0;
                 self.workers -= 1;
-                if (entry.status == none and entry.pid == 0) self.giveUp(entry);
+                self.resumeGivingUp();
             } else self.ended(entry, status);
+        }
+    }
+
+    /// A worker has ended: what waited for its end, or for a worker to be free, goes on.
+    fn resumeGivingUp(self: *Server) void {
+        var index: usize = 0;
+        while (index < self.table.used) : (index += 1) {
+            const entry = &self.table.entries[index];
+            if (!entry.isFree() and entry.state == .none and entry.status == none) self.giveUp(entry);
         }
     }
 
@@ -334,23 +373,30 @@ const Server = struct {
     }
 
     fn ended(self: *Server, entry: *Entry, status: u32) void {
-        // What it said last is still in the socket: why it never ran, perhaps.
-        while (entry.status != none) self.hear(self.position(entry)) catch break;
-        if (entry.state == .none) {
-            entry.pid = 0;
-            return self.giveUp(entry);
-        }
-        entry.state = .stopped;
         entry.pid = 0;
+        entry.has_ended = true;
         entry.exit_status = status;
         entry.ended_ns = linux.process.wallClock();
+        if (entry.status == none) return self.finish(entry);
+        // What it said last is still in the socket: why it never ran, perhaps. Its worker
+        // may be about to end as well; then `silent` goes on from here.
+        while (entry.status != none) self.hear(self.position(entry)) catch return;
+    }
+
+    /// Tells of an end, after all that came before it was told.
+    fn finish(self: *Server, entry: *Entry) void {
+        if (entry.state == .none) return self.giveUp(entry);
+        entry.state = .stopped;
         var message = describe(entry);
         message.kind = .exited;
         message.sequence = if (entry.kind == .exec) entry.sequence else 0;
-        self.reply(&message, null);
+        // Who asked for an exec may be gone; nobody else knows of it.
+        if (entry.kind == .container or entry.sequence != 0) self.reply(&message, null);
         if (entry.pidfd != none) linux.file.close(entry.pidfd);
         entry.pidfd = none;
-        if (entry.kind == .exec) self.table.remove(entry);
+        if (entry.kind == .container) return;
+        entry.state = .none;
+        self.giveUp(entry); // Its worker has ended too, or will.
     }
 
     fn list(self: *Server, sequence: u64) void {

@@ -34,6 +34,8 @@ pub const Entry = struct {
     cgroup: bool = false,
     /// The request that waits for it to be gone; 0 if none does.
     deleting: u64 = 0,
+    /// Whether its process has ended, and was reaped.
+    has_ended: bool = false,
     exit_status: u32 = 0,
     ended_ns: i64 = 0,
 

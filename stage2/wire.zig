@@ -40,6 +40,8 @@ pub const Request = extern struct {
         list,
         /// The server ends, unless a container has not.
         quit,
+        /// Of a client that is newer than we are: refused with ENOSYS.
+        _,
     };
 
     comptime {
