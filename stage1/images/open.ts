@@ -16,6 +16,7 @@ import { openStore, type StoreOptions } from "./manage.ts";
 import { importDockerArchive, type Imported, importLayout, isLayout } from "./oci.ts";
 import type { PullOptions } from "./pull.ts";
 import { quote } from "./sources/digest.ts";
+import { parseReference } from "./sources/reference.ts";
 import { identity, type ImageRecord, type Store, type StoredImage, writeAll } from "./store.ts";
 import { firstName } from "./tar.ts";
 
@@ -53,8 +54,21 @@ export async function openImage(reference: string, options: OpenOptions = {}): P
   const known = findImage(store, reference);
   if (known !== undefined) return await held(store, known.record, known.names[0]);
   if (options.pull === undefined || pathLike.test(reference)) throw notFound(reference);
-  const { pullInto } = await import("./pull.ts");
-  return await held(store, await pullInto(store, reference, options.pull));
+  return await held(store, await pulled(store, reference, options.pull));
+}
+
+/** Pulls what is not in the store. */
+async function pulled(store: Store, text: string, options: PullOptions): Promise<ImageRecord> {
+  try {
+    const reference = parseReference(text);
+    if (reference.kind === "file" || reference.kind === "stdin") throw notFound(text);
+    const { pullInto } = await import("./pull.ts");
+    return await pullInto(store, reference, options);
+  } catch (cause) {
+    if (!(cause instanceof KurmaError)) throw cause;
+    const message = `Cannot find image ${quote(text)} in the store, nor pull it`;
+    throw new KurmaError(cause.code, message, { cause, fix: cause.fix });
+  }
 }
 
 /** How an image is brought in by {@linkcode importImage}. */

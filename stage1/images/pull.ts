@@ -11,7 +11,7 @@ import type { OnProgress } from "./image.ts";
 import type { ImportOptions, Incoming, LayerSource } from "./layers.ts";
 import { openStore, type StoreOptions } from "./manage.ts";
 import { importManifest } from "./oci.ts";
-import { importFile } from "./open.ts";
+import { importFile, importImage } from "./open.ts";
 import { PartialBlob } from "./partial.ts";
 import { type BlobOptions, copyBlob } from "./sources/blob.ts";
 import { type Digest, digestOf, quote } from "./sources/digest.ts";
@@ -40,30 +40,28 @@ export interface PullOptions extends ImportOptions, StoreOptions {
  * Brings an image from elsewhere into the store, under the name it was asked for by. What
  * is in the store is not fetched again, and what an earlier pull left half-done goes on.
  *
- * @param text A reference to a registry's image, a URL, or an appc name.
+ * @param text A reference to a registry's image, a URL, or an appc name; a path is imported.
  * @throws {KurmaError} `denied` by the policy or the server; `missing`; `unavailable`;
  *   `invalid`: no such reference, or an image that is damaged, hostile or foreign.
  */
 export async function pullImage(text: string, options: PullOptions): Promise<StoredImage> {
+  const reference = parseReference(text);
+  if (reference.kind === "file" || reference.kind === "stdin") {
+    return await importImage(text, options);
+  }
   using store = openStore(options);
   await store.sweep();
   using _lock = await store.removalLock(false);
-  const { id } = await pullInto(store, text, options);
+  const { id } = await pullInto(store, reference, options);
   return requireStored(store, id);
 }
 
 /** As {@linkcode pullImage}, into an open store; the caller shares the removal lock. */
 export async function pullInto(
   store: Store,
-  text: string,
+  reference: RegistryReference | HttpReference | AppcReference,
   options: PullOptions,
 ): Promise<ImageRecord> {
-  const reference = parseReference(text);
-  if (reference.kind === "file" || reference.kind === "stdin") {
-    throw new KurmaError("invalid", `Cannot pull ${quote(text)}: it is a file here`, {
-      fix: `Bring it in with "kurma image import"`,
-    });
-  }
   using remote = await openRemote(options.config);
   const { record, names } = reference.kind === "registry"
     ? await pullFromRegistry(store, remote, reference, options)

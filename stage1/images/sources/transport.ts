@@ -164,14 +164,15 @@ export class Transport implements Disposable {
       if (watchdog.signal.aborted) throw watchdog.signal.reason;
       const why = cause instanceof Error ? reword(cause.message) : String(cause);
       const certificate = /certificate/i.test(why);
+      const plain = /InvalidContentType/.test(why);
+      const unknown = /Name or service not known/.test(why);
       throw new PeerError(`Cannot ${task}: ${url.host}: ${why}`, {
-        cause,
-        transient: !certificate && !/InvalidContentType/.test(why),
+        transient: !certificate && !plain && !unknown,
         fix: certificate
           ? `Set "ca" of ${quote(url.host)} in hosts.yaml to the authority that signed it`
-          : /InvalidContentType/.test(why)
+          : plain
           ? `If it speaks HTTP without TLS, set "plainHttp" of ${quote(url.host)} in hosts.yaml`
-          : undefined,
+          : "Check the name and the network, then try again",
       });
     }
   }
