@@ -80,7 +80,7 @@ const pull = command({
   summary: "Bring an image from elsewhere into the store",
   details: [
     "REFERENCE is a name in a registry, docker.io if it says none, the URL of a file, or an appc " +
-    "name (appc://NAME). A pull that was cut short goes on where it stopped. Prints the image's id.",
+    "name (appc://NAME); a path is imported. A pull that was cut short goes on where it stopped. Prints the image's id.",
   ],
   args: ["reference"],
   flags: {},

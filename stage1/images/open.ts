@@ -61,7 +61,7 @@ export async function openImage(reference: string, options: OpenOptions = {}): P
 async function pulled(store: Store, text: string, options: PullOptions): Promise<ImageRecord> {
   try {
     const reference = parseReference(text);
-    if (reference.kind === "file" || reference.kind === "stdin") throw notFound(text);
+    if (reference.kind === "file" || reference.kind === "stdin") throw noFile(text);
     const { pullInto } = await import("./pull.ts");
     return await pullInto(store, reference, options);
   } catch (cause) {
@@ -120,7 +120,7 @@ async function importFrom(
 }
 
 /** What is certainly meant as a path. */
-const pathLike = /^(?:file:\/\/|\/|\.{1,2}(?:\/|$))/i;
+const pathLike = /^(?:-$|file:\/\/|\/|\.{1,2}(?:\/|$))/i;
 
 /** The path in `PATH` or `PATH:TAG`, `file://` before it or not, if there is such a file or folder. */
 async function findPath(text: string): Promise<{ path: string; tag?: string } | undefined> {

@@ -1,8 +1,14 @@
 /** `kurma image pull` and `push`, and `kurma run` of a name that is not in the store yet. */
 
+import { type Digest, digestOf } from "../../stage1/images/sources/digest.ts";
+import { Hosts } from "../../stage1/images/sources/hosts.ts";
+import { push } from "../../stage1/images/sources/push.ts";
+import { parseReference, type RegistryReference } from "../../stage1/images/sources/reference.ts";
+import { RegistryClient } from "../../stage1/images/sources/registry.ts";
 import { assert, assertEquals, assertMatch } from "../assert.ts";
 import { count, mustRun, type Output, type RunOptions, type Scratch, test } from "../harness.ts";
-import { images } from "../images_fixture.ts";
+import { escapes, images } from "../images_fixture.ts";
+import { tar } from "../tar_fixture.ts";
 import { makeCertificates, withRegistry } from "./registry.ts";
 
 interface Place extends Scratch {
@@ -130,6 +136,45 @@ pullTest("what is not there is told, with what to do", async ({ host, kurma }) =
     /^kurma: Cannot find image "\S+" in the store, nor pull it: .*404.*\n {2}/,
   );
 });
+
+pullTest("what its config or its layer lies about leaves nothing", async (place) => {
+  const { dir, host, kurma, store } = place;
+  const outside = `${dir}/outside`;
+  const escape = tar(escapes["a name with .."](outside));
+  const honest = tar([{ name: "file", content: "honest" }]);
+  const lies = [[escape, digestOf(escape)], [honest, digestOf(new Uint8Array())]] as const;
+  for (const [layer, diffId] of lies) {
+    await pushByHand(`${host}/lie`, layer, diffId);
+    const { status, stderr } = await kurma(["image", "pull", `${host}/lie`]);
+    assertEquals(status, 2);
+    assertMatch(stderr, /^kurma: Cannot .*\n {2}\S.*\n$/m);
+    assertEquals([...Deno.readDirSync(`${store}/images/tmp`)], []);
+    assertEquals((await kurma(["image", "list", "-o", "json"])).stdout, "[]\n");
+  }
+  await assert.rejects(Deno.stat(outside), Deno.errors.NotFound);
+});
+
+/** Pushes an image of one layer, whatever its config says about it. */
+async function pushByHand(reference: string, layer: Uint8Array, diffId: Digest): Promise<void> {
+  const type = "application/vnd.oci.image";
+  const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+  const rootfs = { type: "layers", diff_ids: [diffId] };
+  const config = encode({ architecture: "amd64", os: "linux", rootfs });
+  const [configBlob, layerBlob] = [
+    { mediaType: `${type}.config.v1+json`, digest: digestOf(config), size: config.length },
+    { mediaType: `${type}.layer.v1.tar`, digest: digestOf(layer), size: layer.length },
+  ];
+  const mediaType = `${type}.manifest.v1+json`;
+  const manifest = { schemaVersion: 2, mediaType, config: configBlob, layers: [layerBlob] };
+  const target = parseReference(reference) as RegistryReference;
+  const settings = { mirrors: [], plainHttp: true, tokenHosts: [] };
+  using client = new RegistryClient({ hosts: new Hosts([[target.registry, settings]]) });
+  await push(client, target, {
+    documents: [{ bytes: encode(manifest), mediaType }],
+    blobs: [configBlob, layerBlob],
+    open: ({ digest }) => ReadableStream.from([digest === layerBlob.digest ? layer : config]),
+  });
+}
 
 /** An image whose one layer is 24 MiB that do not shrink. */
 async function large(dir: string): Promise<string> {
