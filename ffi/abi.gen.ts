@@ -9,6 +9,7 @@ export const symbols = {
   kurma_remove: { parameters: ["buffer", "buffer"], result: "i32" },
   kurma_close: { parameters: ["i32"], result: "void" },
   kurma_hang_up: { parameters: ["i32"], result: "void" },
+  kurma_pair: { parameters: ["buffer", "buffer"], result: "i32" },
   kurma_listen: { parameters: ["buffer", "buffer"], result: "i32" },
   kurma_connect: { parameters: ["buffer", "buffer"], result: "i32" },
   kurma_send: { parameters: ["i32", "buffer", "usize", "buffer", "u32", "buffer"], result: "i32" },

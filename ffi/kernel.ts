@@ -93,6 +93,12 @@ export interface Kernel {
    */
   remove(path: string): void;
   /**
+   * Two sequenced-packet sockets, connected to each other.
+   *
+   * @throws {KernelError} `step` is `socket`.
+   */
+  pair(): [Descriptor, Descriptor];
+  /**
    * A sequenced-packet socket that listens at `path`, for its owner alone.
    *
    * @param path At most 107 bytes of UTF-8; nothing may be there.

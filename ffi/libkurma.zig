@@ -19,6 +19,7 @@ pub const exports = .{
     .{ .name = "kurma_remove", .call = &remove, .pool = false },
     .{ .name = "kurma_close", .call = &close, .pool = false },
     .{ .name = "kurma_hang_up", .call = &hangUp, .pool = false },
+    .{ .name = "kurma_pair", .call = &pair, .pool = false },
     .{ .name = "kurma_listen", .call = &listen, .pool = false },
     .{ .name = "kurma_connect", .call = &connect, .pool = false },
     .{ .name = "kurma_send", .call = &send, .pool = false },
@@ -132,6 +133,12 @@ fn close(fd: i32) callconv(.c) void {
 /// on it, and its number must not mean another file before that one has woken up.
 fn hangUp(socket: i32) callconv(.c) void {
     _ = linux.os.shutdown(socket, linux.os.SHUT.RDWR);
+}
+
+/// Two sequenced-packet sockets connected to each other. 0, or -1.
+fn pair(fds: *[2]i32, failure: *Failure) callconv(.c) i32 {
+    fds.* = linux.socket.pair(failure) catch return -1;
+    return 0;
 }
 
 /// A sequenced-packet socket that listens at `path`, for its owner alone. Its descriptor

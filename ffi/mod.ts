@@ -100,6 +100,12 @@ export const kernel: Kernel = {
     checked(path, (failure) => native.kurma_remove(cString(path), failure));
   },
 
+  pair() {
+    const fds = new Int32Array(2);
+    checked("socketpair", (failure) => native.kurma_pair(fds, failure));
+    return [fds[0], fds[1]];
+  },
+
   listen(path) {
     return checked(path, (failure) => native.kurma_listen(cString(path), failure));
   },

@@ -6,7 +6,7 @@
 
 import { Report, Report_outcome } from "../ffi/abi.gen.ts";
 import { KurmaError } from "../ffi/errors.ts";
-import type { Kernel, KernelError } from "../ffi/kernel.ts";
+import type { Descriptor, Kernel, KernelError } from "../ffi/kernel.ts";
 import { kernelError, textAt } from "./report.ts";
 import type { Plan } from "./spec.ts";
 
@@ -39,27 +39,71 @@ export interface Launch {
 }
 
 /**
- * Re-invokes this executable as stage2, which carries out `plan` with our streams 0
- * to 2 and clears up after it. If we die, the container dies.
- *
- * @throws {KernelError} `step` is `memfd` or `spawn`; nothing was started.
+ * A stage2 process for one container: this executable, invoked again. It is started
+ * before its plan is known, since V8 takes most of the time of a start, and can take
+ * it while the image is looked up. Disposing of one that got no plan ends it.
  */
-export function launch(kernel: Kernel, plan: Plan): Launch {
-  const text = new TextEncoder().encode(JSON.stringify(plan));
-  const planFile = kernel.memfd("plan", text, "data");
-  const reportFile = kernel.memfd("report", new Uint8Array(Report.size), "shared");
-  try {
-    const pid = kernel.spawn({
-      args: ["kurma-stage2"],
-      env: { SPAWNER_INTERCEPT: "run", SPAWNER_PARENT: String(Deno.pid) },
-      descriptors: [planFile, reportFile],
-    });
-    return { signal: (number) => kernel.signal(pid, number), ended: end(kernel, pid, reportFile) };
-  } catch (error) {
-    kernel.close(reportFile);
-    throw error;
-  } finally {
-    kernel.close(planFile);
+export class WaitingStage2 implements Disposable {
+  readonly #kernel: Kernel;
+  readonly #pid: number;
+  readonly #report: Descriptor;
+  #socket: Descriptor | undefined;
+
+  /** @throws {KernelError} `step` is `socket`, `memfd` or `spawn`; nothing was started. */
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+    const [ours, theirs] = kernel.pair();
+    try {
+      this.#report = kernel.memfd("report", new Uint8Array(Report.size), "shared");
+      try {
+        this.#pid = kernel.spawn({
+          args: ["kurma-stage2"],
+          env: { SPAWNER_INTERCEPT: "run", SPAWNER_PARENT: String(Deno.pid) },
+          descriptors: [theirs, this.#report],
+        });
+      } catch (error) {
+        kernel.close(this.#report);
+        throw error;
+      }
+    } catch (error) {
+      kernel.close(ours);
+      throw error;
+    } finally {
+      kernel.close(theirs);
+    }
+    this.#socket = ours;
+  }
+
+  /**
+   * Carries out `plan` with our streams 0 to 2, and clears up after it. If we die, the
+   * container dies. Only once.
+   *
+   * @throws {KernelError} `step` is `memfd` or `socket`; nothing was launched.
+   */
+  launch(plan: Plan): Launch {
+    const socket = this.#socket;
+    if (socket === undefined) throw new TypeError("A stage2 process takes one plan");
+    const kernel = this.#kernel;
+    const text = new TextEncoder().encode(JSON.stringify(plan));
+    const file = kernel.memfd("plan", text, "data");
+    try {
+      kernel.send(socket, new Uint8Array(1), [file]);
+    } finally {
+      kernel.close(file);
+    }
+    kernel.close(socket);
+    this.#socket = undefined;
+    return {
+      signal: (number) => kernel.signal(this.#pid, number),
+      ended: end(kernel, this.#pid, this.#report),
+    };
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#socket === undefined) return;
+    this.#kernel.close(this.#socket);
+    this.#kernel.close(this.#report);
+    this.#socket = undefined;
   }
 }
 

@@ -2,7 +2,7 @@ import { Failure, Failure_step, Report, Report_outcome } from "../ffi/abi.gen.ts
 import { KernelError } from "../ffi/kernel.ts";
 import { assertEquals, rejection } from "../tests/assert.ts";
 import { RecordingKernel } from "../tests/recording_kernel.ts";
-import { launch } from "./client.ts";
+import { WaitingStage2 } from "./client.ts";
 import type { Plan } from "./spec.ts";
 
 const plan: Plan = {
@@ -35,23 +35,28 @@ function leave(report: Uint8Array, outcome: typeof Report_outcome[number], more:
 Deno.test("launch() hands the plan over and returns the command's status", async () => {
   let handed: unknown;
   const kernel = new RecordingKernel({
-    spawned([text, report]) {
+    sent([text], [report]) {
       handed = JSON.parse(new TextDecoder().decode(text));
       leave(report, "exited", { status: 7 });
     },
   });
-  const container = launch(kernel, plan);
+  using stage2 = new WaitingStage2(kernel);
+  const container = stage2.launch(plan);
   container.signal(15);
   assertEquals(await container.ended, { status: 7 });
   assertEquals(handed, plan);
   assertEquals(kernel.log, [
-    "memfd plan data",
+    "pair",
     "memfd report shared",
     "spawn kurma-stage2 SPAWNER_INTERCEPT SPAWNER_PARENT",
-    "wait 4242",
-    "close 100",
-    "signal 4242 15",
     "close 101",
+    "memfd plan data",
+    "send 100 1 bytes 1 descriptors",
+    "close 103",
+    "close 100",
+    "wait 4242",
+    "signal 4242 15",
+    "close 102",
   ]);
 });
 
@@ -63,9 +68,9 @@ const statuses = [
 for (const { errno, status, message } of statuses) {
   Deno.test(`a command that cannot be run with errno ${errno} ends with ${status}`, async () => {
     const kernel = new RecordingKernel({
-      spawned: ([, report]) => leave(report, "failed", { step: "exec", errno, subject: "/bin/x" }),
+      sent: (_, [report]) => leave(report, "failed", { step: "exec", errno, subject: "/bin/x" }),
     });
-    const ended = await launch(kernel, plan).ended;
+    const ended = await new WaitingStage2(kernel).launch(plan).ended;
     assertEquals([ended.status, ended.reason?.message], [status, message]);
   });
 }
@@ -73,34 +78,48 @@ for (const { errno, status, message } of statuses) {
 const failures = [
   {
     what: "a step of the launch",
-    spawned: ([, report]: readonly Uint8Array[]) =>
+    sent: (_: readonly Uint8Array[], [report]: readonly Uint8Array[]) =>
       leave(report, "failed", { step: "mount", errno: 1, subject: "/proc" }),
     message: 'Cannot mount "/proc": EPERM',
   },
   {
     what: "a plan with an unknown key",
-    spawned: ([, report]: readonly Uint8Array[]) =>
+    sent: (_: readonly Uint8Array[], [report]: readonly Uint8Array[]) =>
       leave(report, "invalid", { subject: 'Unknown key "config.linux.foo"' }),
     message: 'Cannot carry out the plan: Unknown key "config.linux.foo"',
   },
   {
     what: "a stage2 that was killed",
-    spawned: () => {},
+    sent: () => {},
     message: "Cannot supervise the container: stage2 ended with 137",
   },
 ];
-for (const { what, spawned, message } of failures) {
+for (const { what, sent, message } of failures) {
   Deno.test(`${what} is an error, and no descriptor stays open`, async () => {
-    const kernel = new RecordingKernel({ spawned, status: 137 });
-    const error = await rejection(launch(kernel, plan).ended);
+    const kernel = new RecordingKernel({ sent, status: 137 });
+    const error = await rejection(new WaitingStage2(kernel).launch(plan).ended);
     assertEquals(error.message, message);
-    assertEquals(kernel.log.filter((call) => call.startsWith("close")), ["close 100", "close 101"]);
+    assertEquals(closed(kernel), [100, 101, 102, 103]);
   });
 }
 
 Deno.test("a stage2 that cannot be started leaves no descriptor", async () => {
   const kernel = new RecordingKernel({ failing: { spawn: "EAGAIN" } });
-  const error = await rejection(() => launch(kernel, plan));
+  const error = await rejection(() => new WaitingStage2(kernel));
   assertEquals(error instanceof KernelError && [error.step, error.errno], ["spawn", "EAGAIN"]);
-  assertEquals(kernel.log.slice(3), ["close 101", "close 100"]);
+  assertEquals(closed(kernel), [100, 101, 102]);
 });
+
+Deno.test("a stage2 that gets no plan is hung up on", () => {
+  const kernel = new RecordingKernel();
+  {
+    using _stage2 = new WaitingStage2(kernel);
+  }
+  assertEquals(closed(kernel), [100, 101, 102]);
+});
+
+/** The descriptors that were closed, each once, in ascending order. */
+function closed(kernel: RecordingKernel): number[] {
+  return kernel.log.filter((call) => call.startsWith("close "))
+    .map((call) => Number(call.slice("close ".length))).sort();
+}

@@ -17,7 +17,8 @@ const fd_t = linux.fd_t;
 
 /// The descriptors that stage1 passes beside 0 to 2 (stage2/client.ts).
 const given = struct {
-    const plan = 3;
+    /// A sequenced-packet socket on which one packet brings the plan.
+    const plans = 3;
     const report = 4;
 };
 
@@ -56,7 +57,7 @@ const Once = struct {
         const failure = &once.failure;
         linux.process.resetSignals();
         const signals = try linux.process.catchSignals(failure);
-        const text = try plan_module.readFile(failure, given.plan);
+        const text = try plan_module.readFile(failure, try receivePlan(failure));
         const memory = try linux.file.mapPrivate(failure, -1, 4 * plan_module.max_bytes);
         var arena: std.heap.FixedBufferAllocator = .init(memory);
         var problem: plan_module.Problem = .{};
@@ -205,6 +206,16 @@ const Order = struct {
 };
 
 const nothing: os.pollfd = .{ .fd = -1, .events = 0, .revents = 0 };
+
+/// Waits for the plan. The end of the connection means that there will be none: the
+/// caller has failed before it had one, or is dead.
+fn receivePlan(failure: *Failure) error{Failed}!fd_t {
+    var packet: [1]u8 = undefined;
+    var descriptor: ?fd_t = null;
+    _ = try linux.socket.receive(failure, given.plans, &packet, &descriptor);
+    linux.file.close(given.plans);
+    return descriptor orelse failure.fail(.plan, .NODATA);
+}
 
 /// A descriptor that becomes readable when the caller dies. PR_SET_PDEATHSIG would not
 /// do: it fires when the caller's *thread* ends.

@@ -19,8 +19,7 @@ pub const Worker = struct {
 
 /// Forks a worker that runs `work(context, status)` and sends what it returns.
 pub fn spawn(failure: *Failure, context: anytype, comptime work: fn (@TypeOf(context), fd_t) Status) error{Failed}!Worker {
-    var sockets: [2]fd_t = undefined;
-    _ = try failure.check(.socket, os.socketpair(os.AF.UNIX, os.SOCK.SEQPACKET | os.SOCK.CLOEXEC, 0, &sockets));
+    const sockets = try linux.socket.pair(failure);
     defer linux.file.close(sockets[1]);
     errdefer linux.file.close(sockets[0]);
     const pid = try failure.check(.clone, os.fork());

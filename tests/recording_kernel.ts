@@ -12,8 +12,11 @@ import type { Descriptor, Kernel, MemoryKind, Packet, Spawn } from "../ffi/kerne
 export interface Answers {
   /** The exit status that every `wait` settles with; default 0. */
   status?: number;
-  /** Called by `spawn` with the memory files it passes on, to do what the child would. */
-  spawned?(files: readonly Uint8Array[]): void;
+  /**
+   * Called by `send` with the memory files it passes on and those passed on by `spawn`,
+   * to do what the child would.
+   */
+  sent?(files: readonly Uint8Array[], spawned: readonly Uint8Array[]): void;
   /** Calls that fail, by name, with this errno. */
   failing?: Partial<Record<keyof Kernel, string>>;
 }
@@ -26,6 +29,7 @@ export class RecordingKernel implements Kernel {
   /** Memory files by descriptor. */
   readonly #memory = new Map<Descriptor, Uint8Array>();
   #next = 100;
+  #inherited: readonly Descriptor[] = [];
 
   constructor(answers: Answers = {}) {
     this.#answers = answers;
@@ -45,8 +49,7 @@ export class RecordingKernel implements Kernel {
 
   spawn(request: Spawn): number {
     this.#note("spawn", ...request.args, ...Object.keys(request.env));
-    const files = request.descriptors.map((descriptor) => this.contents(descriptor));
-    this.#answers.spawned?.(files);
+    this.#inherited = request.descriptors;
     return 4242;
   }
 
@@ -73,6 +76,11 @@ export class RecordingKernel implements Kernel {
     }
   }
 
+  pair(): [Descriptor, Descriptor] {
+    this.#note("pair");
+    return [this.#next++, this.#next++];
+  }
+
   listen(path: string): Descriptor {
     this.#note("listen", path);
     return this.#next++;
@@ -85,6 +93,7 @@ export class RecordingKernel implements Kernel {
 
   send(socket: Descriptor, packet: Uint8Array, descriptors: readonly Descriptor[] = []): void {
     this.#note("send", socket, `${packet.length} bytes`, `${descriptors.length} descriptors`);
+    this.#answers.sent?.(descriptors.map((descriptor) => this.contents(descriptor)), this.#files());
   }
 
   receive(socket: Descriptor, size: number): Promise<Packet | null> {
@@ -99,6 +108,11 @@ export class RecordingKernel implements Kernel {
   close(descriptor: Descriptor): void {
     this.#note("close", descriptor);
     this.#memory.delete(descriptor);
+  }
+
+  /** The memory files among what was passed on by `spawn`. */
+  #files(): Uint8Array[] {
+    return this.#inherited.flatMap((descriptor) => this.#memory.get(descriptor) ?? []);
   }
 
   #note(name: keyof Kernel, ...args: readonly unknown[]): void {

@@ -110,6 +110,13 @@ pub fn receive(failure: *Failure, socket: fd_t, buffer: []u8, descriptor: *?fd_t
     return packet;
 }
 
+/// Two sockets connected to each other, close-on-exec.
+pub fn pair(failure: *Failure) error{Failed}![2]fd_t {
+    var sockets: [2]fd_t = undefined;
+    _ = try failure.check(.socket, linux.socketpair(linux.AF.UNIX, linux.SOCK.SEQPACKET | linux.SOCK.CLOEXEC, 0, &sockets));
+    return sockets;
+}
+
 /// A new socket that listens at `path`, which only its owner may connect to: the mask
 /// is set before bind(2) makes the file, so there is no moment in between.
 pub fn listen(failure: *Failure, path: []const u8) error{Failed}!fd_t {

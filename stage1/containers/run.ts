@@ -7,7 +7,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import { type Kernel, KernelError } from "../../ffi/kernel.ts";
-import { type Ended, launch } from "../../stage2/client.ts";
+import { type Ended, WaitingStage2 } from "../../stage2/client.ts";
 import type { Plan } from "../../stage2/spec.ts";
 import { openImage, type OpenOptions } from "../images/open.ts";
 import { type Overrides, planContainer } from "./plan.ts";
@@ -66,21 +66,23 @@ export async function run(
       fix: "Run it as root, for example with sudo",
     });
   }
+  using waiting = new WaitingStage2(kernel);
   const image = await openImage(request.image, { root: request.root, pull: request.pull });
   const layers = image.layers.map((layer) => layer.path);
-  const attempt = async (hostUsers: boolean) => {
+  const attempt = async (stage2: WaitingStage2, hostUsers: boolean) => {
     using scratch = claim(kernel, request.root, request.name);
     const firstId = hostUsers ? undefined : scratch.firstId;
     const place = { id: scratch.id, layers, scratch: scratch.path, firstId };
-    return await foreground(kernel, planContainer(place, image.config, request));
+    return await foreground(stage2, planContainer(place, image.config, request));
   };
-  const { status, reason } = await attempt(request.hostUsers ?? false)
-    .catch((cause) => {
+  const { status, reason } = await attempt(waiting, request.hostUsers ?? false)
+    .catch(async (cause) => {
       if (cause instanceof KernelError && cause.step === "user") throw unknownUser(cause);
       if (!(cause instanceof KernelError && cause.step === "idmap")) throw cause;
       const message = "Cannot give the container ids of its own; its root is the host's root";
       tell(new KurmaError("kernel", message, { cause }));
-      return attempt(true);
+      using again = new WaitingStage2(kernel);
+      return await attempt(again, true);
     });
   if (reason) tell(reason);
   return status;
@@ -93,8 +95,8 @@ function unknownUser(cause: KernelError): KurmaError {
 }
 
 /** Carries the plan out with our streams, and passes signals on to its command. */
-async function foreground(kernel: Kernel, plan: Plan): Promise<Ended> {
-  const container = launch(kernel, plan);
+async function foreground(stage2: WaitingStage2, plan: Plan): Promise<Ended> {
+  const container = stage2.launch(plan);
   const handlers = forwarded.map((name) => {
     const pass = () => container.signal(signalNumbers[name]);
     Deno.addSignalListener(name, pass);
