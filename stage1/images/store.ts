@@ -21,7 +21,7 @@
  * @module
  */
 
-import { DatabaseSync } from "node:sqlite";
+import { Database } from "./database.ts";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { ImageConfig } from "./image.ts";
 import type { Digest } from "./sources/digest.ts";
@@ -100,7 +100,7 @@ const schema = `
 /** The images of one state folder. Several processes may have it open. */
 export class Store implements Disposable {
   readonly #path: string;
-  readonly #database: DatabaseSync;
+  readonly #database: Database;
 
   /**
    * Opens the store below `root`, and makes what of it is missing.
@@ -126,12 +126,12 @@ export class Store implements Disposable {
 
   private constructor(path: string) {
     this.#path = path;
-    this.#database = new DatabaseSync(`${path}/images.db`);
+    this.#database = new Database(`${path}/images.db`);
     this.#database.exec(
       "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
     );
     if (this.#version() === 0) {
-      this.#transaction(() => {
+      this.#database.transaction(() => {
         if (this.#version() === 0) this.#database.exec(schema);
       });
     }
@@ -143,7 +143,7 @@ export class Store implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#database.close();
+    this.#database[Symbol.dispose]();
   }
 
   /** The folder of a layer that {@linkcode layerBlob} knows. */
@@ -187,7 +187,7 @@ export class Store implements Disposable {
    */
   saveImage(record: ImageRecord, names: readonly string[], file?: string): void {
     const now = Date.now();
-    this.#transaction(() => {
+    this.#database.transaction(() => {
       // The same image from an archive without an OCI manifest tells less than what is known.
       const known = this.image(record.id);
       const fuller = known?.manifestBlob && !record.manifestBlob ? known : record;
@@ -272,7 +272,7 @@ export class Store implements Disposable {
         .flatMap((blob) => blob === undefined ? [] : [blob.digest]),
     );
     // Rows first: a layer without a row does not exist, whatever is left of its files.
-    this.#transaction(() => {
+    this.#database.transaction(() => {
       for (const row of this.#database.prepare("SELECT digest FROM layers").all()) {
         if (layers.has(row.digest as Digest)) continue;
         this.#database.prepare("DELETE FROM layers WHERE digest = ?").run(row.digest);
@@ -415,17 +415,6 @@ export class Store implements Disposable {
 
   #version(): number {
     return this.#database.prepare("PRAGMA user_version").get()?.user_version as number;
-  }
-
-  #transaction(work: () => void): void {
-    this.#database.exec("BEGIN IMMEDIATE");
-    try {
-      work();
-      this.#database.exec("COMMIT");
-    } catch (error) {
-      this.#database.exec("ROLLBACK");
-      throw error;
-    }
   }
 }
 
