@@ -4,6 +4,7 @@
 const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
+const descriptor_limit = @import("descriptor_limit.zig");
 const placement = @import("placement.zig");
 const plan_module = @import("plan.zig");
 const process_settings = @import("process_settings.zig");
@@ -74,6 +75,9 @@ const Child = struct {
 
     fn enter(child: *Child) error{Failed}!noreturn {
         const failure = &child.failure;
+        // Also since the limit is lower than the numbers that the server's may have.
+        try closeAllBut(failure, child.status);
+        descriptor_limit.restore();
         if (child.target.user_namespace) try userns.becomeRoot(failure);
         if (child.plan.process.terminal) {
             child.subject = "/dev/pts/ptmx";
@@ -84,3 +88,10 @@ const Child = struct {
         return stage3.process.become(failure, child.settings, &child.subject);
     }
 };
+
+/// Lets go of all that the server has open, beside 0 to 2 and the socket to it.
+fn closeAllBut(failure: *Failure, status: fd_t) error{Failed}!void {
+    const number: u32 = @intCast(status);
+    try linux.process.closeRange(failure, 3, number - 1);
+    try linux.process.closeRange(failure, number + 1, std.math.maxInt(u32));
+}

@@ -8,6 +8,7 @@
 const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
+const descriptor_limit = @import("descriptor_limit.zig");
 const mount_options = @import("mount_options.zig");
 const placement = @import("placement.zig");
 const process_settings = @import("process_settings.zig");
@@ -225,6 +226,7 @@ const Child = struct {
         try inherit(failure, child.status, inherited.status);
         if (log) |fd| try inherit(failure, fd, inherited.log);
         if (listener) |fd| try inherit(failure, fd, inherited.listener);
+        descriptor_limit.restore();
         const argv = [_:null]?[*:0]const u8{"init"};
         const envp = [_:null]?[*:0]const u8{ "INITD_INTERCEPT=1", stage3.init.settings_variable ++ "=" ++ std.fmt.comptimePrint("{d}", .{inherited.settings}) };
         return failure.fail(.exec, linux.process.execFd(program, &argv, &envp));

@@ -8,6 +8,7 @@ const linux = @import("linux");
 const stage3 = @import("stage3");
 const placement = @import("placement.zig");
 const namespaces = @import("namespaces.zig");
+const descriptor_limit = @import("descriptor_limit.zig");
 const orders = @import("orders.zig");
 const table_module = @import("table.zig");
 const wire = @import("wire.zig");
@@ -58,6 +59,7 @@ const Server = struct {
         const failure = &self.failure;
         linux.process.resetSignals();
         try releaseStreams(failure);
+        descriptor_limit.raise();
         self.signals = try linux.process.catchSignals(failure);
         _ = try failure.check(.supervise, linux.process.prctl(.SET_DUMPABLE, 0));
         _ = try failure.check(.supervise, linux.process.prctl(.SET_CHILD_SUBREAPER, 1));

@@ -37,13 +37,22 @@ export class Served implements AsyncDisposable {
     this.#process = process;
   }
 
-  static async start(dir: string): Promise<Served> {
+  /** Starts it; with `openFiles` as the soft limit of its descriptors. */
+  static async start(dir: string, openFiles?: number): Promise<Served> {
     for (const folder of ["proc", "dev", "sys", "etc"]) {
       await Deno.mkdir(`${dir}/image/${folder}`, { recursive: true });
     }
     await Deno.copyFile(`${root}/build/tools/guest`, `${dir}/image/guest`);
-    const process = new Deno.Command(`${root}/build/tools/serve`, {
-      args: [`${dir}/socket`, binary],
+    const limited = openFiles === undefined ? "" : `ulimit -Sn ${openFiles}; `;
+    const process = new Deno.Command("sh", {
+      args: [
+        "-c",
+        `${limited}exec "$@"`,
+        "sh",
+        `${root}/build/tools/serve`,
+        `${dir}/socket`,
+        binary,
+      ],
       stdin: "null",
       stdout: "null",
     }).spawn();
@@ -175,9 +184,13 @@ const bareImage = {
 };
 
 /** A test with a server of its own, which has to end with nothing left. */
-export function serverTest(name: string, body: (server: Served) => Promise<void>): void {
+export function serverTest(
+  name: string,
+  body: (server: Served) => Promise<void>,
+  openFiles?: number,
+): void {
   test(`stage2 server: ${name}`, async ({ dir }) => {
-    await using server = await Served.start(dir);
+    await using server = await Served.start(dir, openFiles);
     await body(server);
     await server.quit();
   });

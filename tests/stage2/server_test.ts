@@ -293,16 +293,34 @@ serverTest("an init that is killed before its container is made fails it", async
 
 serverTest("many containers at once, and then none", async (server) => {
   const ids = names(count(100, 1000));
-  for (let at = 0; at < ids.length; at += 32) {
-    const some = ids.slice(at, at + 32);
-    await within("32 starts", Promise.all(some.map((id) => server.run(id, ["sleep"]))));
-  }
+  // A few at a time: the server has 64 workers, and refuses what is beyond them.
+  const each = async (act: (id: string) => Promise<unknown>) => {
+    for (let at = 0; at < ids.length; at += 32) {
+      await within("32 of them", Promise.all(ids.slice(at, at + 32).map(act)));
+    }
+  };
+  await each((id) => server.run(id, ["sleep"]));
   const states = (await server.stage2.list()).map(({ state }) => state);
   assertEquals(states, ids.map(() => "running"));
-  await Promise.all(ids.map((id) => server.stage2.kill(id)));
+  await each((id) => server.stage2.kill(id));
   for (const id of ids) assertEquals((await server.ended(id)).status, 137);
-  await Promise.all(ids.map((id) => server.stage2.delete(id)));
+  await each((id) => server.stage2.delete(id));
 });
+
+serverTest("it holds more containers than it may open files, and they may not", async (server) => {
+  using main = new Output();
+  using further = new Output();
+  const ids = names(110);
+  for (const id of ids) await server.run(id, ["sleep"]);
+  await server.stage2.create(await server.plan("web", []), main.streams);
+  await server.stage2.start("web");
+  assertEquals((await server.ended("web")).status, 0);
+  await (await server.exec("c109", [], further.streams)).ended;
+  for (const output of [main, further]) {
+    assertEquals(parseReport(output.text).rlimits.NOFILE[0], "100");
+  }
+  for (const id of [...ids, "web"]) await server.remove(id);
+}, 100);
 
 serverTest("packets that are no requests change nothing", async (server) => {
   await server.run("web", ["sleep"]);
