@@ -59,14 +59,16 @@ pub const Roster = struct {
         while (index > 0) {
             index -= 1;
             const entry = &roster.entries[index];
-            try writer.print("{s}\n", .{entry.name[0..entry.name_len]});
+            try writer.writeAll(entry.name[0..entry.name_len]);
+            try writer.writeByte('\n');
+            var space: [16]u8 = undefined;
             const status = entry.status;
             if (status == Entry.running) {
                 try writer.writeAll("running\n");
             } else if (os.W.IFEXITED(status)) {
-                try writer.print("exited({d})\n", .{os.W.EXITSTATUS(status)});
+                try writer.writeAll(linux.text.printCut(&space, "exited({d})\n", .{os.W.EXITSTATUS(status)}));
             } else if (os.W.IFSIGNALED(status)) {
-                try writer.print("signaled({d})\n", .{status & 0x7f});
+                try writer.writeAll(linux.text.printCut(&space, "signaled({d})\n", .{status & 0x7f}));
             } else {
                 try writer.writeAll("unknown\n");
             }

@@ -27,12 +27,12 @@ pub fn open(failure: *Failure, path: [*:0]const u8, flags: linux.O, mode: u32) e
     return openAt(failure, linux.AT.FDCWD, path, flags, mode);
 }
 
-pub fn openAt(failure: *Failure, dir: fd_t, path: [*:0]const u8, flags: linux.O, mode: u32) error{Failed}!fd_t {
+pub noinline fn openAt(failure: *Failure, dir: fd_t, path: [*:0]const u8, flags: linux.O, mode: u32) error{Failed}!fd_t {
     return @intCast(try failure.check(.open, linux.openat(dir, path, flags, mode)));
 }
 
 /// openat2(2): the raw result, for callers to whom some errno is an answer.
-pub fn openat2(dir: fd_t, path: [*:0]const u8, flags: linux.O, mode: u32, resolve: u64) usize {
+pub noinline fn openat2(dir: fd_t, path: [*:0]const u8, flags: linux.O, mode: u32, resolve: u64) usize {
     const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = mode, .resolve = resolve };
     while (true) {
         const result = linux.syscall4(.openat2, fdArg(dir), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow));
@@ -43,7 +43,7 @@ pub fn openat2(dir: fd_t, path: [*:0]const u8, flags: linux.O, mode: u32, resolv
 
 /// Opens `path` as seen from `root`: `..` and absolute symlinks stay inside, the
 /// links of procfs are refused.
-pub fn openInRoot(failure: *Failure, root: fd_t, path: [*:0]const u8, flags: linux.O) error{Failed}!fd_t {
+pub noinline fn openInRoot(failure: *Failure, root: fd_t, path: [*:0]const u8, flags: linux.O) error{Failed}!fd_t {
     return @intCast(try failure.check(.open, openat2(root, path, flags, 0, Resolve.in_root | Resolve.no_magiclinks)));
 }
 
@@ -111,7 +111,7 @@ pub fn close(fd: fd_t) void {
 }
 
 /// Reads until `buffer` is full or the file ends.
-pub fn readAll(failure: *Failure, fd: fd_t, buffer: []u8) error{Failed}![]u8 {
+pub noinline fn readAll(failure: *Failure, fd: fd_t, buffer: []u8) error{Failed}![]u8 {
     var len: usize = 0;
     while (len < buffer.len) {
         const result = linux.read(fd, buffer.ptr + len, buffer.len - len);
@@ -127,7 +127,7 @@ pub fn readAll(failure: *Failure, fd: fd_t, buffer: []u8) error{Failed}![]u8 {
 }
 
 /// Writes all of `bytes`, however many calls it takes.
-pub fn writeAll(failure: *Failure, fd: fd_t, bytes: []const u8) error{Failed}!void {
+pub noinline fn writeAll(failure: *Failure, fd: fd_t, bytes: []const u8) error{Failed}!void {
     var done: usize = 0;
     while (done < bytes.len) {
         const result = linux.write(fd, bytes.ptr + done, bytes.len - done);
@@ -145,20 +145,20 @@ pub fn fdArg(fd: fd_t) usize {
 }
 
 /// Maps `len` bytes of `fd`, or fresh memory for -1, writable and private to us.
-pub fn mapPrivate(failure: *Failure, fd: fd_t, len: usize) error{Failed}![]align(std.heap.page_size_min) u8 {
+pub noinline fn mapPrivate(failure: *Failure, fd: fd_t, len: usize) error{Failed}![]align(std.heap.page_size_min) u8 {
     const result = linux.mmap(null, len, .{ .READ = true, .WRITE = true }, .{ .TYPE = .PRIVATE, .ANONYMOUS = fd == -1 }, fd, 0);
     const address = try failure.check(.read, result);
     return @as([*]align(std.heap.page_size_min) u8, @ptrFromInt(address))[0..len];
 }
 
 /// A close-on-exec copy of `fd` with a number above `last`. fcntl(2), F_DUPFD_CLOEXEC
-pub fn duplicateAbove(failure: *Failure, fd: fd_t, last: u32) error{Failed}!fd_t {
+pub noinline fn duplicateAbove(failure: *Failure, fd: fd_t, last: u32) error{Failed}!fd_t {
     const dupfd_cloexec = 1030;
     return @intCast(try failure.check(.open, linux.fcntl(fd, dupfd_cloexec, last + 1)));
 }
 
 /// What is behind `fd`, also one opened with O_PATH. statx(2)
-pub fn stat(failure: *Failure, fd: fd_t) error{Failed}!linux.Statx {
+pub noinline fn stat(failure: *Failure, fd: fd_t) error{Failed}!linux.Statx {
     var result: linux.Statx = undefined;
     _ = try failure.check(.open, linux.statx(fd, "", linux.AT.EMPTY_PATH, .BASIC_STATS, &result));
     return result;

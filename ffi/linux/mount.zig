@@ -59,7 +59,7 @@ const to_empty_path = 0x40; // MOVE_MOUNT_T_EMPTY_PATH
 pub const FileSystem = struct {
     fd: fd_t,
 
-    pub fn open(failure: *Failure, name: [*:0]const u8) error{Failed}!FileSystem {
+    pub noinline fn open(failure: *Failure, name: [*:0]const u8) error{Failed}!FileSystem {
         return .{ .fd = @intCast(try failure.check(.mount, linux.syscall2(.fsopen, @intFromPtr(name), 1))) };
     }
 
@@ -82,30 +82,30 @@ pub const FileSystem = struct {
     }
 
     /// Makes the file system and returns it as a detached mount.
-    pub fn mount(fs: FileSystem, failure: *Failure, attributes: Attributes) error{Failed}!fd_t {
+    pub noinline fn mount(fs: FileSystem, failure: *Failure, attributes: Attributes) error{Failed}!fd_t {
         _ = try failure.check(.mount, fs.config(6, 0, 0, 0));
         const bits: u64 = @bitCast(attributes);
         return @intCast(try failure.check(.mount, linux.syscall3(.fsmount, file.fdArg(fs.fd), 1, bits)));
     }
 
-    fn config(fs: FileSystem, command: usize, key: usize, value: usize, aux: usize) usize {
+    noinline fn config(fs: FileSystem, command: usize, key: usize, value: usize, aux: usize) usize {
         return linux.syscall5(.fsconfig, file.fdArg(fs.fd), command, key, value, aux);
     }
 };
 
 /// A detached copy of what is mounted at `path` below `dir`. open_tree(2)
-pub fn cloneTree(failure: *Failure, dir: fd_t, path: [*:0]const u8, whole: bool) error{Failed}!fd_t {
+pub noinline fn cloneTree(failure: *Failure, dir: fd_t, path: [*:0]const u8, whole: bool) error{Failed}!fd_t {
     const flags: usize = open_tree_clone | open_tree_cloexec | empty_path | @as(usize, if (whole) recursive else 0);
     return @intCast(try failure.check(.mount, linux.syscall3(.open_tree, file.fdArg(dir), @intFromPtr(path), flags)));
 }
 
 /// Attaches the detached mount `mount` on the file or folder behind `target`.
-pub fn attach(failure: *Failure, mount: fd_t, target: fd_t) error{Failed}!void {
+pub noinline fn attach(failure: *Failure, mount: fd_t, target: fd_t) error{Failed}!void {
     _ = try failure.check(.mount, linux.syscall5(.move_mount, file.fdArg(mount), @intFromPtr(""), file.fdArg(target), @intFromPtr(""), from_empty_path | to_empty_path));
 }
 
 /// Changes the attributes of the mount behind `mount`: the raw result.
-pub fn change(mount: fd_t, wanted: Change, whole: bool) usize {
+pub noinline fn change(mount: fd_t, wanted: Change, whole: bool) usize {
     const flags: usize = empty_path | @as(usize, if (whole) recursive else 0);
     return linux.syscall5(.mount_setattr, file.fdArg(mount), @intFromPtr(""), flags, @intFromPtr(&wanted), @sizeOf(Change));
 }

@@ -65,7 +65,7 @@ pub fn exitStatus(status: u32) u8 {
 }
 
 /// Waits for one child and returns its status as wait4(2) gives it.
-pub fn wait(failure: *Failure, pid: pid_t) error{Failed}!u32 {
+pub noinline fn wait(failure: *Failure, pid: pid_t) error{Failed}!u32 {
     var status: u32 = 0;
     while (true) {
         const result = linux.wait4(pid, @ptrCast(&status), 0, null);
@@ -78,13 +78,13 @@ pub fn wait(failure: *Failure, pid: pid_t) error{Failed}!u32 {
 }
 
 /// A descriptor that stands for the process, readable once it has ended. pidfd_open(2)
-pub fn pidfdOpen(failure: *Failure, pid: pid_t) error{Failed}!fd_t {
+pub noinline fn pidfdOpen(failure: *Failure, pid: pid_t) error{Failed}!fd_t {
     return @intCast(try failure.check(.wait, linux.pidfd_open(pid, 0)));
 }
 
 /// Sends `signal` to the process behind `pidfd`, or nothing if that one has ended:
 /// a descriptor cannot mean another process that got the same number.
-pub fn signalPidfd(failure: *Failure, pidfd: fd_t, signal: u32) error{Failed}!void {
+pub noinline fn signalPidfd(failure: *Failure, pidfd: fd_t, signal: u32) error{Failed}!void {
     const result = linux.syscall4(.pidfd_send_signal, file.fdArg(pidfd), signal, 0, 0);
     switch (linux.errno(result)) {
         .SUCCESS, .SRCH => {},
@@ -98,20 +98,20 @@ pub fn prctl(option: linux.PR, argument: usize) usize {
 }
 
 /// Marks every descriptor from `first` on close-on-exec. close_range(2)
-pub fn closeOnExecFrom(failure: *Failure, first: u32) error{Failed}!void {
+pub noinline fn closeOnExecFrom(failure: *Failure, first: u32) error{Failed}!void {
     const cloexec = 4; // CLOSE_RANGE_CLOEXEC
     _ = try failure.check(.exec, linux.syscall3(.close_range, first, std.math.maxInt(u32), cloexec));
 }
 
 /// Closes every descriptor from `first` to `last`. close_range(2)
-pub fn closeRange(failure: *Failure, first: u32, last: u32) error{Failed}!void {
+pub noinline fn closeRange(failure: *Failure, first: u32, last: u32) error{Failed}!void {
     if (first > last) return;
     _ = try failure.check(.exec, linux.syscall3(.close_range, first, last, 0));
 }
 
 /// Gives every signal its default action and lets all of them in. What a program
 /// inherits from Deno (SIGPIPE ignored, masks of its threads) is not a container's.
-pub fn resetSignals() void {
+pub noinline fn resetSignals() void {
     var act: linux.Sigaction = std.mem.zeroes(linux.Sigaction);
     var number: u8 = 1;
     while (number < linux.NSIG) : (number += 1) {
@@ -123,7 +123,7 @@ pub fn resetSignals() void {
 }
 
 /// Blocks all signals and returns a descriptor that they arrive at instead. signalfd(2)
-pub fn catchSignals(failure: *Failure) error{Failed}!fd_t {
+pub noinline fn catchSignals(failure: *Failure) error{Failed}!fd_t {
     const all = linux.sigfillset();
     _ = linux.sigprocmask(linux.SIG.SETMASK, &all, null);
     return @intCast(try failure.check(.signal, linux.signalfd(-1, &all, linux.SFD.CLOEXEC)));

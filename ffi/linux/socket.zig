@@ -41,7 +41,7 @@ const Control = extern struct {
 };
 
 /// Sends one packet, without waiting, with descriptors attached: the receiver gets copies.
-pub fn sendAll(failure: *Failure, socket: fd_t, bytes: []const u8, fds: []const fd_t) error{Failed}!void {
+pub noinline fn sendAll(failure: *Failure, socket: fd_t, bytes: []const u8, fds: []const fd_t) error{Failed}!void {
     var control: Control = .{ .len = Control.header + fds.len * @sizeOf(fd_t) };
     @memcpy(control.fds[0..fds.len], fds);
     const parts = [_]std.posix.iovec_const{.{ .base = bytes.ptr, .len = bytes.len }};
@@ -73,7 +73,7 @@ pub fn receiveNow(failure: *Failure, socket: fd_t, buffer: []u8, descriptors: *D
     return receivePacket(failure, socket, buffer, descriptors, false);
 }
 
-fn receivePacket(failure: *Failure, socket: fd_t, buffer: []u8, descriptors: *Descriptors, waits: bool) error{Failed}![]u8 {
+noinline fn receivePacket(failure: *Failure, socket: fd_t, buffer: []u8, descriptors: *Descriptors, waits: bool) error{Failed}![]u8 {
     var control: Control = .{};
     var parts = [_]std.posix.iovec{.{ .base = buffer.ptr, .len = buffer.len }};
     var message: linux.msghdr = .{
@@ -100,7 +100,7 @@ fn receivePacket(failure: *Failure, socket: fd_t, buffer: []u8, descriptors: *De
 }
 
 /// As `receiveAll`, for packets that carry one descriptor at most.
-pub fn receive(failure: *Failure, socket: fd_t, buffer: []u8, descriptor: *?fd_t) error{Failed}![]u8 {
+pub noinline fn receive(failure: *Failure, socket: fd_t, buffer: []u8, descriptor: *?fd_t) error{Failed}![]u8 {
     var descriptors: Descriptors = .{};
     descriptor.* = null;
     const packet = try receiveAll(failure, socket, buffer, &descriptors);

@@ -7,6 +7,16 @@ const std = @import("std");
 /// `format` with `args` in place of its `{s}` (text), `{d}` (integer), `{d:0>N}` (with
 /// zeros in front, to N digits) and `{t}` (the name of an enum's value).
 pub fn print(buffer: []u8, comptime format: []const u8, args: anytype) error{NoSpaceLeft}![]u8 {
+    const line = made(buffer, format, args);
+    return if (line.overflow) error.NoSpaceLeft else buffer[0..line.len];
+}
+
+/// As `print`, but what does not fit is left out.
+pub fn printCut(buffer: []u8, comptime format: []const u8, args: anytype) []u8 {
+    return buffer[0..made(buffer, format, args).len];
+}
+
+fn made(buffer: []u8, comptime format: []const u8, args: anytype) Line {
     var line: Line = .{ .buffer = buffer };
     comptime var rest = format;
     comptime var index: usize = 0;
@@ -29,15 +39,15 @@ pub fn print(buffer: []u8, comptime format: []const u8, args: anytype) error{NoS
         index += 1;
     }
     if (rest.len > 0) line.text(rest);
-    return if (line.overflow) error.NoSpaceLeft else buffer[0..line.len];
+    return line;
 }
 
 /// As `print`, ended by NUL.
 pub fn printZ(buffer: []u8, comptime format: []const u8, args: anytype) error{NoSpaceLeft}![:0]u8 {
     if (buffer.len == 0) return error.NoSpaceLeft;
-    const made = try print(buffer[0 .. buffer.len - 1], format, args);
-    buffer[made.len] = 0;
-    return buffer[0..made.len :0];
+    const text = try print(buffer[0 .. buffer.len - 1], format, args);
+    buffer[text.len] = 0;
+    return buffer[0..text.len :0];
 }
 
 const Line = struct {
@@ -46,12 +56,10 @@ const Line = struct {
     overflow: bool = false,
 
     noinline fn text(line: *Line, bytes: []const u8) void {
-        if (line.overflow or bytes.len > line.buffer.len - line.len) {
-            line.overflow = true;
-            return;
-        }
-        @memcpy(line.buffer[line.len..][0..bytes.len], bytes);
-        line.len += bytes.len;
+        const len = @min(bytes.len, line.buffer.len - line.len);
+        if (len < bytes.len) line.overflow = true;
+        @memcpy(line.buffer[line.len..][0..len], bytes[0..len]);
+        line.len += len;
     }
 
     noinline fn number(line: *Line, value: u64, width: u8) void {
@@ -78,8 +86,9 @@ test "texts are those of std.fmt" {
     try std.testing.expectEqualStrings("/x", try printZ(ours[0..3], "/{s}", .{"x"}));
 }
 
-test "what does not fit is refused whole" {
+test "what does not fit is refused whole, or cut" {
     var buffer: [3]u8 = undefined;
+    try std.testing.expectEqualStrings("a12", printCut(&buffer, "a{d}", .{@as(u8, 123)}));
     try std.testing.expectEqualStrings("123", try print(&buffer, "{d}", .{@as(u8, 123)}));
     try std.testing.expectError(error.NoSpaceLeft, print(&buffer, "{d}4", .{@as(u8, 123)}));
     try std.testing.expectError(error.NoSpaceLeft, printZ(&buffer, "{d}", .{@as(u8, 123)}));

@@ -237,16 +237,16 @@ pub const List = struct {
 
     /// `c 136:* rwm`
     fn line(exception: Exception, buffer: *[64]u8) []const u8 {
-        var writer: std.Io.Writer = .fixed(buffer);
-        print(&writer, exception) catch unreachable; // Two u32 and ten characters.
-        return writer.buffered();
-    }
-
-    fn print(writer: *std.Io.Writer, exception: Exception) std.Io.Writer.Error!void {
-        try writer.writeAll(if (exception.type == .char) "c " else "b ");
-        if (exception.major) |major| try writer.print("{d}:", .{major}) else try writer.writeAll("*:");
-        if (exception.minor) |minor| try writer.print("{d} ", .{minor}) else try writer.writeAll("* ");
-        for ("mrw", 0..) |letter, bit| if (exception.access >> @intCast(bit) & 1 != 0) try writer.writeByte(letter);
+        var major: [12]u8 = undefined;
+        var minor: [12]u8 = undefined;
+        return linux.text.printCut(buffer, "{s} {s}:{s} {s}{s}{s}", .{
+            if (exception.type == .char) "c" else "b",
+            if (exception.major) |number| linux.text.printCut(&major, "{d}", .{number}) else "*",
+            if (exception.minor) |number| linux.text.printCut(&minor, "{d}", .{number}) else "*",
+            if (exception.access & 1 != 0) "m" else "",
+            if (exception.access & 2 != 0) "r" else "",
+            if (exception.access & 4 != 0) "w" else "",
+        });
     }
 };
 

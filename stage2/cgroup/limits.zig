@@ -362,7 +362,7 @@ fn Writer(comptime Sink: type) type {
         }
 
         /// Which file there is depends on the I/O scheduler that the kernel was built with.
-        fn ioWeight(self: Self, place: Place, device: []const u8, weight: u16) error{Failed}!void {
+        noinline fn ioWeight(self: Self, place: Place, device: []const u8, weight: u16) error{Failed}!void {
             if (weight < 10 or weight > 1000) return place.fail(self.failure, .INVAL);
             var plain_buffer: [64]u8 = undefined;
             const plain = text(&plain_buffer, "{s}{d}", .{ device, weight });
@@ -381,7 +381,7 @@ fn Writer(comptime Sink: type) type {
             }
         }
 
-        fn throttle(self: Self, key: Key, rules: []const Limits.Throttle, v1_file: []const u8, v2_name: []const u8) error{Failed}!void {
+        noinline fn throttle(self: Self, key: Key, rules: []const Limits.Throttle, v1_file: []const u8, v2_name: []const u8) error{Failed}!void {
             for (rules, 0..) |rule, entry| {
                 const place: Place = .{ .key = key, .entry = @truncate(entry) };
                 switch (try self.needAt(place, .blkio, .io)) {
@@ -461,12 +461,12 @@ fn Writer(comptime Sink: type) type {
             return self.needAt(.{ .key = key }, controller, controller);
         }
 
-        fn needAt(self: Self, place: Place, v1: Controller, v2: Controller) error{Failed}!Version {
+        noinline fn needAt(self: Self, place: Place, v1: Controller, v2: Controller) error{Failed}!Version {
             return self.available.version(v1, v2) orelse place.fail(self.failure, .OPNOTSUPP);
         }
 
         /// A file that has the same name and form in both versions.
-        fn both(self: Self, key: Key, controller: Controller, file: []const u8, value: []const u8) error{Failed}!void {
+        noinline fn both(self: Self, key: Key, controller: Controller, file: []const u8, value: []const u8) error{Failed}!void {
             const version = try self.need(key, controller);
             try self.sink.set(.{ .place = .{ .key = key }, .version = version, .controller = controller, .file = file, .value = value });
         }
@@ -486,7 +486,7 @@ fn Writer(comptime Sink: type) type {
             try self.sink.set(.{ .place = place, .version = version, .controller = controller, .file = file, .value = value });
         }
 
-        fn fail(self: Self, key: Key, errno: linux.E) error{Failed} {
+        noinline fn fail(self: Self, key: Key, errno: linux.E) error{Failed} {
             return (Place{ .key = key }).fail(self.failure, errno);
         }
     };
