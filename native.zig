@@ -18,7 +18,7 @@ pub fn main(init: std.process.Init.Minimal) u8 {
     const intercept = variable(environ, "SPAWNER_INTERCEPT") orelse return usage;
     if (std.mem.eql(u8, intercept, "run")) return stage2.once.run(variable(environ, "SPAWNER_PARENT") orelse return usage);
     if (std.mem.eql(u8, intercept, "serve")) return stage2.server.run();
-    return usage;
+    return stage2.by_hand.run(init.args.vector, variable(environ, "SPAWNER_DEBUG") != null);
 }
 
 /// Called in a way that no caller of ours would.

@@ -89,7 +89,7 @@ pub const Prepared = struct {
             const readonly: mount.Attributes = .{ .readonly = true };
             _ = try failure.check(.readonly, mount.change(prepared.root, .{ .set = @bitCast(readonly) }, false));
         }
-        try prepared.pivot(failure);
+        try pivot(failure, prepared.root);
         return terminal;
     }
 
@@ -100,25 +100,18 @@ pub const Prepared = struct {
             defer file.close(target);
             return mount.attach(failure, prepared.binds[index], target);
         }
-        const made = try makeFileSystem(failure, wanted, options);
-        defer file.close(made);
-        const target = try makeTarget(failure, prepared.root, wanted, true);
-        defer file.close(target);
-        try mount.attach(failure, made, target);
-        if (options.propagation) |propagation| {
-            _ = try failure.check(.mount, mount.change(made, .{ .propagation = propagation.kind }, propagation.whole));
-        }
-    }
-
-    /// Makes the attached root `/` and lets go of the host's tree. With both arguments
-    /// ".", the old root ends up below the new one and needs no folder in the image.
-    fn pivot(prepared: *Prepared, failure: *Failure) error{Failed}!void {
-        _ = try failure.check(.pivot, os.fchdir(prepared.root));
-        _ = try failure.check(.pivot, os.pivot_root(".", "."));
-        _ = try failure.check(.pivot, os.umount2(".", os.MNT.DETACH));
-        _ = try failure.check(.pivot, os.chdir("/"));
+        return mountNew(failure, prepared.root, wanted);
     }
 };
+
+/// Makes the attached mount `root` the root and lets go of the old tree. With both
+/// arguments ".", the old root ends up below the new one and needs no folder in the image.
+pub fn pivot(failure: *Failure, root: fd_t) error{Failed}!void {
+    _ = try failure.check(.pivot, os.fchdir(root));
+    _ = try failure.check(.pivot, os.pivot_root(".", "."));
+    _ = try failure.check(.pivot, os.umount2(".", os.MNT.DETACH));
+    _ = try failure.check(.pivot, os.chdir("/"));
+}
 
 /// Opens all that the host gives: layers and what is bound. With a user `namespace`, the
 /// owners of the layers' files are what it maps them to.
@@ -249,6 +242,19 @@ fn descriptorPath(buffer: *[32]u8, fd: fd_t) [:0]const u8 {
     return linux.text.printZ(buffer, "/proc/self/fd/{d}", .{fd}) catch unreachable; // 14 + 10 digits fit.
 }
 
+/// Makes the file system that `wanted` describes and attaches it below `root`.
+pub fn mountNew(failure: *Failure, root: fd_t, wanted: *const plan_module.Mount) error{Failed}!void {
+    const options = mount_options.parse(wanted.options);
+    const made = try makeFileSystem(failure, wanted, options);
+    defer file.close(made);
+    const target = try makeTarget(failure, root, wanted, true);
+    defer file.close(target);
+    try mount.attach(failure, made, target);
+    if (options.propagation) |propagation| {
+        _ = try failure.check(.mount, mount.change(made, .{ .propagation = propagation.kind }, propagation.whole));
+    }
+}
+
 /// A new file system of the type that `wanted` names, detached.
 fn makeFileSystem(failure: *Failure, wanted: *const plan_module.Mount, options: mount_options.Options) error{Failed}!fd_t {
     const kind = wanted.type orelse return failure.fail(.plan, .INVAL);
@@ -283,16 +289,19 @@ fn makeTarget(failure: *Failure, root: fd_t, wanted: *const plan_module.Mount, d
     const kernels = for (kernel_types) |name| {
         if (wanted.type != null and std.mem.eql(u8, wanted.type.?, name)) break true;
     } else false;
-    if (kernels) {
-        const resolve = file.Resolve.in_root | file.Resolve.no_magiclinks | file.Resolve.no_symlinks;
-        const opened = file.openat2(root, wanted.destination, .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true }, 0, resolve);
-        switch (os.errno(opened)) {
-            .SUCCESS => return @intCast(opened),
-            .NOENT => {},
-            else => |errno| return failure.fail(.mount, errno),
-        }
-    }
+    if (kernels) return openFolder(failure, root, wanted.destination);
     return file.makeInRoot(failure, root, wanted.destination, if (directory) .directory else .file, 0o755);
+}
+
+/// The folder `path` itself, made if it is missing: behind no symlink of the image.
+pub fn openFolder(failure: *Failure, root: fd_t, path: [:0]const u8) error{Failed}!fd_t {
+    const resolve = file.Resolve.in_root | file.Resolve.no_magiclinks | file.Resolve.no_symlinks;
+    const opened = file.openat2(root, path, .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true }, 0, resolve);
+    switch (os.errno(opened)) {
+        .SUCCESS => return @intCast(opened),
+        .NOENT => return file.makeInRoot(failure, root, path, .directory, 0o755),
+        else => |errno| return failure.fail(.mount, errno),
+    }
 }
 
 fn isDirectory(failure: *Failure, fd: fd_t) error{Failed}!bool {
@@ -341,9 +350,9 @@ fn makeReadonly(failure: *Failure, root: fd_t, path: [:0]const u8) error{Failed}
     try mount.attach(failure, copy, target);
 }
 
-const Device = struct { name: [:0]const u8, major: u32, minor: u32 };
+pub const Device = struct { name: [:0]const u8, major: u32, minor: u32 };
 
-const devices = [_]Device{
+pub const devices = [_]Device{
     .{ .name = "null", .major = 1, .minor = 3 },
     .{ .name = "zero", .major = 1, .minor = 5 },
     .{ .name = "full", .major = 1, .minor = 7 },
@@ -382,7 +391,8 @@ fn makeDevices(failure: *Failure, root: fd_t, bind: bool) error{Failed}!void {
     }
 }
 
-fn bindDevice(failure: *Failure, dev: fd_t, device: Device) error{Failed}!void {
+/// Binds a device of the tree we came with into `dev`.
+pub fn bindDevice(failure: *Failure, dev: fd_t, device: Device) error{Failed}!void {
     var path: [32]u8 = undefined;
     const host = linux.text.printZ(&path, "/dev/{s}", .{device.name}) catch unreachable; // Names of ours.
     const source = try openDevice(failure, host, device.major, device.minor);

@@ -2,6 +2,7 @@
 
 const std = @import("std");
 
+pub const by_hand = @import("by_hand.zig");
 pub const exits = @import("exits.zig");
 pub const hooks = @import("hooks.zig");
 pub const json = @import("json.zig");
@@ -9,6 +10,7 @@ pub const launch = @import("launch.zig");
 pub const mount_options = @import("mount_options.zig");
 pub const once = @import("once.zig");
 pub const namespaces = @import("namespaces.zig");
+pub const options = @import("options.zig");
 pub const placement = @import("placement.zig");
 pub const plan = @import("plan.zig");
 pub const wire = @import("wire.zig");

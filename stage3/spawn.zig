@@ -149,7 +149,7 @@ fn lookup(failure: *Failure, user: [*:0]const u8, group: [*:0]const u8) error{Fa
     return users.lookup(failure, spec);
 }
 
-fn become(failure: *Failure, identity: users.Identity) error{Failed}!void {
+pub fn become(failure: *Failure, identity: users.Identity) error{Failed}!void {
     // Groups of whoever started us are not the program's. A user namespace may deny
     // setgroups(2); then there is nothing to lose there either, and ids are mapped.
     switch (os.errno(os.setgroups(0, &identity.groups))) {
@@ -162,7 +162,7 @@ fn become(failure: *Failure, identity: users.Identity) error{Failed}!void {
 }
 
 /// execvpe(3): a name with a slash as it is, another along `path`.
-fn exec(failure: *Failure, path: []const u8, argv: Strings, env: Strings) error{Failed} {
+pub fn exec(failure: *Failure, path: []const u8, argv: Strings, env: Strings) error{Failed} {
     const name = std.mem.span(argv[0].?);
     if (std.mem.findScalar(u8, name, '/') != null) return failure.fail(.exec, os.errno(os.execve(name, argv, env)));
     var seen: linux.E = .NOENT;
