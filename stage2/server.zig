@@ -169,7 +169,10 @@ const Server = struct {
                 if (entry.pidfd == none) return failure.fail(.signal, .SRCH);
                 try linux.process.signalPidfd(failure, entry.pidfd, request.argument);
             },
-            .kill => {
+            // One whose making hangs ends with its worker.
+            .kill => if (entry.state == .creating and entry.pid == 0 and entry.worker != 0) {
+                _ = try failure.check(.signal, os.kill(entry.worker, .KILL));
+            } else {
                 if (entry.pidfd == none) return failure.fail(.signal, .SRCH);
                 try linux.process.signalPidfd(failure, entry.pidfd, @backingInt(os.SIG.KILL));
             },
@@ -339,6 +342,9 @@ const Server = struct {
                 while (entry.status != none) self.hear(self.position(entry)) catch break;
                 entry.worker = 0;
                 self.workers -= 1;
+                // It was killed between the clone and the word of it: without a connection,
+                // what it made does not go on.
+                if (entry.status != none and entry.pid == 0 and !entry.has_ended) self.silent(entry);
                 self.resumeGivingUp();
             } else self.ended(entry, status);
         }

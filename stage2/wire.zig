@@ -29,7 +29,7 @@ pub const Request = extern struct {
         exec,
         /// To the container's main process.
         signal,
-        /// Every process of the container ends.
+        /// Every process of the container ends; also one that hangs while it is made.
         kill,
         /// Stops all processes of the container, and lets them go on; it needs a cgroup.
         freeze,

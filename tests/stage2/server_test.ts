@@ -270,6 +270,27 @@ serverTest("a create that hangs holds up no other", async (server) => {
   await gone(server, "stuck");
 });
 
+serverTest("a create that hangs ends when it is killed", async (server) => {
+  await using hanging = await Hanging.mount(`${server.dir}/hanging`);
+  const layer = `${hanging.path}/layer`;
+  const stuck = refusal(server.create("stuck", ["sleep"], { layer }));
+  await until("the create", async () => await server.find("stuck") ? true : undefined);
+  assertEquals(await refusal(server.stage2.kill("stuck")), "done");
+  assertEquals(await stuck, "clone ECHILD");
+  await gone(server, "stuck");
+});
+
+serverTest("a container with a terminal hands its master out", async (server) => {
+  const plan = await server.plan("web", ["terminal"], { terminal: true });
+  const { terminal } = await server.stage2.create(plan, null);
+  assert(terminal !== undefined);
+  assert((await Deno.readLink(`/proc/self/fd/${terminal}`)).endsWith("ptmx"));
+  await server.stage2.start("web");
+  assertEquals((await server.ended("web")).status, 0);
+  kernel.close(terminal);
+  await server.remove("web");
+});
+
 serverTest("an answer goes to who asked, not to a later request of that number", async (server) => {
   await server.run("web", ["sleep"]);
   await server.exec("web", ["sleep", "1"]); // Its fourth request.
