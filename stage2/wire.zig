@@ -14,7 +14,7 @@ pub const Request = extern struct {
     sequence: u64,
     operation: Operation,
     /// For `create` the first id of the host that the container has, if it has a range of
-    /// ids of its own: its user namespace may then serve again. The signal of `signal`; rows and columns, 16 bits each, of `resize`.
+    /// ids of its own: its user namespace may then serve again. For `signal` its number.
     argument: u32 = 0,
     id: [id_size]u8 = @splat(0),
 
