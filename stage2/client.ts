@@ -75,6 +75,17 @@ export class WaitingStage2 implements Disposable {
   }
 
   /**
+   * Tells of the container's folder before it is made: if we die before there is a plan,
+   * stage2 removes it.
+   *
+   * @throws {KernelError} `step` is `socket`.
+   */
+  announce(scratch: string): void {
+    if (this.#socket === undefined) throw new TypeError("stage2 has its plan already");
+    this.#kernel.send(this.#socket, new TextEncoder().encode(scratch));
+  }
+
+  /**
    * Carries out `plan` with our streams 0 to 2, and clears up after it. If we die, the
    * container dies. Only once.
    *

@@ -207,14 +207,36 @@ const Order = struct {
 
 const nothing: os.pollfd = .{ .fd = -1, .events = 0, .revents = 0 };
 
-/// Waits for the plan. The end of the connection means that there will be none: the
-/// caller has failed before it had one, or is dead.
+/// Waits for the plan. Before it comes the path of the container's folder, which the
+/// caller is about to make. The end of the connection means that there will be no plan:
+/// the caller has failed before it had one, or is dead, and then the folder is ours to
+/// remove.
 fn receivePlan(failure: *Failure) error{Failed}!fd_t {
-    var packet: [1]u8 = undefined;
-    var descriptor: ?fd_t = null;
-    _ = try linux.socket.receive(failure, given.plans, &packet, &descriptor);
-    linux.file.close(given.plans);
-    return descriptor orelse failure.fail(.plan, .NODATA);
+    defer linux.file.close(given.plans);
+    var scratch: [std.posix.PATH_MAX:0]u8 = @splat(0);
+    while (true) {
+        var packet: [std.posix.PATH_MAX - 1]u8 = undefined;
+        var descriptor: ?fd_t = null;
+        const bytes = try linux.socket.receive(failure, given.plans, &packet, &descriptor);
+        if (descriptor) |plan| return plan;
+        if (bytes.len == 0) break;
+        @memcpy(scratch[0..bytes.len], bytes);
+        scratch[bytes.len] = 0;
+    }
+    if (scratch[0] != 0) try removeDead(failure, &scratch);
+    return failure.fail(.plan, .NODATA);
+}
+
+/// Removes the folder unless somebody holds its lock: the caller itself, which clears up
+/// after its own failures, or another container that was given the name since.
+fn removeDead(failure: *Failure, scratch: [*:0]const u8) error{Failed}!void {
+    const opened = os.open(scratch, .{ .DIRECTORY = true, .NOFOLLOW = true, .CLOEXEC = true }, 0);
+    if (os.errno(opened) == .NOENT) return;
+    const folder: fd_t = @intCast(try failure.check(.open, opened));
+    defer linux.file.close(folder);
+    const exclusive_now = 2 | 4; // LOCK_EX | LOCK_NB
+    if (os.errno(os.syscall2(.flock, linux.file.fdArg(folder), exclusive_now)) != .SUCCESS) return;
+    try linux.tree.remove(failure, os.AT.FDCWD, scratch);
 }
 
 /// A descriptor that becomes readable when the caller dies. PR_SET_PDEATHSIG would not

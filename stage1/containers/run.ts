@@ -70,7 +70,12 @@ export async function run(
   const image = await openImage(request.image, { root: request.root, pull: request.pull });
   const layers = image.layers.map((layer) => layer.path);
   const attempt = async (stage2: WaitingStage2, hostUsers: boolean) => {
-    using scratch = claim(kernel, request.root, request.name);
+    using scratch = claim(
+      kernel,
+      request.root,
+      request.name,
+      (path) => stage2.announce(path),
+    );
     const firstId = hostUsers ? undefined : scratch.firstId;
     const place = { id: scratch.id, layers, scratch: scratch.path, firstId };
     return await foreground(stage2, planContainer(place, image.config, request));

@@ -37,10 +37,16 @@ const rangeCount = 4_096;
  * Claims what one container needs below `root`, and clears up after dead ones.
  *
  * @param name The container's name; a random id if left out.
+ * @param announce Told the path of the folder before it is made.
  * @throws {KurmaError} `invalid` for a name that is none, `state` for one in use or when
  * 4,096 containers run.
  */
-export function claim(kernel: Kernel, root: string, name?: string): Scratch {
+export function claim(
+  kernel: Kernel,
+  root: string,
+  name?: string,
+  announce: (path: string) => void = () => {},
+): Scratch {
   if (name !== undefined && !namePattern.test(name)) {
     throw new KurmaError("invalid", `Cannot name a container ${JSON.stringify(name)}`, {
       fix: "Use letters, digits, _ . - after a first letter or digit, 128 at most",
@@ -65,6 +71,7 @@ export function claim(kernel: Kernel, root: string, name?: string): Scratch {
   }
   const path = `${runs}/${id}`;
   kernel.remove(path); // Without its range: whoever made it died on the way.
+  announce(path);
   Deno.mkdirSync(path, { mode: 0o700 });
   const lock = Deno.openSync(path);
   lock.tryLockSync(true); // Nobody can have it: it was made while we hold all of them.
