@@ -17,7 +17,7 @@ pub fn main(init: std.process.Init.Minimal) u8 {
     if (variable(environ, "INITD_INTERCEPT") != null) return stage3.by_hand.run(init);
     const intercept = variable(environ, "SPAWNER_INTERCEPT") orelse return usage;
     if (std.mem.eql(u8, intercept, "run")) return stage2.once.run(variable(environ, "SPAWNER_PARENT") orelse return usage);
-    if (std.mem.eql(u8, intercept, "serve")) return stage2.server.run();
+    if (std.mem.eql(u8, intercept, "serve")) return stage2.server.run(variable(environ, "SPAWNER_STATE"));
     return stage2.by_hand.run(init.args.vector, variable(environ, "SPAWNER_DEBUG") != null);
 }
 

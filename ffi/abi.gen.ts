@@ -136,8 +136,9 @@ export const Reply = {
   ended_ns: 24,
   failure: 32,
   id: 40,
-  subject_len: 176,
-  subject: 180,
+  oom: 176,
+  subject_len: 180,
+  subject: 184,
 } as const;
 
 /** The values of Reply.kind, by number. */

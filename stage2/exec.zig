@@ -82,7 +82,7 @@ const Child = struct {
         if (child.plan.process.terminal) {
             child.subject = "/dev/pts/ptmx";
             const root = try linux.file.open(failure, "/", .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true }, 0);
-            const terminal = try rootfs.openTerminal(failure, root);
+            const terminal = try rootfs.openTerminal(failure, root, child.plan.process.consoleSize);
             try terminal.use(failure, child.status);
         }
         return stage3.process.become(failure, child.settings, &child.subject);

@@ -51,7 +51,6 @@ const Once = struct {
     /// Where the relay of a terminal lives. Not here: the executable would carry its
     /// buffers as part of what a `Once` starts with.
     space: *relay.Relay,
-    console_size: @FieldType(plan_module.Process, "consoleSize") = null,
 
     fn work(once: *Once, parent: []const u8) error{Failed}!void {
         const failure = &once.failure;
@@ -74,7 +73,6 @@ const Once = struct {
         defer linux.tree.remove(failure, os.AT.FDCWD, plan.kurma.scratch) catch {};
         // After that, since who called may have been killed while we started.
         const caller = try watchParent(failure, parent);
-        once.console_size = plan.config.process.consoleSize;
 
         once.subject = "/proc/self/exe";
         const program = try linux.file.open(failure, "/proc/self/exe", .{ .PATH = true, .CLOEXEC = true }, 0);
@@ -146,7 +144,7 @@ const Once = struct {
             },
             .held, .finished, .namespace => return failure.fail(.supervise, .PROTO), // Nothing of ours asks for it.
             .terminal => if (descriptor) |master| {
-                once.space.* = try .open(failure, master, once.console_size);
+                once.space.* = try .open(failure, master);
                 once.terminal = once.space;
             },
         }

@@ -51,6 +51,17 @@ pub fn remove(failure: *Failure, id: []const u8) error{Failed}!void {
     try made.destroy(failure, patience_ms);
 }
 
+/// Whether the kernel killed a process of the container for want of memory.
+pub fn ranOutOfMemory(failure: *Failure, id: []const u8) error{Failed}!bool {
+    var places: Places = .{};
+    try places.open(failure);
+    defer places.close();
+    const made: cgroup.Cgroup = try .named(failure, &places.root, id);
+    const watch = try cgroup.OomWatch.open(&made, failure) orelse return false;
+    defer watch.close();
+    return watch.kills(&made) > 0;
+}
+
 /// Stops or continues all processes of the container.
 pub fn setFrozen(failure: *Failure, id: []const u8, frozen: bool) error{Failed}!void {
     var places: Places = .{};

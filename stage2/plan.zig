@@ -95,7 +95,7 @@ pub const Root = struct {
 
 pub const Process = struct {
     terminal: bool = false,
-    consoleSize: ?struct { height: u16, width: u16 } = null,
+    consoleSize: ?ConsoleSize = null,
     user: User = .{},
     args: []const Text,
     env: []const Text = &.{},
@@ -105,6 +105,9 @@ pub const Process = struct {
     rlimits: []const Rlimit = &.{},
     oomScoreAdj: ?i32 = null,
 };
+
+/// In characters.
+pub const ConsoleSize = struct { height: u16, width: u16 };
 
 pub const User = struct {
     uid: u32 = 0,

@@ -2,7 +2,6 @@
 
 const std = @import("std");
 const linux = @import("linux");
-const plan_module = @import("plan.zig");
 const Failure = linux.Failure;
 const os = linux.os;
 const fd_t = linux.fd_t;
@@ -17,16 +16,12 @@ pub const Relay = struct {
     up: Direction = .{},
     down: Direction = .{},
 
-    /// Takes `master` over. The size is the caller's terminal's, or `size`.
-    pub fn open(failure: *Failure, master: fd_t, size: anytype) error{Failed}!Relay {
+    /// Takes `master` over, and with it the caller's terminal.
+    pub fn open(failure: *Failure, master: fd_t) error{Failed}!Relay {
         // Never wait for a container that does not read: it may be waiting for us to.
         const nonblock: u32 = @bitCast(os.O{ .NONBLOCK = true });
         _ = try failure.check(.terminal, os.fcntl(master, 4, nonblock)); // F_SETFL
         var opened: Relay = .{ .master = master, .before = null };
-        if (size) |given| {
-            const window: std.posix.winsize = .{ .row = given.height, .col = given.width, .xpixel = 0, .ypixel = 0 };
-            _ = os.ioctl(master, set_size, @intFromPtr(&window));
-        }
         opened.resize();
         var now: os.termios = undefined;
         if (os.errno(os.tcgetattr(0, &now)) == .SUCCESS) {

@@ -71,7 +71,7 @@ pub const Prepared = struct {
         }
         subject.* = "/dev";
         try makeDevices(failure, prepared.root, plan.has(.user));
-        const terminal = if (plan.config.process.terminal) try openTerminal(failure, prepared.root) else null;
+        const terminal = if (plan.config.process.terminal) try openTerminal(failure, prepared.root, plan.config.process.consoleSize) else null;
         if (terminal) |pty| try bindConsole(failure, prepared.root, pty);
         subject.* = plan.config.process.cwd;
         file.close(try file.makeInRoot(failure, prepared.root, plan.config.process.cwd, .directory, 0o755));
@@ -408,7 +408,7 @@ pub fn bindDevice(failure: *Failure, dev: fd_t, device: Device) error{Failed}!vo
 /// could be anything by the time somebody opens it.
 ///
 /// Source: devpts in Documentation/filesystems; ioctl_tty(2), TIOCGPTPEER.
-pub fn openTerminal(failure: *Failure, root: fd_t) error{Failed}!Terminal {
+pub fn openTerminal(failure: *Failure, root: fd_t, size: ?plan_module.ConsoleSize) error{Failed}!Terminal {
     const resolve = file.Resolve.in_root | file.Resolve.no_magiclinks | file.Resolve.no_symlinks;
     const master: fd_t = @intCast(try failure.check(.terminal, file.openat2(root, "/dev/pts/ptmx", .{ .ACCMODE = .RDWR, .NOCTTY = true, .CLOEXEC = true }, 0, resolve)));
     errdefer file.close(master);
@@ -419,6 +419,12 @@ pub fn openTerminal(failure: *Failure, root: fd_t) error{Failed}!Terminal {
     const flags: os.O = .{ .ACCMODE = .RDWR, .NOCTTY = true, .CLOEXEC = true };
     const slave: fd_t = @intCast(try failure.check(.terminal, os.ioctl(master, get_peer, @as(u32, @bitCast(flags)))));
     errdefer file.close(slave);
+    // Before the command can ask for it.
+    if (size) |given| {
+        const window: std.posix.winsize = .{ .row = given.height, .col = given.width, .xpixel = 0, .ypixel = 0 };
+        const set_size = 0x5414; // TIOCSWINSZ
+        _ = try failure.check(.terminal, os.ioctl(master, set_size, @intFromPtr(&window)));
+    }
     return .{ .master = master, .slave = slave };
 }
 

@@ -33,6 +33,8 @@ export interface Exit {
   status: number;
   /** Wall clock, milliseconds since 1970. */
   endedAt: number;
+  /** Whether the kernel killed a process of it for want of memory; known with a cgroup only. */
+  oom: boolean;
 }
 
 /** A container that was made, its command waiting. */
@@ -55,14 +57,15 @@ const packetSize = 4096;
  * Starts a server that listens at `path` and does not die with us.
  *
  * @param path A socket to be made, in a folder of ours.
+ * @param state A folder for the record of exits, which `readExits` of exits.ts reads.
  * @throws {KernelError} `step` is `socket` or `spawn`.
  */
-export function startServer(kernel: Kernel, path: string): void {
+export function startServer(kernel: Kernel, path: string, state: string): void {
   const listener = kernel.listen(path);
   try {
     kernel.spawn({
       args: ["kurma-stage2"],
-      env: { SPAWNER_INTERCEPT: "serve" },
+      env: { SPAWNER_INTERCEPT: "serve", SPAWNER_STATE: state },
       descriptors: [listener],
     });
   } finally {
@@ -284,7 +287,7 @@ interface Waiting extends RequestOptions, Answer {
 }
 
 function containerState(view: DataView): ContainerState {
-  const id = textAt(view, Reply.id, Reply.subject_len - Reply.id).replace(/\0.*$/s, "");
+  const id = textAt(view, Reply.id, Reply.oom - Reply.id).replace(/\0.*$/s, "");
   const named = Reply_state[view.getUint32(Reply.state, true)];
   const state = named === "none" ? "stopped" : named;
   const pid = view.getInt32(Reply.pid, true);
@@ -294,6 +297,7 @@ function containerState(view: DataView): ContainerState {
   const exit = {
     status: signal ? 128 + signal : wait >> 8 & 0xff,
     endedAt: Number(view.getBigInt64(Reply.ended_ns, true) / 1_000_000n),
+    oom: view.getUint32(Reply.oom, true) === 1,
   };
   return { id, state, pid, exit };
 }

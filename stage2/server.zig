@@ -7,6 +7,7 @@ const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
 const placement = @import("placement.zig");
+const exits = @import("exits.zig");
 const namespaces = @import("namespaces.zig");
 const descriptor_limit = @import("descriptor_limit.zig");
 const orders = @import("orders.zig");
@@ -31,8 +32,11 @@ const max_workers = 64;
 const Tag = enum(u64) { listener, client, signals, first_entry = 16, _ };
 
 /// Serves until the machine ends. The exit status says only that it could not start.
-pub fn run() u8 {
-    server.serve() catch return 125;
+///
+/// `state` is a folder for the record of how containers ended (exits.zig), if one is to be
+/// kept.
+pub fn run(state: ?[]const u8) u8 {
+    server.serve(state) catch return 125;
     return 0;
 }
 
@@ -49,13 +53,14 @@ const Server = struct {
     client: fd_t = none,
     program: fd_t = none,
     workers: u32 = 0,
+    record: ?exits.Log = null,
     namespaces: namespaces.Namespaces = .{},
     /// The request to end that waits until everything is cleared up.
     quitting: ?u64 = null,
     /// Children that ended before their worker could say whose they are.
     early: [2 * max_workers]Early = @splat(.{}),
 
-    fn serve(self: *Server) error{Failed}!noreturn {
+    fn serve(self: *Server, state: ?[]const u8) error{Failed}!noreturn {
         const failure = &self.failure;
         linux.process.resetSignals();
         try releaseStreams(failure);
@@ -64,6 +69,7 @@ const Server = struct {
         _ = try failure.check(.supervise, linux.process.prctl(.SET_DUMPABLE, 0));
         _ = try failure.check(.supervise, linux.process.prctl(.SET_CHILD_SUBREAPER, 1));
         self.program = try linux.file.open(failure, "/proc/self/exe", .{ .PATH = true, .CLOEXEC = true }, 0);
+        if (state) |path| self.record = try openRecord(failure, path);
         self.epoll = @intCast(try failure.check(.supervise, os.epoll_create1(os.EPOLL.CLOEXEC)));
         try self.watch(listener, .listener);
         try self.watch(self.signals, .signals);
@@ -381,6 +387,7 @@ const Server = struct {
     }
 
     fn ended(self: *Server, entry: *Entry, status: u32) void {
+        entry.last_pid = entry.pid;
         entry.pid = 0;
         entry.has_ended = true;
         entry.exit_status = status;
@@ -391,12 +398,35 @@ const Server = struct {
         while (entry.status != none) self.hear(self.position(entry)) catch return;
     }
 
-    /// Tells of an end, after all that came before it was told.
+    /// Opens the record of exits in the folder `path`, which stays open with it.
+    fn openRecord(failure: *Failure, path: []const u8) error{Failed}!exits.Log {
+        var buffer: [std.posix.PATH_MAX]u8 = undefined;
+        if (path.len >= buffer.len) return failure.fail(.record, .NAMETOOLONG);
+        @memcpy(buffer[0..path.len], path);
+        buffer[path.len] = 0;
+        const folder = try linux.file.open(failure, buffer[0..path.len :0], .{ .DIRECTORY = true, .CLOEXEC = true }, 0);
+        return .open(failure, folder, "exits");
+    }
+
+    /// Puts the end of a container on disk, where it is found when nobody is left to ask.
+    fn note(self: *Server, failure: *Failure, entry: *Entry) error{Failed}!void {
+        const id = wire.name(&entry.id).?;
+        if (entry.cgroup) entry.oom = placement.ranOutOfMemory(failure, id) catch false;
+        if (self.record) |*record| {
+            _ = try record.append(failure, &.{.{ .id = id, .pid = entry.last_pid, .status = entry.exit_status, .oom = entry.oom }});
+        }
+    }
+
+    /// Tells of an end, after all that came before it was told, and after it is on disk.
     fn finish(self: *Server, entry: *Entry) void {
         if (entry.state == .none) return self.giveUp(entry);
         entry.state = .stopped;
+        var failure: Failure = .{};
+        // An end that could not be recorded is told as one: the message has the reason.
+        if (entry.kind == .container) self.note(&failure, entry) catch {};
         var message = describe(entry);
         message.kind = .exited;
+        message.failure = failure;
         message.sequence = if (entry.kind == .exec) entry.sequence else 0;
         // Who asked for an exec may be gone; nobody else knows of it.
         if (entry.kind == .container or entry.sequence != 0) self.reply(&message, null);
@@ -434,7 +464,7 @@ const Server = struct {
     }
 
     fn describe(entry: *const Entry) Reply {
-        return .{ .kind = .state, .state = entry.state, .pid = entry.pid, .status = entry.exit_status, .ended_ns = entry.ended_ns, .id = entry.id };
+        return .{ .kind = .state, .state = entry.state, .pid = entry.pid, .status = entry.exit_status, .ended_ns = entry.ended_ns, .oom = @intFromBool(entry.oom), .id = entry.id };
     }
 
     /// Answers the request that waits for the entry to get this far.

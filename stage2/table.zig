@@ -19,6 +19,8 @@ pub const Entry = struct {
     state: wire.Reply.State = .none,
     id: [wire.id_size]u8 = @splat(0),
     pid: pid_t = 0,
+    /// What `pid` was when the process ended.
+    last_pid: pid_t = 0,
     pidfd: fd_t = none,
     /// What makes it, until it is made.
     worker: pid_t = 0,
@@ -37,6 +39,7 @@ pub const Entry = struct {
     /// Whether its process has ended, and was reaped.
     has_ended: bool = false,
     exit_status: u32 = 0,
+    oom: bool = false,
     ended_ns: i64 = 0,
 
     pub fn isFree(entry: *const Entry) bool {

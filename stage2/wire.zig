@@ -61,8 +61,10 @@ pub const Reply = extern struct {
     ended_ns: i64 = 0,
     failure: Failure = .{},
     id: [id_size]u8 = @splat(0),
+    /// 1 if the kernel killed a process of it for want of memory; with a cgroup of its own.
+    oom: u32 = 0,
     subject_len: u32 = 0,
-    subject: [204]u8 = @splat(0),
+    subject: [200]u8 = @splat(0),
 
     pub const Kind = enum(u32) { done, failed, state, exited };
 

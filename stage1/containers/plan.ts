@@ -22,6 +22,8 @@ export interface Overrides {
   hostname?: string;
   readOnly?: boolean;
   terminal: boolean;
+  /** Of that terminal, in characters, from its first moment on. */
+  consoleSize?: { height: number; width: number };
 }
 
 /** Where a container is and what it is made of. */
@@ -137,6 +139,7 @@ export function planContainer(place: Place, image: ImageConfig, wanted: Override
     ociVersion,
     process: {
       terminal: wanted.terminal,
+      consoleSize: wanted.consoleSize,
       args: commandLine(image, wanted),
       env: environment(image.env, wanted),
       cwd: workingDir,

@@ -69,6 +69,7 @@ export async function run(
   using waiting = new WaitingStage2(kernel);
   const image = await openImage(request.image, { root: request.root, pull: request.pull });
   const layers = image.layers.map((layer) => layer.path);
+  const wanted = request.terminal ? { consoleSize: ownConsoleSize(), ...request } : request;
   const attempt = async (stage2: WaitingStage2, hostUsers: boolean) => {
     using scratch = claim(
       kernel,
@@ -78,7 +79,7 @@ export async function run(
     );
     const firstId = hostUsers ? undefined : scratch.firstId;
     const place = { id: scratch.id, layers, scratch: scratch.path, firstId };
-    return await foreground(stage2, planContainer(place, image.config, request));
+    return await foreground(stage2, planContainer(place, image.config, wanted));
   };
   const { status, reason } = await attempt(waiting, request.hostUsers ?? false)
     .catch(async (cause) => {
@@ -91,6 +92,14 @@ export async function run(
     });
   if (reason) tell(reason);
   return status;
+}
+
+/** The size of the terminal that we are on, if any of our streams is one. */
+function ownConsoleSize(): { height: number; width: number } | undefined {
+  const stream = [Deno.stdin, Deno.stdout, Deno.stderr].find((stream) => stream.isTerminal());
+  if (stream === undefined) return undefined;
+  const { rows, columns } = Deno.consoleSize();
+  return { height: rows, width: columns };
 }
 
 function unknownUser(cause: KernelError): KurmaError {

@@ -9,6 +9,7 @@
 //!   guest catch                    says "ready", then "signal N" for the first one, and exits 0
 //!   guest orphans N                leaves N children to pid 1, each of which then exits
 //!   guest write-lines N            writes "line 1" to "line N"
+//!   guest allocate N               takes N MiB of memory and uses them
 //!   guest echo                     copies stdin to stdout
 //!   guest terminal                 says "terminal ROWS COLUMNS", or "no terminal" and exits 1
 //!   guest try-open PATH [write]    says "open", or the errno's name and exits 1
@@ -42,13 +43,14 @@ pub fn main(start: std.process.Init.Minimal) u8 {
         .@"catch" => catchOne(),
         .orphans => orphans(number(argument) orelse return usage),
         .@"write-lines" => writeLines(number(argument) orelse return usage),
+        .allocate => allocate(number(argument) orelse return usage),
         .echo => echo(),
         .terminal => terminal(),
         .@"try-open" => tryOpen(argument orelse return usage, args.len > 3),
     };
 }
 
-const Verb = enum { exit, signal, sleep, @"catch", orphans, @"write-lines", echo, terminal, @"try-open" };
+const Verb = enum { exit, signal, sleep, @"catch", orphans, @"write-lines", allocate, echo, terminal, @"try-open" };
 
 fn signalSelf(signal: u32) u8 {
     _ = os.kill(os.getpid(), @fromBackingInt(signal));
@@ -89,6 +91,13 @@ fn orphans(count: u32) u8 {
 
 fn writeLines(count: u32) u8 {
     for (1..count + 1) |line| if (print("line {d}\n", .{line}) != 0) return 1;
+    return 0;
+}
+
+fn allocate(megabytes: u32) u8 {
+    var failure: linux.Failure = .{};
+    const memory = linux.file.mapPrivate(&failure, -1, @as(usize, megabytes) * 1024 * 1024) catch return 1;
+    @memset(memory, 1);
     return 0;
 }
 

@@ -53,6 +53,7 @@ export class Served implements AsyncDisposable {
         `${dir}/socket`,
         binary,
       ],
+      env: { SPAWNER_STATE: dir },
       stdin: "null",
       stdout: "null",
     }).spawn();

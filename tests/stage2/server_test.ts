@@ -5,6 +5,7 @@
  * @module
  */
 
+import { readExits } from "../../stage2/exits.ts";
 import { Reply, Request, Request_operation } from "../../ffi/abi.gen.ts";
 import { kernel } from "../../ffi/mod.ts";
 import { assert, assertEquals } from "../assert.ts";
@@ -53,6 +54,34 @@ serverTest("an end is told by status, or 128 and the signal, with its time", asy
     assertEquals((await server.find("web"))?.exit, exit);
     await server.remove("web");
   }
+});
+
+serverTest(
+  "an end is on disk before it is told, and stays when the server is killed",
+  async (server) => {
+    const record = () => readExits(Deno.readFileSync(`${server.dir}/exits`));
+    await server.run("first", ["exit", "7"]);
+    await server.ended("first");
+    assertEquals(record().map(({ id, status, oom }) => ({ id, status, oom })), [
+      { id: "first", status: 7, oom: false },
+    ]);
+    await server.run("second", ["signal", "9"]);
+    await server.ended("second");
+    await server.remove("first");
+    await server.remove("second");
+    assertEquals(record().map(({ sequence, id, status }) => [sequence, id, status]), [
+      [1, "first", 7],
+      [2, "second", 137],
+    ]);
+  },
+);
+
+serverTest("a container that ran out of memory says so", async (server) => {
+  const resources = { memory: { limit: 16 * 1024 * 1024 } };
+  await server.run("hungry", ["allocate", "64"], { cgroup: true, resources });
+  assertEquals((await server.ended("hungry")).oom, true);
+  await server.remove("hungry");
+  assertEquals(readExits(Deno.readFileSync(`${server.dir}/exits`)).map(({ oom }) => oom), [true]);
 });
 
 serverTest("exec runs further processes, as users and with terminals", async (server) => {
