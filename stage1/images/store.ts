@@ -121,6 +121,10 @@ export class Store implements Disposable {
         fix: "Run it as root",
       });
     }
+    // One at a time: SQLite answers SQLITE_BUSY at once, whatever its timeout, when two
+    // connections make the same new database and turn to its write-ahead log.
+    using folder = Deno.openSync(path);
+    folder.lockSync(true);
     return new Store(path);
   }
 

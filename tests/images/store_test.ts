@@ -138,6 +138,16 @@ test("processes that open the same image at once unpack it once", async ({ dir }
   assertEquals([...Deno.readDirSync(`${dir}/images/tmp`)], []);
 });
 
+test("processes that make the same new store at once all get it", async ({ dir, kurma }) => {
+  for (let round = 0; round < count(5, 100); round++) {
+    const lists = Array.from(
+      { length: 6 },
+      () => kurma(["--root", `${dir}/${round}`, "image", "list"]),
+    );
+    assertEquals((await Promise.all(lists)).map(({ stderr }) => stderr), Array(6).fill(""));
+  }
+});
+
 test("an import that is killed leaves nothing that is seen, and the next one clears up", async ({ dir }) => {
   const { oci } = await images();
   for (let round = 0; round < count(6, 100); round++) {
