@@ -21,9 +21,13 @@ export function complain(text: string): void {
   write(Deno.stderr, text);
 }
 
-/** Says on standard error what went wrong and, on a second line, what to do about it. */
+/**
+ * Says on standard error what went wrong and what to do about it: to people on two lines,
+ * elsewhere on one, so that a line of a log is a whole message.
+ */
 export function report(cause: string, fix?: string): void {
-  complain(fix ? `kurma: ${cause}\n  ${fix}` : `kurma: ${cause}`);
+  const between = Deno.stderr.isTerminal() ? "\n  " : ". ";
+  complain(fix ? `kurma: ${cause}${between}${fix}` : `kurma: ${cause}`);
 }
 
 function write(stream: { writeSync(bytes: Uint8Array): number }, text: string): number {

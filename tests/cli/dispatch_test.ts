@@ -36,8 +36,8 @@ installedTest("kurma install refuses to replace a file, changing nothing", async
   assertEquals(await kurma(["install", "--symlinks", dir]), {
     status: 4,
     stdout: "",
-    stderr: `kurma: Cannot link "${dir}/kurmad": not a link to this program\n` +
-      "  Remove what is there, or choose another folder\n",
+    stderr: `kurma: Cannot link "${dir}/kurmad": not a link to this program. ` +
+      "Remove what is there, or choose another folder\n",
   });
   assertEquals(Deno.readTextFileSync(`${dir}/kurmad`), "mine");
   assertEquals([...Deno.readDirSync(dir)].some(({ name }) => name === "kurma-api"), false);
@@ -56,12 +56,12 @@ installedTest("a name that is none of Kurma's exits 2 and suggests one", async (
   assertEquals(await run([`${dir}/kurmadd`, "--version"]), {
     status: 2,
     stdout: "",
-    stderr: 'kurma: No part of Kurma is called "kurmadd"\n  Did you mean kurmad?\n',
+    stderr: 'kurma: No part of Kurma is called "kurmadd". Did you mean kurmad?\n',
   });
   Deno.symlinkSync(binary, `${dir}/\x1b[2Jbusybox`);
   assertMatch(
     (await run([`${dir}/\x1b[2Jbusybox`])).stderr,
-    /^kurma: No part of Kurma is called "\\x1b\[2Jbusybox"\n {2}Call it by one of its names: /,
+    /^kurma: No part of Kurma is called "\\x1b\[2Jbusybox"\. Call it by one of its names: /,
   );
 });
 
@@ -79,17 +79,17 @@ test("kurma --version gives one part a line", async ({ kurma }) => {
 });
 
 const mistakes: [args: string[], status: number, stderr: string][] = [
-  [["versoin"], 2, 'kurma: Unknown command "versoin"\n  Did you mean kurma version?\n'],
-  [["xyzzy"], 2, 'kurma: Unknown command "xyzzy"\n  See kurma --help\n'],
-  [["\x1b]0;x\x07"], 2, 'kurma: Unknown command "\\x1b]0;x\\x07"\n  See kurma --help\n'],
-  [["--rot", "/x", "version"], 2, "kurma: Unknown flag --rot\n  Did you mean --root?\n"],
-  [["install", "--symlink=x"], 2, "kurma: Unknown flag --symlink\n  Did you mean --symlinks?\n"],
+  [["versoin"], 2, 'kurma: Unknown command "versoin". Did you mean kurma version?\n'],
+  [["xyzzy"], 2, 'kurma: Unknown command "xyzzy". See kurma --help\n'],
+  [["\x1b]0;x\x07"], 2, 'kurma: Unknown command "\\x1b]0;x\\x07". See kurma --help\n'],
+  [["--rot", "/x", "version"], 2, "kurma: Unknown flag --rot. Did you mean --root?\n"],
+  [["install", "--symlink=x"], 2, "kurma: Unknown flag --symlink. Did you mean --symlinks?\n"],
   [
     ["install", "--symlinks"],
     2,
-    "kurma: --symlinks needs a value\n  kurma install --symlinks DIR\n",
+    "kurma: --symlinks needs a value. kurma install --symlinks DIR\n",
   ],
-  [["version", "7"], 2, 'kurma: version has no use for "7"\n  Usage: kurma version [FLAG...]\n'],
+  [["version", "7"], 2, 'kurma: version has no use for "7". Usage: kurma version [FLAG...]\n'],
 ];
 for (const [args, status, stderr] of mistakes) {
   test(`kurma ${JSON.stringify(args)} exits ${status} with cause and fix`, async ({ kurma }) => {

@@ -55,7 +55,7 @@ storeTest("an image has the names it is given, and goes with the last", async ({
   assertEquals((await kurma(["image", "list", "-o", "json"])).stdout, "[]\n");
   const gone = await kurma(["image", "rm", "busybox"]);
   assertEquals([gone.status, gone.stdout], [3, ""]);
-  assertMatch(gone.stderr, /^kurma: .*busybox.*\n {2}.*kurma image list.*\n$/);
+  assertMatch(gone.stderr, /^kurma: .*busybox.*\. .*kurma image list.*\n$/);
 });
 
 storeTest("what is exported comes in again as the same image", async ({ dir, kurma }) => {
@@ -91,16 +91,16 @@ const mistakes: [args: string[], status: number, stderr: RegExp][] = [
   [
     ["image", "lsit"],
     2,
-    /^kurma: Unknown command "image lsit"\n {2}Did you mean kurma image list\?\n$/,
+    /^kurma: Unknown command "image lsit"\. Did you mean kurma image list\?\n$/,
   ],
-  [["image", "import"], 2, /^kurma: image import needs a FILE\n {2}Usage: kurma image import /],
-  [["image", "import", "/nothing"], 3, /^kurma: .*\/nothing.*\n {2}\S.*\n$/],
+  [["image", "import"], 2, /^kurma: image import needs a FILE\. Usage: kurma image import /],
+  [["image", "import", "/nothing"], 3, /^kurma: .*\/nothing.*\. \S.*\n$/],
   [
     ["image", "prune", "--max-size", "much"],
     2,
-    /^kurma: Cannot use "much" for --max-size\n {2}It takes a size/,
+    /^kurma: Cannot use "much" for --max-size\. It takes a size/,
   ],
-  [["image", "show", "../x"], 3, /^kurma: .*\.\.\/x.*\n {2}\S.*\n$/],
+  [["image", "show", "../x"], 3, /^kurma: .*\.\.\/x.*\. \S.*\n$/],
 ];
 for (const [args, status, stderr] of mistakes) {
   test(`kurma ${args.join(" ")} exits ${status} with cause and fix`, async ({ kurma }) => {

@@ -106,14 +106,14 @@ pullTest("what is pushed has the digest that was pulled, says skopeo", async ({ 
   const id = printed(await kurma(["image", "import", aci]));
   const refused = await kurma(["image", "push", id, `${host}/aci`]);
   assertEquals(refused.status, 2);
-  assertMatch(refused.stderr, /^kurma: Cannot push .*: registries take no ACIs\n {2}\S.*\n$/);
+  assertMatch(refused.stderr, /^kurma: Cannot push .*: registries take no ACIs\. \S.*\n$/);
 });
 
 pullTest("what the policy rejects is not fetched", async ({ host, kurma, config, store }) => {
   await Deno.writeTextFile(`${config}/policy.yaml`, `rules:\n  ${host}: reject\n`);
   const { status, stderr } = await kurma(["image", "pull", `${host}/busybox`]);
   assertEquals(status, 5);
-  assertMatch(stderr, /^kurma: Cannot use .* rejects it\n {2}.*policy.yaml\n$/);
+  assertMatch(stderr, /^kurma: Cannot use .* rejects it\. .*policy.yaml\n$/);
   assertEquals([...Deno.readDirSync(`${store}/images/tmp`)], []);
 });
 
@@ -127,13 +127,13 @@ pullTest("what is not there is told, with what to do", async ({ host, kurma }) =
   for (const [image, status] of Object.entries(statuses)) {
     const pull = await kurma(["image", "pull", image]);
     assertEquals([pull.status, pull.stdout], [status, ""]);
-    assertMatch(pull.stderr, /^kurma: Cannot .*\n {2}\S.*\n$/);
+    assertMatch(pull.stderr, /^kurma: Cannot .*\. \S.*\n$/);
   }
   const run = await kurma(["run", `${host}/absent`]);
   assertEquals(run.status, 125);
   assertMatch(
     run.stderr,
-    /^kurma: Cannot find image "\S+" in the store, nor pull it: .*404.*\n {2}/,
+    /^kurma: Cannot find image "\S+" in the store, nor pull it: .*404.*\. /,
   );
 });
 
@@ -147,7 +147,7 @@ pullTest("what its config or its layer lies about leaves nothing", async (place)
     await pushByHand(`${host}/lie`, layer, diffId);
     const { status, stderr } = await kurma(["image", "pull", `${host}/lie`]);
     assertEquals(status, 2);
-    assertMatch(stderr, /^kurma: Cannot .*\n {2}\S.*\n$/m);
+    assertMatch(stderr, /^kurma: Cannot .*\. \S.*\n$/m);
     assertEquals([...Deno.readDirSync(`${store}/images/tmp`)], []);
     assertEquals((await kurma(["image", "list", "-o", "json"])).stdout, "[]\n");
   }
@@ -323,7 +323,7 @@ test("a file from a web server is checked, named by its URL, and run", async ({ 
   assertEquals([shown.names, shown.pulled.trust.rule], [[url], "default"]);
   const other = await kurma(["image", "pull", url.replace(/.{4}$/, "0000")], options);
   assertEquals(other.status, 2);
-  assertMatch(other.stderr, /^kurma: Cannot download .*: its digest is sha256:.*\n {2}\S.*\n$/);
+  assertMatch(other.stderr, /^kurma: Cannot download .*: its digest is sha256:.*\. \S.*\n$/);
   assertEquals([...Deno.readDirSync(`${dir}/state/images/tmp`)], []);
 });
 
@@ -379,7 +379,7 @@ test("an appc name is discovered, its signature checked, and run", async ({ dir,
     const run = ["run", "appc://127.0.0.1/app", "/bin/busybox", "echo", "hi"];
     const unsigned = await kurma(run, options);
     assertEquals(unsigned.status, 125);
-    assertMatch(unsigned.stderr, /^kurma: Cannot find .*": it has no signature\n {2}\S.*\n$/);
+    assertMatch(unsigned.stderr, /^kurma: Cannot find .*": it has no signature\. \S.*\n$/);
     for (const file of ["app", "liar"]) {
       await gpg("--armor", "--detach-sign", `${dir}/${file}.aci`);
       served.set(`/${file}.aci.asc`, await Deno.readFile(`${dir}/${file}.aci.asc`));
@@ -388,7 +388,7 @@ test("an appc name is discovered, its signature checked, and run", async ({ dir,
     const { stdout } = await kurma(["image", "show", "appc://127.0.0.1/app"], options);
     assertMatch(JSON.parse(stdout).pulled.trust.reason, /^signed by Ops <ops@example.com> \(/);
     const liar = await kurma(["image", "pull", "appc://127.0.0.1/liar"], options);
-    assertMatch(liar.stderr, /^kurma: Cannot use .*: its manifest calls it "example.com\/app"\n/m);
+    assertMatch(liar.stderr, /^kurma: Cannot use .*: its manifest calls it "example.com\/app"\. /m);
     assertEquals([...Deno.readDirSync(`${dir}/state/images/tmp`)], []);
   } finally {
     await mustRun(["gpgconf", "--homedir", home, "--kill", "all"]);

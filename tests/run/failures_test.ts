@@ -9,13 +9,12 @@ import { binary, count, type Output, run, Running, test } from "../harness.ts";
 import { leftovers, snapshot } from "../leaks.ts";
 import { escapes, hostileAci, images, truncated, wrongDigest } from "../images_fixture.ts";
 
-/** A failure of ours: status 125, the cause and under it what to do, nothing else. */
+/** A failure of ours: status 125, one line with the cause and what to do, nothing else. */
 function assertFailure({ status, stdout, stderr }: Output, cause: RegExp, fix = /\S/) {
   assertEquals([status, stdout], [125, ""], stderr);
-  assertMatch(stderr, /^kurma: [^\n]+\n {2}[^\n]+\n$/);
-  const [first, second] = stderr.split("\n");
-  assertMatch(first, cause);
-  assertMatch(second, fix);
+  assertMatch(stderr, /^kurma: [^\n]+\. [^\n]+\n$/);
+  assertMatch(stderr, cause);
+  assertMatch(stderr, fix);
 }
 
 /** What of images is in a state folder. */
