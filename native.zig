@@ -24,7 +24,7 @@ pub fn main(init: std.process.Init.Minimal) u8 {
 /// Called in a way that no caller of ours would.
 const usage = 2;
 
-fn variable(environ: [:null]const ?[*:0]const u8, name: []const u8) ?[]const u8 {
+fn variable(environ: [:null]const ?[*:0]const u8, name: []const u8) ?[:0]const u8 {
     for (environ) |entry| {
         const text = std.mem.span(entry.?);
         if (text.len > name.len and text[name.len] == '=' and std.mem.startsWith(u8, text, name)) return text[name.len + 1 ..];

@@ -158,6 +158,13 @@ export const Reply_state = [
   "stopped",
 ] as const;
 
+/** The values of Memory.kind, by number. */
+export const Memory_kind = [
+  "data",
+  "program",
+  "shared",
+] as const;
+
 /**
  * Keys below `linux.resources`. `Failure.index` of the step `limit` holds the position in
  * this list in its lower 16 bits, and above them, for a key that is a list, the entry.

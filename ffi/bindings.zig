@@ -25,6 +25,7 @@ pub fn main(init: std.process.Init) !void {
     inline for (library.exports) |entry| try symbol(out, entry.name, @TypeOf(entry.call.*), entry.pool);
     try out.writeAll("} as const satisfies Deno.ForeignLibraryInterface;\n");
     inline for (comptime std.meta.fieldNames(@TypeOf(layouts))) |name| try layout(out, name, @field(layouts, name));
+    try enumeration(out, "Memory", "kind", linux.memfd.Kind);
     try limitKeys(out);
     try out.writeAll("\n/** errno values by number; what Linux leaves out is missing. */\nexport const errnoNames: Readonly<Record<number, string>> = {\n");
     inline for (comptime std.meta.fieldNames(linux.E)) |name| {

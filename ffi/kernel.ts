@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Failure_step } from "./abi.gen.ts";
+import type { Failure_step, Memory_kind } from "./abi.gen.ts";
 import { KurmaError } from "./errors.ts";
 
 /** The operation that a native failure stopped at. */
@@ -31,7 +31,7 @@ export class KernelError extends KurmaError {
 export type Descriptor = number;
 
 /** What a memory file is for. */
-export type MemoryKind = "data" | "program" | "shared";
+export type MemoryKind = typeof Memory_kind[number];
 
 /** A process to start: this executable again, under an intercept. */
 export interface Spawn {

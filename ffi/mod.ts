@@ -9,8 +9,8 @@
  */
 
 import library from "../build/native/libkurma.so" with { type: "bytes" };
-import { errnoNames, Failure, Failure_step, symbols } from "./abi.gen.ts";
-import { type Kernel, KernelError, type MemoryKind } from "./kernel.ts";
+import { errnoNames, Failure, Failure_step, Memory_kind, symbols } from "./abi.gen.ts";
+import { type Kernel, KernelError } from "./kernel.ts";
 
 /** The C library makes the memory file that the rest is loaded from. */
 const libc = Deno.dlopen("libc.so.6", {
@@ -39,9 +39,6 @@ function open(bytes: Uint8Array) {
   }
 }
 
-/** As ffi/linux/memfd.zig counts them. */
-const memoryKinds: readonly MemoryKind[] = ["data", "program", "shared"];
-
 /** The kernel of this machine. See {@linkcode Kernel} for what each call takes and throws. */
 export const kernel: Kernel = {
   memfd(name, bytes, kind) {
@@ -50,7 +47,7 @@ export const kernel: Kernel = {
         cString(name),
         bytes as Uint8Array<ArrayBuffer>,
         BigInt(bytes.length),
-        memoryKinds.indexOf(kind),
+        Memory_kind.indexOf(kind),
         failure,
       ));
   },

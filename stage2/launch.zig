@@ -57,7 +57,9 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     subject.* = plan.kurma.id;
     const settings = try describeInit(failure, arena, plan, options.held, subject);
     subject.* = plan.kurma.id;
-    if (namespace != null) try giveStreams(failure, plan);
+    // An owner from outside would be unknown inside: first the container's root, who passes
+    // them on to the command's user.
+    if (namespace != null) stage3.process.giveStreams(userns.hostRoot(plan.config.linux.uidMappings), userns.hostRoot(plan.config.linux.gidMappings));
     const log = if (plan.kurma.log) |wanted| try openLog(failure, plan, wanted, subject) else null;
     const listener = if (plan.kurma.rpc) |path| try openRpc(failure, path, subject) else null;
     subject.* = plan.kurma.id;
@@ -109,18 +111,6 @@ fn openLog(failure: *Failure, plan: *const Plan, log: plan_module.Log, subject: 
 fn openRpc(failure: *Failure, path: [:0]const u8, subject: *[]const u8) error{Failed}!fd_t {
     subject.* = path;
     return linux.socket.listenStream(failure, path);
-}
-
-/// Pipes among the streams become the container's: a command that opens /dev/stdout
-/// opens the pipe anew, which its owner must be known inside for. Files and terminals
-/// stay their owners'.
-fn giveStreams(failure: *Failure, plan: *const Plan) error{Failed}!void {
-    const uid = userns.hostRoot(plan.config.linux.uidMappings);
-    const gid = userns.hostRoot(plan.config.linux.gidMappings);
-    for (0..3) |stream| {
-        const stat = try linux.file.stat(failure, @intCast(stream));
-        if (stat.mode & os.S.IFMT == os.S.IFIFO) _ = os.fchown(@intCast(stream), uid, gid);
-    }
 }
 
 fn namespaceFlags(plan: *const Plan) u64 {

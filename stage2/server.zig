@@ -35,7 +35,7 @@ const Tag = enum(u64) { listener, client, signals, first_entry = 16, _ };
 ///
 /// `state` is a folder for the record of how containers ended (exits.zig), if one is to be
 /// kept.
-pub fn run(state: ?[]const u8) u8 {
+pub fn run(state: ?[:0]const u8) u8 {
     server.serve(state) catch return 125;
     return 0;
 }
@@ -60,7 +60,7 @@ const Server = struct {
     /// Children that ended before their worker could say whose they are.
     early: [2 * max_workers]Early = @splat(.{}),
 
-    fn serve(self: *Server, state: ?[]const u8) error{Failed}!noreturn {
+    fn serve(self: *Server, state: ?[:0]const u8) error{Failed}!noreturn {
         const failure = &self.failure;
         linux.process.resetSignals();
         try releaseStreams(failure);
@@ -253,7 +253,7 @@ const Server = struct {
             },
             .held => {
                 entry.state = .created;
-                self.answer(entry, .created, null);
+                self.answer(entry);
             },
             .finished => {},
             .namespace => if (descriptors.take()) |fd| self.namespaces.keep(entry.first_id, fd),
@@ -283,7 +283,7 @@ const Server = struct {
         const ran = came and (entry.kind == .exec or entry.state != .creating);
         if (entry.state == .none or !ran) return self.giveUp(entry);
         entry.state = .running;
-        self.answer(entry, .running, null);
+        self.answer(entry);
         if (entry.has_ended) self.finish(entry);
     }
 
@@ -399,12 +399,8 @@ const Server = struct {
     }
 
     /// Opens the record of exits in the folder `path`, which stays open with it.
-    fn openRecord(failure: *Failure, path: []const u8) error{Failed}!exits.Log {
-        var buffer: [std.posix.PATH_MAX]u8 = undefined;
-        if (path.len >= buffer.len) return failure.fail(.record, .NAMETOOLONG);
-        @memcpy(buffer[0..path.len], path);
-        buffer[path.len] = 0;
-        const folder = try linux.file.open(failure, buffer[0..path.len :0], .{ .DIRECTORY = true, .CLOEXEC = true }, 0);
+    fn openRecord(failure: *Failure, path: [:0]const u8) error{Failed}!exits.Log {
+        const folder = try linux.file.open(failure, path, .{ .DIRECTORY = true, .CLOEXEC = true }, 0);
         return .open(failure, folder, "exits");
     }
 
@@ -468,9 +464,9 @@ const Server = struct {
     }
 
     /// Answers the request that waits for the entry to get this far.
-    fn answer(self: *Server, entry: *Entry, state: Reply.State, descriptor: ?fd_t) void {
+    fn answer(self: *Server, entry: *Entry) void {
         if (entry.sequence == 0) return;
-        self.reply(&.{ .sequence = entry.sequence, .kind = .done, .state = state, .pid = entry.pid, .id = entry.id }, descriptor);
+        self.reply(&.{ .sequence = entry.sequence, .kind = .done, .state = entry.state, .pid = entry.pid, .id = entry.id }, null);
         if (entry.kind == .container) entry.sequence = 0;
     }
 

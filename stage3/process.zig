@@ -50,7 +50,7 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     }
 
     subject.* = command;
-    giveStreams(identity);
+    giveStreams(identity.uid, identity.gid);
     // Landlock and a filter without no_new_privs want CAP_SYS_ADMIN, so they come before
     // that may go; otherwise they come last, and need not allow what we do until then.
     if (!header.flags.no_new_privs) {
@@ -96,13 +96,13 @@ fn awaitStart(failure: *Failure, socket: linux.fd_t) error{Failed}!void {
     if ((try failure.check(.socket, os.recvfrom(socket, &word, word.len, 0, null, null))) == 0) linux.process.exit(125);
 }
 
-/// Pipes among the streams become the user's, so that /dev/stdout can be opened; what the
-/// container does not own (EPERM) stays as it is.
-fn giveStreams(identity: users.Identity) void {
+/// Pipes among the streams become the user's: who opens /dev/stdout opens the pipe anew,
+/// and has to own it. What is not ours to give (EPERM), files and terminals stay as they are.
+pub fn giveStreams(uid: u32, gid: u32) void {
     for (0..3) |stream| {
         var ignored: Failure = .{};
         const stat = linux.file.stat(&ignored, @intCast(stream)) catch continue;
-        if (stat.mode & os.S.IFMT == os.S.IFIFO) _ = os.fchown(@intCast(stream), identity.uid, identity.gid);
+        if (stat.mode & os.S.IFMT == os.S.IFIFO) _ = os.fchown(@intCast(stream), uid, gid);
     }
 }
 

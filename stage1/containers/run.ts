@@ -26,19 +26,8 @@ export interface RunRequest extends Overrides {
   pull?: OpenOptions["pull"];
 }
 
-/** What is passed on to the command instead of acting on us. */
-const forwarded = [
-  "SIGINT",
-  "SIGTERM",
-  "SIGHUP",
-  "SIGQUIT",
-  "SIGUSR1",
-  "SIGUSR2",
-  "SIGWINCH",
-] as const;
-
-/** Numbers of the forwarded signals on Linux. signal(7) */
-const signalNumbers = {
+/** What is passed on to the command instead of acting on us, by its number. signal(7) */
+const forwarded = {
   SIGINT: 2,
   SIGTERM: 15,
   SIGHUP: 1,
@@ -46,7 +35,7 @@ const signalNumbers = {
   SIGUSR1: 10,
   SIGUSR2: 12,
   SIGWINCH: 28,
-};
+} as const satisfies Partial<Record<Deno.Signal, number>>;
 
 /**
  * Runs one container with our streams until its command ends.
@@ -111,10 +100,11 @@ function unknownUser(cause: KernelError): KurmaError {
 /** Carries the plan out with our streams, and passes signals on to its command. */
 async function foreground(stage2: WaitingStage2, plan: Plan): Promise<Ended> {
   const container = stage2.launch(plan);
-  const handlers = forwarded.map((name) => {
-    const pass = () => container.signal(signalNumbers[name]);
-    Deno.addSignalListener(name, pass);
-    return () => Deno.removeSignalListener(name, pass);
+  const handlers = Object.entries(forwarded).map(([name, number]) => {
+    const signal = name as keyof typeof forwarded;
+    const pass = () => container.signal(number);
+    Deno.addSignalListener(signal, pass);
+    return () => Deno.removeSignalListener(signal, pass);
   });
   try {
     return await container.ended;
