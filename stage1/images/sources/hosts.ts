@@ -78,14 +78,8 @@ export async function loadHosts(path: string): Promise<Hosts> {
 
 /** @see {@linkcode loadHosts} */
 export async function parseHosts(text: string, path: string): Promise<Hosts> {
-  const { parseYaml } = await import("./yaml.ts");
-  let document: unknown;
-  try {
-    document = parseYaml(text);
-  } catch (cause) {
-    throw wrong(path, cause instanceof Error ? cause.message.split("\n")[0] : "it is not YAML");
-  }
-  if (!isObject(document)) throw wrong(path, "it is not a mapping");
+  const { parseMapping } = await import("./yaml.ts");
+  const document = parseMapping(text, (why) => wrong(path, why));
   onlyKeys(document, ["hosts"], path);
   const hosts = document.hosts ?? {};
   if (!isObject(hosts)) throw wrong(path, '"hosts" is not a mapping');

@@ -6,12 +6,20 @@
  */
 
 import { parse } from "yaml";
+import { isObject, type JsonObject } from "./json.ts";
 
 /**
- * Reads one YAML 1.2 document; an empty one is an empty mapping.
+ * Reads one YAML 1.2 document that is a mapping; an empty one is an empty mapping.
  *
- * @throws {Error} Its message's first line says what is wrong and where.
+ * @param wrong Makes the error to throw, of one line that says what is wrong and where.
  */
-export function parseYaml(text: string): unknown {
-  return parse(text) ?? {};
+export function parseMapping(text: string, wrong: (why: string) => Error): JsonObject {
+  let document: unknown;
+  try {
+    document = parse(text) ?? {};
+  } catch (cause) {
+    throw wrong(cause instanceof Error ? cause.message.split("\n")[0] : "it is not YAML");
+  }
+  if (!isObject(document)) throw wrong("it is not a mapping");
+  return document;
 }

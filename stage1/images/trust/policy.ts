@@ -68,14 +68,8 @@ export async function loadPolicy(path: string): Promise<Policy> {
 
 /** @see {@linkcode loadPolicy} */
 export async function parsePolicy(text: string, path: string): Promise<Policy> {
-  const { parseYaml } = await import("../sources/yaml.ts");
-  let document: unknown;
-  try {
-    document = parseYaml(text);
-  } catch (cause) {
-    throw wrong(path, cause instanceof Error ? cause.message.split("\n")[0] : "it is not YAML");
-  }
-  if (!isObject(document)) throw wrong(path, "it is not a mapping");
+  const { parseMapping } = await import("../sources/yaml.ts");
+  const document = parseMapping(text, (why) => wrong(path, why));
   const { default: otherwise = "accept", rules = {}, ...rest } = document;
   onlyKeys(rest, path, "default and rules");
   if (!isObject(rules)) throw wrong(path, '"rules" is not a mapping');
