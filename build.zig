@@ -8,7 +8,7 @@ pub fn build(b: *std.Build) void {
     const native: Native = .init(b, .shipped, options);
 
     b.getInstallStep().dependOn(native.install(native.library()));
-    b.getInstallStep().dependOn(native.install(native.program("kurma-stage3", "native.zig")));
+    b.getInstallStep().dependOn(native.install(native.smallProgram("kurma-stage3", "native.zig")));
     b.getInstallStep().dependOn(native.install(native.program("kurma-unpack", "stage1/images/unpack/main.zig")));
     b.getInstallStep().dependOn(native.install(native.program("kurma-hello", "stage1/images/hello/hello.zig")));
 
@@ -104,11 +104,11 @@ const Native = struct {
     }
 
     /// A root of its own, with every module at hand.
-    fn root(native: *const Native, path: []const u8) *std.Build.Module {
+    fn root(native: *const Native, path: []const u8, optimize: std.builtin.Optimize) *std.Build.Module {
         const made = native.b.createModule(.{
             .root_source_file = native.b.path(path),
             .target = native.target,
-            .optimize = .safe,
+            .optimize = optimize,
             .strip = true,
             .single_threaded = true,
             .unwind_tables = .none,
@@ -119,13 +119,19 @@ const Native = struct {
     }
 
     fn library(native: *const Native) *std.Build.Step.Compile {
-        const made = native.root("ffi/libkurma.zig");
+        const made = native.root("ffi/libkurma.zig", .safe);
         made.pic = true;
         return native.b.addLibrary(.{ .name = "kurma", .linkage = .dynamic, .root_module = made });
     }
 
     fn program(native: *const Native, name: []const u8, path: []const u8) *std.Build.Step.Compile {
-        return native.b.addExecutable(.{ .name = name, .root_module = native.root(path) });
+        return native.b.addExecutable(.{ .name = name, .root_module = native.root(path, .safe) });
+    }
+
+    /// The root decides what the optimizer is to save, for the whole program; each of our
+    /// modules keeps its checks, and the standard library goes without.
+    fn smallProgram(native: *const Native, name: []const u8, path: []const u8) *std.Build.Step.Compile {
+        return native.b.addExecutable(.{ .name = name, .root_module = native.root(path, .small) });
     }
 
     fn install(native: *const Native, artifact: *std.Build.Step.Compile) *std.Build.Step {
