@@ -128,10 +128,17 @@ const Native = struct {
         return native.b.addExecutable(.{ .name = name, .root_module = native.root(path, .safe) });
     }
 
-    /// The root decides what the optimizer is to save, for the whole program; each of our
-    /// modules keeps its checks, and the standard library goes without.
+    /// The root decides what the optimizer is to save, for the whole program; each module, the
+    /// standard library among them, keeps its checks, and native.zig asks for its own.
     fn smallProgram(native: *const Native, name: []const u8, path: []const u8) *std.Build.Step.Compile {
-        return native.b.addExecutable(.{ .name = name, .root_module = native.root(path, .small) });
+        const made = native.root(path, .small);
+        // The compiler takes the settings of its own module from one of this name.
+        made.addImport("std", native.b.createModule(.{
+            .root_source_file = .{ .relative = .{ .base = .zig_lib, .sub_path = "std/std.zig" } },
+            .target = native.target,
+            .optimize = .safe,
+        }));
+        return native.b.addExecutable(.{ .name = name, .root_module = made });
     }
 
     fn install(native: *const Native, artifact: *std.Build.Step.Compile) *std.Build.Step {

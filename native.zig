@@ -9,6 +9,7 @@ pub const panic = std.debug.no_panic;
 pub const std_options: std.Options = .{ .enable_segfault_handler = false, .signal_stack_size = null };
 
 pub fn main(init: std.process.Init.Minimal) u8 {
+    @setRuntimeSafety(true); // build.zig, smallProgram
     const environ = init.environ.block.slice;
     if (variable(environ, stage3.init.settings_variable)) |text| {
         const fd = std.fmt.parseInt(i32, text, 10) catch return usage;
@@ -25,6 +26,7 @@ pub fn main(init: std.process.Init.Minimal) u8 {
 const usage = 2;
 
 fn variable(environ: [:null]const ?[*:0]const u8, name: []const u8) ?[:0]const u8 {
+    @setRuntimeSafety(true);
     for (environ) |entry| {
         const text = std.mem.span(entry.?);
         if (text.len > name.len and text[name.len] == '=' and std.mem.startsWith(u8, text, name)) return text[name.len + 1 ..];
