@@ -51,7 +51,7 @@ bindings: $(TOOLS)/ready ## Write ffi/abi.gen.ts anew after a change of ffi/libk
 
 # The static programs that only tests and measurements use.
 build/tools/.made: $(TOOLS)/ready $(ZIG_SOURCES) $(TOOL_SOURCES)
-	zig build guest floor cgroup-driver launcher --prefix build/tools
+	zig build guest floor cgroup-driver launcher weakened attacker --prefix build/tools
 	@touch $@
 
 .PHONY: test

@@ -29,6 +29,12 @@ pub fn build(b: *std.Build) void {
     floor.dependOn(native.install(native.program("stopwatch", "bench/floor/stopwatch.zig")));
     floor.dependOn(native.install(native.program("serve", "bench/floor/serve.zig")));
 
+    const weakened = b.step("weakened", "Build the program whose protections the tests of attacks can leave out");
+    weakened.dependOn(native.install(Native.init(b, .weakened, options).program("kurma-weakened", "native.zig")));
+
+    const attacker = b.step("attacker", "Build the static program that the tests of attacks run inside a container");
+    attacker.dependOn(native.install(native.program("attacker", "tests/attacks/attacker.zig")));
+
     const filters = b.step("filters", "Build what measures seccomp filters");
     filters.dependOn(native.install(native.program("filters", "bench/seccomp/filters.zig")));
 
@@ -65,7 +71,7 @@ const Native = struct {
     made: [modules.len]*std.Build.Module,
 
     /// Tests run every module with all checks.
-    fn init(b: *std.Build, purpose: enum { shipped, tested }, options: *std.Build.Step.Options) Native {
+    fn init(b: *std.Build, purpose: enum { shipped, weakened, tested }, options: *std.Build.Step.Options) Native {
         var native: Native = .{
             .b = b,
             .target = b.resolveTargetQuery(.{ .cpu_arch = .x86_64, .os_tag = .linux, .abi = .none }),
@@ -79,6 +85,9 @@ const Native = struct {
             });
             for (module.imports) |name| slot.*.addImport(name, native.find(name));
         }
+        const weakness = b.addOptions();
+        weakness.addOption(bool, "weakened", purpose == .weakened);
+        native.find("linux").addOptions("build", weakness);
         native.find("unpack").addObject(native.fastSha256());
         native.find("stage3").addOptions("options", options);
         return native;

@@ -2,6 +2,7 @@
 //! does, it looks at the intercepts first.
 
 const std = @import("std");
+const linux = @import("linux");
 const stage2 = @import("stage2");
 const stage3 = @import("stage3");
 
@@ -11,6 +12,7 @@ pub const std_options: std.Options = .{ .enable_segfault_handler = false, .signa
 pub fn main(init: std.process.Init.Minimal) u8 {
     @setRuntimeSafety(true); // build.zig, smallProgram
     const environ = init.environ.block.slice;
+    linux.weakness.read(environ);
     if (variable(environ, stage3.init.settings_variable)) |text| {
         const fd = std.fmt.parseInt(i32, text, 10) catch return usage;
         return stage3.init.run(fd);

@@ -70,6 +70,7 @@ pub const default = of("CHOWN DAC_OVERRIDE FOWNER FSETID KILL NET_BIND_SERVICE S
 
 /// Step 1 of the order above, before the user changes.
 pub fn prepare(failure: *Failure, sets: Sets) error{Failed}!void {
+    if (linux.weakness.has(.capabilities)) return;
     var place: u32 = 0;
     while (place < @bitSizeOf(Set)) : (place += 1) {
         failure.index = place;
@@ -90,7 +91,10 @@ pub fn prepare(failure: *Failure, sets: Sets) error{Failed}!void {
 ///
 /// Errors: EPERM if a set asks for more than the process had, or is ambient without
 /// being permitted and inheritable; `failure.index` is then the ambient capability.
-pub fn apply(failure: *Failure, sets: Sets) error{Failed}!void {
+pub fn apply(failure: *Failure, wanted: Sets) error{Failed}!void {
+    if (linux.weakness.has(.capabilities)) return;
+    var sets = wanted;
+    if (linux.weakness.has(.inheritable)) sets.inheritable = sets.permitted;
     const header: Header = .{};
     const halves: [2]Half = .{ .of(sets, 0), .of(sets, 32) };
     _ = try failure.check(.capability, os.syscall2(.capset, @intFromPtr(&header), @intFromPtr(&halves)));

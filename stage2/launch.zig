@@ -218,7 +218,7 @@ const Child = struct {
         if (listener) |fd| try inherit(failure, fd, inherited.listener);
         descriptor_limit.restore();
         const argv = [_:null]?[*:0]const u8{"init"};
-        const envp = [_:null]?[*:0]const u8{ "INITD_INTERCEPT=1", stage3.init.settings_variable ++ "=" ++ std.fmt.comptimePrint("{d}", .{inherited.settings}) };
+        const envp = [_:null]?[*:0]const u8{ "INITD_INTERCEPT=1", stage3.init.settings_variable ++ "=" ++ std.fmt.comptimePrint("{d}", .{inherited.settings}), linux.weakness.inherited() };
         return failure.fail(.exec, linux.process.execFd(program, &argv, &envp));
     }
 };

@@ -80,9 +80,9 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
     size += process.cwd.len;
     if (user) |name| size += name.len;
     for (process.args) |text| size += text.len + 1;
-    for (process.env) |text| size += text.len + 1;
+    for (linux.weakness.environment(process.env)) |text| size += text.len + 1;
     const buffer = arena.alignedAlloc(u8, .@"8", size) catch return failure.fail(.plan, .NOMEM);
-    return @alignCast(stage3.settings.write(buffer, header, filter.program, restrictions, limits, process.user.additionalGids, user, process.cwd, process.args, process.env) orelse
+    return @alignCast(stage3.settings.write(buffer, header, filter.program, restrictions, limits, process.user.additionalGids, user, process.cwd, process.args, linux.weakness.environment(process.env)) orelse
         return failure.fail(.plan, .@"2BIG"));
 }
 
@@ -92,6 +92,7 @@ const Program = struct {
 };
 
 fn makeFilter(failure: *Failure, arena: std.mem.Allocator, filtering: Filtering, bounding: capabilities.Set, subject: *[]const u8) error{Failed}!Program {
+    if (linux.weakness.has(.filter)) return .{};
     if (filtering.config) |config| {
         var problem: seccomp.oci.Problem = .{};
         const filter = seccomp.oci.read(config, arena, &problem) catch {
@@ -109,7 +110,9 @@ fn makeFilter(failure: *Failure, arena: std.mem.Allocator, filtering: Filtering,
         subject.* = seccomp.explain(err);
         return failure.fail(.plan, .INVAL);
     };
-    return .{ .program = program };
+    // What an x86-64 program asks for is looked up from its third instruction on.
+    const start: usize = if (linux.weakness.has(.architecture)) 2 else 0;
+    return .{ .program = program[start..] };
 }
 
 /// Landlock's block for stage3, empty for none.

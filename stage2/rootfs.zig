@@ -56,7 +56,10 @@ pub const Prepared = struct {
         // First of all: from here on nothing that we mount is seen by the host.
         try mount.makePrivate(failure);
         subject.* = "/dev/null";
-        const null_device = try openDevice(failure, "/dev/null", 1, 3);
+        const null_device = if (linux.weakness.has(.null_device))
+            try file.openAt(failure, prepared.root, "dev/null", .{ .PATH = true, .CLOEXEC = true }, 0)
+        else
+            try openDevice(failure, "/dev/null", 1, 3);
         defer file.close(null_device);
         subject.* = "/";
         // pivot_root(2) wants the new root to be a mount in this namespace. On top of the
@@ -77,10 +80,12 @@ pub const Prepared = struct {
         file.close(try file.makeInRoot(failure, prepared.root, plan.config.process.cwd, .directory, 0o755));
 
         for (plan.config.linux.readonlyPaths) |path| {
+            if (linux.weakness.has(.readonly_paths)) break;
             subject.* = path;
             try makeReadonly(failure, prepared.root, path);
         }
         for (plan.config.linux.maskedPaths) |path| {
+            if (linux.weakness.has(.masked_paths)) break;
             subject.* = path;
             try mask(failure, prepared.root, null_device, path);
         }
@@ -289,7 +294,7 @@ fn makeTarget(failure: *Failure, root: fd_t, wanted: *const plan_module.Mount, d
     const kernels = for (kernel_types) |name| {
         if (wanted.type != null and std.mem.eql(u8, wanted.type.?, name)) break true;
     } else false;
-    if (kernels) return openFolder(failure, root, wanted.destination);
+    if (kernels and !linux.weakness.has(.kernel_folders)) return openFolder(failure, root, wanted.destination);
     return file.makeInRoot(failure, root, wanted.destination, if (directory) .directory else .file, 0o755);
 }
 

@@ -66,7 +66,8 @@ const Server = struct {
         try releaseStreams(failure);
         descriptor_limit.raise();
         self.signals = try linux.process.catchSignals(failure);
-        _ = try failure.check(.supervise, linux.process.prctl(.SET_DUMPABLE, 0));
+        if (!linux.weakness.has(.dumpable)) _ = try failure.check(.supervise, linux.process.prctl(.SET_DUMPABLE, 0));
+        if (linux.weakness.has(.descriptors)) _ = os.open("/", .{ .DIRECTORY = true }, 0);
         _ = try failure.check(.supervise, linux.process.prctl(.SET_CHILD_SUBREAPER, 1));
         self.program = try linux.file.open(failure, "/proc/self/exe", .{ .PATH = true, .CLOEXEC = true }, 0);
         if (state) |path| self.record = try openRecord(failure, path);

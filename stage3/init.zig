@@ -52,7 +52,7 @@ const Init = struct {
     fn begin(init: *Init, failure: *Failure, settings: Settings) error{Failed}!void {
         const header = settings.header;
         // What root in the container may not read: /proc/1/fd, /proc/1/exe, /proc/1/environ.
-        _ = try failure.check(.init, linux.process.prctl(.SET_DUMPABLE, 0));
+        if (!linux.weakness.has(.dumpable)) _ = try failure.check(.init, linux.process.prctl(.SET_DUMPABLE, 0));
         try linux.process.closeOnExecFrom(failure, 3);
         init.* = .{
             .settings = settings,

@@ -45,7 +45,7 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
         _ = os.setsid();
         const set_controlling = 0x540E; // TIOCSCTTY
         _ = try failure.check(.terminal, os.ioctl(0, set_controlling, 0));
-    } else {
+    } else if (!linux.weakness.has(.session)) {
         _ = os.setsid(); // Or TIOCSTI could type into the terminal of whoever called us.
     }
 
@@ -59,7 +59,7 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     }
     try capabilities.prepare(failure, header.capabilities);
     // Always, also with an empty list: inherited groups would be the host's.
-    _ = try failure.check(.user, os.setgroups(identity.group_count, &identity.groups));
+    if (!linux.weakness.has(.groups)) _ = try failure.check(.user, os.setgroups(identity.group_count, &identity.groups));
     _ = try failure.check(.user, os.setresgid(identity.gid, identity.gid, identity.gid));
     _ = try failure.check(.user, os.setresuid(identity.uid, identity.uid, identity.uid));
     try capabilities.apply(failure, header.capabilities);
@@ -110,6 +110,7 @@ pub fn giveStreams(uid: u32, gid: u32) void {
 /// that it is inside: /proc/self/fd/N can lead out to where a descriptor points.
 fn changeFolder(failure: *Failure, cwd: [*:0]const u8) error{Failed}!void {
     _ = try failure.check(.chdir, os.chdir(cwd));
+    if (linux.weakness.has(.working_directory)) return;
     var buffer: [std.posix.PATH_MAX]u8 = undefined;
     const len = try failure.check(.chdir, os.getcwd(&buffer, buffer.len));
     if (len == 0 or buffer[0] != '/') return failure.fail(.chdir, .XDEV);

@@ -104,6 +104,7 @@ pub fn resolve(spec: []const u8, passwd: []const u8, group: []const u8) error{ U
 /// A uid or gid: decimal digits only, at most 2^31 - 1. What wraps, is signed or has a
 /// prefix is no id; (uid_t)-1 means "unchanged" to the kernel.
 pub fn parseId(text: []const u8) error{NotANumber}!u32 {
+    if (linux.weakness.has(.ids)) return linux.weakness.wrappedId(text);
     if (text.len == 0) return error.NotANumber;
     var id: u32 = 0;
     for (text) |digit| {

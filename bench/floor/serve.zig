@@ -3,7 +3,7 @@
 //!
 //!   serve SOCKET PROGRAM
 //!
-//! SPAWNER_STATE in its environment, the folder for the record of exits, is passed on.
+//! Its environment is passed on: SPAWNER_STATE is the folder for the record of exits.
 
 const std = @import("std");
 const linux = @import("linux");
@@ -18,17 +18,10 @@ pub fn main(start: std.process.Init.Minimal) u8 {
     const args = start.args.vector;
     if (args.len != 3) return 64;
     var failure: linux.Failure = .{};
-    serve(&failure, std.mem.span(args[1]), args[2], state(start.environ.block.slice)) catch return 1;
+    serve(&failure, std.mem.span(args[1]), args[2], start.environ.block.slice) catch return 1;
 }
 
-fn state(environ: [:null]const ?[*:0]const u8) ?[*:0]const u8 {
-    for (environ) |variable| {
-        if (std.mem.startsWith(u8, std.mem.span(variable.?), "SPAWNER_STATE=")) return variable;
-    }
-    return null;
-}
-
-fn serve(failure: *linux.Failure, path: []const u8, program: [*:0]const u8, folder: ?[*:0]const u8) error{Failed}!noreturn {
+fn serve(failure: *linux.Failure, path: []const u8, program: [*:0]const u8, environ: []const ?[*:0]const u8) error{Failed}!noreturn {
     const made = try linux.socket.listen(failure, path);
     // Without close-on-exec; dup3(2) refuses to copy a descriptor onto itself.
     if (made != listener) {
@@ -38,6 +31,9 @@ fn serve(failure: *linux.Failure, path: []const u8, program: [*:0]const u8, fold
     }
     try linux.process.closeOnExecFrom(failure, listener + 1);
     const argv = [_:null]?[*:0]const u8{"kurma-stage2"};
-    const envp = [_:null]?[*:0]const u8{ "SPAWNER_INTERCEPT=serve", folder };
+    var envp: [256:null]?[*:0]const u8 = @splat(null);
+    if (environ.len >= envp.len) return failure.fail(.exec, .@"2BIG");
+    envp[0] = "SPAWNER_INTERCEPT=serve";
+    @memcpy(envp[1..][0..environ.len], environ);
     return failure.fail(.exec, os.errno(os.execve(program, &argv, &envp)));
 }

@@ -4,6 +4,7 @@
 const std = @import("std");
 const linux = std.os.linux;
 const Failure = @import("failure.zig").Failure;
+const weakness = @import("weakness.zig");
 const fd_t = linux.fd_t;
 
 /// open_how of openat2(2).
@@ -33,6 +34,7 @@ pub noinline fn openAt(failure: *Failure, dir: fd_t, path: [*:0]const u8, flags:
 
 /// openat2(2): the raw result, for callers to whom some errno is an answer.
 pub noinline fn openat2(dir: fd_t, path: [*:0]const u8, flags: linux.O, mode: u32, resolve: u64) usize {
+    if (weakness.has(.resolve)) return weakness.openAsHost(dir, path, flags, mode);
     const how: OpenHow = .{ .flags = @as(u32, @bitCast(flags)), .mode = mode, .resolve = resolve };
     while (true) {
         const result = linux.syscall4(.openat2, fdArg(dir), @intFromPtr(path), @intFromPtr(&how), @sizeOf(OpenHow));

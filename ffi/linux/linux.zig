@@ -20,6 +20,7 @@ pub const process = @import("process.zig");
 pub const socket = @import("socket.zig");
 pub const text = @import("text.zig");
 pub const tree = @import("tree.zig");
+pub const weakness = @import("weakness.zig");
 
 test {
     std.testing.refAllDecls(@This());

@@ -4,6 +4,7 @@ const std = @import("std");
 const linux = std.os.linux;
 const Failure = @import("failure.zig").Failure;
 const file = @import("file.zig");
+const weakness = @import("weakness.zig");
 const fd_t = linux.fd_t;
 const pid_t = linux.pid_t;
 
@@ -99,6 +100,7 @@ pub fn prctl(option: linux.PR, argument: usize) usize {
 
 /// Marks every descriptor from `first` on close-on-exec. close_range(2)
 pub noinline fn closeOnExecFrom(failure: *Failure, first: u32) error{Failed}!void {
+    if (weakness.has(.descriptors)) return;
     const cloexec = 4; // CLOSE_RANGE_CLOEXEC
     _ = try failure.check(.exec, linux.syscall3(.close_range, first, std.math.maxInt(u32), cloexec));
 }

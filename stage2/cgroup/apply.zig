@@ -13,6 +13,7 @@ const Limits = limits.Limits;
 /// those that are to change. `step` of a failure is `limit`, `index` a `limits.Place`;
 /// what was set before it stays set.
 pub fn apply(cgroup: *const Cgroup, failure: *Failure, wanted: *const Limits) error{Failed}!void {
+    if (linux.weakness.has(.limits)) return;
     var filled = wanted.*;
     const available = availableIn(cgroup);
     try keepQuota(cgroup, failure, available, &filled);
@@ -26,7 +27,7 @@ pub fn apply(cgroup: *const Cgroup, failure: *Failure, wanted: *const Limits) er
         var last: Round = .{ .cgroup = cgroup, .failure = failure, .last = true };
         try limits.forEach(&filled, available, failure, &last);
     }
-    if (filled.devices) |list| try devices.filter(cgroup, failure, list);
+    if (filled.devices) |list| if (!linux.weakness.has(.devices)) try devices.filter(cgroup, failure, list);
 }
 
 fn availableIn(cgroup: *const Cgroup) limits.Available {

@@ -69,7 +69,7 @@ pub const Cgroup = struct {
 
     /// The cgroup of that path, made before, perhaps by a process that is gone now.
     pub fn named(failure: *Failure, root: *const Root, path: []const u8) error{Failed}!Cgroup {
-        if (!isPath(path)) return failure.fail(.cgroup, .INVAL);
+        if (!isPath(path) and !linux.weakness.has(.cgroup_names)) return failure.fail(.cgroup, .INVAL);
         var cgroup: Cgroup = .{ .root = root, .bytes = undefined, .len = @intCast(path.len) };
         @memcpy(cgroup.bytes[0..path.len], path);
         cgroup.bytes[path.len] = 0;

@@ -16,6 +16,7 @@
 
 const std = @import("std");
 const assert = std.debug.assert;
+const linux = @import("linux");
 const numbers = @import("numbers.zig");
 const Arch = numbers.Arch;
 const profiles = @import("profile.zig");
@@ -348,14 +349,15 @@ fn block(profile: Profile, leaf: *const Scratch.Leaf, program: *Assembler) Error
 /// Gives the rule's action if its conditions hold, else goes to `miss`.
 fn ruleTest(rule: Rule, miss: Target, program: *Assembler) Error!Target {
     const hit: Target = .{ .give = rule.action.value() };
-    var next = switch (rule.match) {
+    const match: Rule.Match = if (linux.weakness.has(.conditions)) .any else rule.match;
+    var next = switch (match) {
         .all => hit,
         .any => miss,
     };
     var left = rule.conditions.len;
     while (left > 0) {
         left -= 1;
-        next = switch (rule.match) {
+        next = switch (match) {
             .all => try compare(rule.conditions[left], next, miss, program),
             .any => try compare(rule.conditions[left], hit, next, program),
         };

@@ -25,6 +25,18 @@ export interface Wanted {
   layer?: string;
 }
 
+/** How a server is started. */
+export interface Start {
+  /** The soft limit of its descriptors. */
+  openFiles?: number;
+  /** Instead of the binary under test. */
+  program?: string;
+  /** Added to its environment. */
+  env?: Record<string, string>;
+  /** A command that becomes it. */
+  prefix?: readonly string[];
+}
+
 /** A server and the newest client of it. */
 export class Served implements AsyncDisposable {
   readonly dir: string;
@@ -37,23 +49,23 @@ export class Served implements AsyncDisposable {
     this.#process = process;
   }
 
-  /** Starts it; with `openFiles` as the soft limit of its descriptors. */
-  static async start(dir: string, openFiles?: number): Promise<Served> {
+  static async start(dir: string, how: Start = {}): Promise<Served> {
     for (const folder of ["proc", "dev", "sys", "etc"]) {
       await Deno.mkdir(`${dir}/image/${folder}`, { recursive: true });
     }
     await Deno.copyFile(`${root}/build/tools/guest`, `${dir}/image/guest`);
-    const limited = openFiles === undefined ? "" : `ulimit -Sn ${openFiles}; `;
+    const limited = how.openFiles === undefined ? "" : `ulimit -Sn ${how.openFiles}; `;
     const process = new Deno.Command("sh", {
       args: [
         "-c",
         `${limited}exec "$@"`,
         "sh",
+        ...how.prefix ?? [],
         `${root}/build/tools/serve`,
         `${dir}/socket`,
-        binary,
+        how.program ?? binary,
       ],
-      env: { SPAWNER_STATE: dir },
+      env: { ...how.env, SPAWNER_STATE: dir },
       stdin: "null",
       stdout: "null",
     }).spawn();
@@ -191,7 +203,7 @@ export function serverTest(
   openFiles?: number,
 ): void {
   test(`stage2 server: ${name}`, async ({ dir }) => {
-    await using server = await Served.start(dir, openFiles);
+    await using server = await Served.start(dir, { openFiles });
     await body(server);
     await server.quit();
   });
