@@ -7,7 +7,7 @@
 import { kernel } from "../ffi/mod.ts";
 import { type Exit, Stage2 } from "../stage2/server.ts";
 import { planContainer } from "../stage1/containers/plan.ts";
-import type { ImageConfig } from "../stage1/images/image.ts";
+import { bareConfig } from "../stage1/images/image.ts";
 import type { Plan } from "../stage2/spec.ts";
 
 /** A server with one container at a time. */
@@ -76,21 +76,9 @@ export class Server implements AsyncDisposable {
   /** What `kurma run` would ask for. */
   #plan(id: string, scratch: string, command: readonly string[]): Plan {
     const place = { id, layers: [this.layer], scratch, firstId: 0x7000_0000 };
-    return planContainer(place, bareImage, { command, env: [], terminal: false });
+    return planContainer(place, bareConfig, { command, env: [], terminal: false });
   }
 }
-
-/** An image that says nothing about how it wants to be run. */
-const bareImage: ImageConfig = {
-  entrypoint: [],
-  command: [],
-  env: [],
-  user: "",
-  workingDir: "",
-  labels: {},
-  volumes: [],
-  exposedPorts: [],
-};
 
 function microseconds(ms: number): number {
   return Math.round(ms * 1000);

@@ -1,16 +1,11 @@
-import type { ImageConfig } from "../images/image.ts";
+import { bareConfig, type ImageConfig } from "../images/image.ts";
 import { assertEquals, rejection } from "../../tests/assert.ts";
 import { type Overrides, planContainer } from "./plan.ts";
 
 const image: ImageConfig = {
-  entrypoint: [],
+  ...bareConfig,
   command: ["/bin/serve"],
   env: ["PATH=/bin", "A=image"],
-  user: "",
-  workingDir: "",
-  labels: {},
-  volumes: [],
-  exposedPorts: [],
 };
 const nothing: Overrides = { command: [], env: [], terminal: false };
 const place = { id: "0123456789abcdef", layers: ["/low", "/high"], scratch: "/scratch" };

@@ -6,7 +6,7 @@
  */
 
 import { absolute, environment, list, printable } from "./config.ts";
-import type { ImageConfig, MountPoint } from "./image.ts";
+import { bareConfig, type ImageConfig, type MountPoint } from "./image.ts";
 import { quote } from "./sources/digest.ts";
 import {
   isObject,
@@ -91,16 +91,7 @@ function parseApp(
   what: string,
 ): ImageConfig {
   if (document.app === undefined || document.app === null) {
-    return {
-      entrypoint: [],
-      command: [],
-      env: [],
-      user: "",
-      workingDir: "",
-      labels,
-      volumes: [],
-      exposedPorts: [],
-    };
+    return { ...bareConfig, labels };
   }
   const app = document.app;
   if (!isObject(app)) throw unreadable(what, '"app" is not an object');

@@ -139,10 +139,15 @@ function unexpected(what: string, why: string): KurmaError {
   });
 }
 
-/** All bytes of a small source; more than `limit` of them is an error. */
+/**
+ * All bytes of a small source.
+ *
+ * @param task In messages, for example `read "index.json"`.
+ * @throws {KurmaError} `invalid`: more than `limit` bytes.
+ */
 export async function collect(
   source: AsyncIterable<Chunk>,
-  what: string,
+  task: string,
   limit: number,
 ): Promise<Chunk> {
   const chunks: Chunk[] = [];
@@ -150,7 +155,7 @@ export async function collect(
   for await (const chunk of source) {
     length += chunk.length;
     if (length > limit) {
-      throw new KurmaError("invalid", `Cannot read ${what}: it is larger than ${limit} bytes`);
+      throw new KurmaError("invalid", `Cannot ${task}: it is larger than ${limit} bytes`);
     }
     chunks.push(chunk);
   }

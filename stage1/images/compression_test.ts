@@ -25,7 +25,7 @@ const packers: Record<string, () => Promise<Chunk> | Chunk> = {
 
 async function inflate(bytes: Chunk, ratio?: number): Promise<Chunk> {
   const limits = ratio === undefined ? {} : { ratio };
-  return await collect(inflated(memoryContent(bytes).chunks(), "it", limits), "it", 1e9);
+  return await collect(inflated(memoryContent(bytes).chunks(), "it", limits), "read it", 1e9);
 }
 
 for (const [kind, pack] of Object.entries(packers)) {
@@ -86,7 +86,7 @@ Deno.test("inflated() finds zstd frames wherever chunks are cut, and skips those
   const bytes = new Uint8Array([...frame, ...skippable, ...frame, ...skippable]);
   for (const size of [1, 2, 3, 5, 7, 64]) {
     const chunks = inChunks(bytes, size);
-    assertEquals((await collect(inflated(chunks, "it"), "it", 1e6)).length, 6000);
+    assertEquals((await collect(inflated(chunks, "it"), "read it", 1e6)).length, 6000);
   }
 });
 

@@ -115,7 +115,11 @@ export async function manifestOf(
     return { bytes: manifestBytes(record, configBlob), mediaType: mediaTypes.ociManifest };
   }
   const { digest, size, mediaType } = manifestBlob;
-  const bytes = await collect(checkedBlob(store, manifestBlob).chunks(), `blob ${digest}`, size);
+  const bytes = await collect(
+    checkedBlob(store, manifestBlob).chunks(),
+    `read blob ${digest}`,
+    size,
+  );
   return { bytes, mediaType };
 }
 

@@ -68,5 +68,5 @@ export async function readFrom(folder: Folder, name: string, limit: number): Pro
       fix: "Save the image again: a part of it is missing",
     });
   }
-  return collect(content.chunks(), what, limit);
+  return collect(content.chunks(), `read ${what}`, limit);
 }

@@ -6,6 +6,7 @@
 
 import program from "../../build/native/kurma-hello" with { type: "bytes" };
 import { memoryContent } from "./bytes.ts";
+import { bareConfig } from "./image.ts";
 import { importLayer, type ImportOptions } from "./layers.ts";
 import type { Imported } from "./oci.ts";
 import { digestOf } from "./sources/digest.ts";
@@ -51,16 +52,7 @@ export async function importHello(store: Store, options: ImportOptions): Promise
       layers: [diffId],
       blobs: [blob],
       configBlob: { digest: id, size: config.length, mediaType: mediaTypes.ociConfig },
-      config: {
-        entrypoint: ["/hello"],
-        command: [],
-        env: [],
-        user: "",
-        workingDir: "",
-        labels: {},
-        volumes: [],
-        exposedPorts: [],
-      },
+      config: { ...bareConfig, entrypoint: ["/hello"] },
     },
     names: ["hello"],
   };

@@ -58,6 +58,18 @@ export interface ImageConfig {
   readonly eventHandlers?: readonly { readonly name: string; readonly exec: readonly string[] }[];
 }
 
+/** Of an image that says nothing about how it wants to be run. */
+export const bareConfig: ImageConfig = {
+  entrypoint: [],
+  command: [],
+  env: [],
+  user: "",
+  workingDir: "",
+  labels: {},
+  volumes: [],
+  exposedPorts: [],
+};
+
 /** A command that tells whether the container is well. Durations are nanoseconds. */
 export interface Healthcheck {
   /** `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", TEXT]`. */

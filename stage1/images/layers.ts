@@ -192,7 +192,7 @@ async function keepBlob(
 }
 
 async function layerType(path: string): Promise<string> {
-  const head = await collect(fileContent(path, 0, 4).chunks(), path, 4);
+  const head = await collect(fileContent(path, 0, 4).chunks(), `read "${path}"`, 4);
   const kind = compressionOf(head);
   const tar = "application/vnd.oci.image.layer.v1.tar";
   return kind === "gzip" || kind === "zstd" ? `${tar}+${kind}` : tar;

@@ -219,7 +219,7 @@ export async function importFile(
   if (first === "manifest" || first === "rootfs" || first.startsWith("rootfs/")) {
     return await importAci(store, content, what, options);
   }
-  const raw = await collect(fileContent(path, 0, Math.min(size, 6)).chunks(), what, 6);
+  const raw = await collect(fileContent(path, 0, Math.min(size, 6)).chunks(), `read ${what}`, 6);
   if (compressionOf(raw) === "none") return await importArchive(store, path, what, tag, options);
   // Its files are needed in an order of their own: they are laid out where that is possible.
   await using workspace = await store.workspace();

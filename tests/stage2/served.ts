@@ -11,6 +11,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import { type ContainerState, type Exit, Stage2, type Streams } from "../../stage2/server.ts";
 import type { ExecPlan, Plan, Resources } from "../../stage2/spec.ts";
 import { planContainer } from "../../stage1/containers/plan.ts";
+import { bareConfig } from "../../stage1/images/image.ts";
 import { assert, assertEquals } from "../assert.ts";
 import { binary, root, test } from "../harness.ts";
 
@@ -103,7 +104,7 @@ export class Served implements AsyncDisposable {
     const layers = [wanted.layer ?? `${this.dir}/image`];
     const { kurma, config } = planContainer(
       { id, layers, scratch, firstId: 0x7000_0000 },
-      bareImage,
+      bareConfig,
       { command: [guest, ...args], env: [], terminal: wanted.terminal ?? false },
     );
     return {
@@ -184,17 +185,6 @@ export class Served implements AsyncDisposable {
     return made;
   }
 }
-
-const bareImage = {
-  entrypoint: [],
-  command: [],
-  env: [],
-  user: "",
-  workingDir: "",
-  labels: {},
-  volumes: [],
-  exposedPorts: [],
-};
 
 /** A test with a server of its own, which has to end with nothing left. */
 export function serverTest(

@@ -7,6 +7,7 @@
  */
 
 import { KurmaError } from "../../../ffi/errors.ts";
+import { collect } from "../bytes.ts";
 import { quote } from "./digest.ts";
 import type { Hosts } from "./hosts.ts";
 import { isObject } from "./json.ts";
@@ -249,23 +250,8 @@ class HttpAnswer implements Answer {
     }
   }
 
-  async bytes(limit: number): Promise<Uint8Array<ArrayBuffer>> {
-    const chunks: Uint8Array<ArrayBuffer>[] = [];
-    let size = 0;
-    for await (const chunk of this.body()) {
-      size += chunk.length;
-      if (size > limit) {
-        throw new KurmaError("invalid", `Cannot ${this.#task}: it is larger than ${limit} bytes`);
-      }
-      chunks.push(chunk);
-    }
-    const whole = new Uint8Array(size);
-    let at = 0;
-    for (const chunk of chunks) {
-      whole.set(chunk, at);
-      at += chunk.length;
-    }
-    return whole;
+  bytes(limit: number): Promise<Uint8Array<ArrayBuffer>> {
+    return collect(this.body(), this.#task, limit);
   }
 
   /** The message for an answer that is an error. */
