@@ -49,6 +49,10 @@ dist/kurma: build/app/main.js
 bindings: $(TOOLS)/ready ## Write ffi/abi.gen.ts anew after a change of ffi/libkurma.zig
 	zig build bindings
 
+.PHONY: proto
+proto: $(TOOLS)/ready ## Write stage1/api/**/*.gen.ts anew after a change of a .proto file
+	deno run -A $(DENO_FLAGS) scripts/proto.ts
+
 # The static programs that only tests and measurements use.
 build/tools/.made: $(TOOLS)/ready $(ZIG_SOURCES) $(TOOL_SOURCES)
 	zig build guest floor cgroup-driver launcher weakened attacker --prefix build/tools
