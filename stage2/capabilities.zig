@@ -73,15 +73,14 @@ pub fn prepare(failure: *Failure, sets: Sets) error{Failed}!void {
     if (linux.weakness.has(.capabilities)) return;
     var place: u32 = 0;
     while (place < @bitSizeOf(Set)) : (place += 1) {
+        if (sets.bounding >> @intCast(place) & 1 == 1) continue;
         failure.index = place;
         // What the kernel has beyond our names is dropped as well, up to its last one.
-        switch (try read(failure, place)) {
-            .unknown => break,
-            .dropped => {},
-            .held => if (sets.bounding >> @intCast(place) & 1 == 0) {
-                _ = try failure.check(.capability, linux.process.prctl(.CAPBSET_DROP, place));
-            },
-        }
+        const dropped = linux.process.prctl(.CAPBSET_DROP, place);
+        if (os.errno(dropped) == .INVAL) break;
+        // Without CAP_SETPCAP: what is not there need not be dropped.
+        if (os.errno(dropped) == .PERM and try read(failure, place) == .dropped) continue;
+        _ = try failure.check(.capability, dropped);
     }
     failure.index = 0;
     _ = try failure.check(.capability, linux.process.prctl(.SET_KEEPCAPS, 1));
@@ -108,11 +107,22 @@ pub fn apply(failure: *Failure, wanted: Sets) error{Failed}!void {
     failure.index = 0;
 }
 
-/// Of the calling thread.
-pub fn current(failure: *Failure) error{Failed}!Sets {
+/// The permitted set of the calling thread.
+pub fn permitted(failure: *Failure) error{Failed}!Set {
+    const halves = try get(failure);
+    return join(halves[0].permitted, halves[1].permitted);
+}
+
+fn get(failure: *Failure) error{Failed}![2]Half {
     const header: Header = .{};
     var halves: [2]Half = undefined;
     _ = try failure.check(.capability, os.syscall2(.capget, @intFromPtr(&header), @intFromPtr(&halves)));
+    return halves;
+}
+
+/// Of the calling thread.
+pub fn current(failure: *Failure) error{Failed}!Sets {
+    const halves = try get(failure);
     var sets: Sets = .{
         .effective = join(halves[0].effective, halves[1].effective),
         .permitted = join(halves[0].permitted, halves[1].permitted),

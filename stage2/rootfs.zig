@@ -84,10 +84,12 @@ pub const Prepared = struct {
             subject.* = path;
             try makeReadonly(failure, prepared.root, path);
         }
+        var covers: Covers = .{ .file = null_device };
+        defer covers.close();
         for (plan.config.linux.maskedPaths) |path| {
             if (linux.weakness.has(.masked_paths)) break;
             subject.* = path;
-            try mask(failure, prepared.root, null_device, path);
+            try mask(failure, prepared.root, &covers, path);
         }
         subject.* = "/";
         if (plan.config.root.readonly) {
@@ -314,6 +316,24 @@ fn isDirectory(failure: *Failure, fd: fd_t) error{Failed}!bool {
     return stat.mode & os.S.IFMT == os.S.IFDIR;
 }
 
+/// What masks: the null device, and an empty read-only folder, made when it is first wanted.
+const Covers = struct {
+    file: fd_t,
+    folder: ?fd_t = null,
+
+    /// A detached mount. Copies of the first folder share its file system.
+    fn take(covers: *Covers, failure: *Failure, directory: bool) error{Failed}!fd_t {
+        if (!directory) return mount.cloneTree(failure, covers.file, "", false);
+        if (covers.folder) |folder| return mount.cloneTree(failure, folder, "", false);
+        covers.folder = try emptyFolder(failure);
+        return covers.folder.?;
+    }
+
+    fn close(covers: *Covers) void {
+        if (covers.folder) |folder| file.close(folder);
+    }
+};
+
 fn emptyFolder(failure: *Failure) error{Failed}!fd_t {
     const fs: mount.FileSystem = try .open(failure, "tmpfs");
     defer fs.close();
@@ -324,7 +344,7 @@ fn emptyFolder(failure: *Failure) error{Failed}!fd_t {
 
 /// Hides `path`: a file behind the null device, a folder behind an empty read-only
 /// one. What does not exist needs no hiding.
-fn mask(failure: *Failure, root: fd_t, null_device: fd_t, path: [:0]const u8) error{Failed}!void {
+fn mask(failure: *Failure, root: fd_t, covers: *Covers, path: [:0]const u8) error{Failed}!void {
     const opened = file.openat2(root, path, .{ .PATH = true, .CLOEXEC = true }, 0, file.Resolve.in_root | file.Resolve.no_magiclinks);
     switch (os.errno(opened)) {
         .SUCCESS => {},
@@ -333,8 +353,8 @@ fn mask(failure: *Failure, root: fd_t, null_device: fd_t, path: [:0]const u8) er
     }
     const target: fd_t = @intCast(opened);
     defer file.close(target);
-    const cover = if (try isDirectory(failure, target)) try emptyFolder(failure) else try mount.cloneTree(failure, null_device, "", false);
-    defer file.close(cover);
+    const cover = try covers.take(failure, try isDirectory(failure, target));
+    defer if (cover != covers.folder) file.close(cover);
     try mount.attach(failure, cover, target);
 }
 
@@ -404,9 +424,9 @@ pub fn bindDevice(failure: *Failure, dev: fd_t, device: Device) error{Failed}!vo
     defer file.close(source);
     const copy = try mount.cloneTree(failure, source, "", false);
     defer file.close(copy);
-    const target = try file.makeInRoot(failure, dev, device.name, .file, 0o666);
-    defer file.close(target);
-    try mount.attach(failure, copy, target);
+    const made = os.mknodat(dev, device.name, os.S.IFREG | 0o666, 0);
+    if (os.errno(made) != .EXIST) _ = try failure.check(.device, made);
+    try mount.attachAt(failure, copy, dev, device.name);
 }
 
 /// A terminal from the container's devpts, by descriptors all along: the name /dev/pts/0

@@ -77,7 +77,7 @@ const Init = struct {
         if (header.stage1_fd >= 0) linux.file.close(header.stage1_fd);
         // START and CHROOT want more; without them, signals to any user are all it sends.
         if (init.server == null) {
-            const kept = (try capabilities.current(failure)).permitted & capabilities.of("KILL");
+            const kept = try capabilities.permitted(failure) & capabilities.of("KILL");
             try capabilities.apply(failure, .{ .effective = kept, .permitted = kept });
         }
         // Last, since what fails after it cannot be told any more.

@@ -23,7 +23,9 @@ const default_path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 /// before uid, and capabilities are given up around it (capabilities.zig says how).
 pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error{Failed}!noreturn {
     const header = settings.header;
-    linux.process.resetSignals();
+    // Their actions are the default ones already: nobody between stage2's start and here
+    // has set any.
+    linux.process.unblockSignals();
     linux.process.umask(header.umask);
 
     try rlimits.apply(failure, settings.rlimits);

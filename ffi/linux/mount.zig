@@ -104,6 +104,12 @@ pub noinline fn attach(failure: *Failure, mount: fd_t, target: fd_t) error{Faile
     _ = try failure.check(.mount, linux.syscall5(.move_mount, file.fdArg(mount), @intFromPtr(""), file.fdArg(target), @intFromPtr(""), from_empty_path | to_empty_path));
 }
 
+/// Attaches the detached mount `mount` on `name` in the folder `dir`: a name without a
+/// slash, which is not followed if it is a link.
+pub noinline fn attachAt(failure: *Failure, mount: fd_t, dir: fd_t, name: [*:0]const u8) error{Failed}!void {
+    _ = try failure.check(.mount, linux.syscall5(.move_mount, file.fdArg(mount), @intFromPtr(""), file.fdArg(dir), @intFromPtr(name), from_empty_path));
+}
+
 /// Changes the attributes of the mount behind `mount`: the raw result.
 pub noinline fn change(mount: fd_t, wanted: Change, whole: bool) usize {
     const flags: usize = empty_path | @as(usize, if (whole) recursive else 0);

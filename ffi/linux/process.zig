@@ -120,6 +120,11 @@ pub noinline fn resetSignals() void {
         const sig: linux.SIG = @fromBackingInt(number);
         if (sig != .KILL and sig != .STOP) _ = linux.sigaction(sig, &act, null);
     }
+    unblockSignals();
+}
+
+/// Lets all signals in.
+pub noinline fn unblockSignals() void {
     const none = linux.sigemptyset();
     _ = linux.sigprocmask(linux.SIG.SETMASK, &none, null);
 }
