@@ -6,6 +6,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { ImageConfig } from "../images/image.ts";
+import { defaultCapabilities } from "./capabilities.ts";
 import { type Config, type Mount, ociVersion, type Plan } from "../../stage2/spec.ts";
 
 /** What the caller of `run` decides; everything else comes from the image. */
@@ -40,25 +41,6 @@ export interface Place {
 
 /** The search path of a container whose image sets none. original.md has the same six. */
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/**
- * What root in a container may do unless told otherwise: what services need to drop to
- * their user and to own their files, and nothing that reaches the machine. No MKNOD
- * (devices come from the plan only) and no NET_RAW (it forges packets).
- */
-const defaultCapabilities = [
-  "CAP_CHOWN",
-  "CAP_DAC_OVERRIDE",
-  "CAP_FSETID",
-  "CAP_FOWNER",
-  "CAP_SETGID",
-  "CAP_SETUID",
-  "CAP_SETFCAP",
-  "CAP_SETPCAP",
-  "CAP_NET_BIND_SERVICE",
-  "CAP_SYS_CHROOT",
-  "CAP_KILL",
-];
 
 /** OCI runtime-spec 1.3, config-linux.md "Default Filesystems", and what users expect beside. */
 const defaultMounts: readonly Mount[] = [
