@@ -24,7 +24,9 @@ export class Server implements AsyncDisposable {
     private readonly layer: string,
   ) {
     this.#process = process;
-    this.#stage2 = new Stage2(kernel, socket, (id, exit) => this.#exits.get(id)?.(exit));
+    this.#stage2 = new Stage2(kernel, socket, {
+      onExit: (id, exit) => this.#exits.get(id)?.(exit),
+    });
   }
 
   /** Starts `program` as the server; what it needs on disk goes below `dir`. */

@@ -105,11 +105,12 @@ export const ExitRecord_kind = [
 ] as const;
 
 export const Request = {
-  size: 152,
+  size: 160,
   sequence: 0,
   operation: 8,
-  argument: 12,
-  id: 16,
+  process: 12,
+  argument: 16,
+  id: 24,
 } as const;
 
 /** The values of Request.operation, by number. */
@@ -124,10 +125,11 @@ export const Request_operation = [
   "delete",
   "list",
   "quit",
+  "acknowledge",
 ] as const;
 
 export const Reply = {
-  size: 384,
+  size: 560,
   sequence: 0,
   kind: 8,
   state: 12,
@@ -135,10 +137,11 @@ export const Reply = {
   status: 20,
   ended_ns: 24,
   failure: 32,
-  id: 40,
-  oom: 176,
-  subject_len: 180,
-  subject: 184,
+  record: 40,
+  id: 48,
+  oom: 184,
+  subject_len: 188,
+  subject: 192,
 } as const;
 
 /** The values of Reply.kind, by number. */
@@ -147,6 +150,7 @@ export const Reply_kind = [
   "failed",
   "state",
   "exited",
+  "notice",
 ] as const;
 
 /** The values of Reply.state, by number. */

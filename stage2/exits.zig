@@ -77,6 +77,8 @@ pub const Exit = struct {
     /// As wait4(2) gives it.
     status: u32,
     oom: bool,
+    /// Nanoseconds since 1970; 0 for now.
+    time_ns: i64 = 0,
 };
 
 /// The open file; one process at a time has it.
@@ -88,6 +90,10 @@ pub const Log = struct {
     size: u64 = 0,
     /// The number of the last record.
     last: u64 = 0,
+    /// What came up to this number is not in the file any more.
+    base: u64 = 0,
+    /// What came up to this number may go.
+    acknowledged: u64 = 0,
     /// Bytes that were cut off when it was opened; more than a record says that the disk
     /// lost what it had confirmed. If that was all, the numbers begin with 1 again.
     discarded: u64 = 0,
@@ -122,7 +128,7 @@ pub const Log = struct {
                 .signal = if (os.W.IFSIGNALED(exit.status)) @intCast(exit.status & 0x7f) else 0,
                 .oom = @intFromBool(exit.oom),
                 .sequence = last,
-                .time_ns = now(),
+                .time_ns = if (exit.time_ns == 0) linux.process.wallClock() else exit.time_ns,
                 .pid = exit.pid,
                 .status = linux.process.exitStatus(exit.status),
             };
@@ -146,6 +152,17 @@ pub const Log = struct {
         }
     }
 
+    /// Notes that the records up to `number` are known elsewhere for good. They go once they
+    /// are many and most of the file: it is at most twice as long as what has to stay, and
+    /// `slack` records.
+    pub fn acknowledge(log: *Log, failure: *Failure, number: u64) error{Failed}!void {
+        log.acknowledged = @max(log.acknowledged, @min(number, log.last));
+        const known = log.acknowledged - log.base;
+        if (known >= slack and 2 * known >= log.last - log.base) try log.compact(failure, log.acknowledged);
+    }
+
+    pub const slack = 512;
+
     /// Drops the records up to number `acknowledged`, by putting a new file in the place
     /// of this one; after a failure or a power cut it is one of the two.
     pub fn compact(log: *Log, failure: *Failure, acknowledged: u64) error{Failed}!void {
@@ -160,6 +177,8 @@ pub const Log = struct {
         };
         linux.file.close(log.fd);
         log.fd = fd;
+        log.base = @min(acknowledged, log.last);
+        log.acknowledged = @max(log.acknowledged, log.base);
         log.size = @intCast(try failure.check(.record, os.lseek(fd, 0, os.SEEK.END)));
         // Until then, a power cut may bring the old file back: what is appended must not go
         // into a file that has no name.
@@ -191,10 +210,12 @@ pub const Log = struct {
         var last: ?u64 = null;
         while (try log.read(failure, log.size)) |record| {
             if (!record.follows(last)) break;
+            if (last == null) log.base = if (record.kind == .base) record.sequence else record.sequence - 1;
             last = record.sequence;
             log.size += @sizeOf(Record);
         }
         log.last = last orelse 0;
+        log.acknowledged = log.base;
         const end = try failure.check(.record, os.lseek(log.fd, 0, os.SEEK.END));
         log.discarded = end - log.size;
         if (log.discarded == 0) return;
@@ -245,12 +266,6 @@ fn lock(failure: *Failure, fd: fd_t) error{Failed}!void {
         pid: i32 = 0,
     } = .{};
     _ = try failure.check(.record, os.fcntl(fd, set_lock, @intFromPtr(&request)));
-}
-
-fn now() i64 {
-    var time: os.timespec = undefined;
-    _ = os.clock_gettime(.REALTIME, &time);
-    return time.sec * std.time.ns_per_s + time.nsec;
 }
 
 test {

@@ -4,6 +4,8 @@
 const std = @import("std");
 const cgroup = @import("cgroup");
 const linux = @import("linux");
+const table = @import("table.zig");
+const wire = @import("wire.zig");
 const Failure = linux.Failure;
 const fd_t = linux.fd_t;
 
@@ -51,15 +53,19 @@ pub fn remove(failure: *Failure, id: []const u8) error{Failed}!void {
     try made.destroy(failure, patience_ms);
 }
 
-/// Whether the kernel killed a process of the container for want of memory.
-pub fn ranOutOfMemory(failure: *Failure, id: []const u8) error{Failed}!bool {
+/// Finds out, for entries of a table that have ended and have a cgroup, whether the kernel
+/// killed a process of theirs for want of memory. What cannot be read counts as not.
+pub fn seeKills(ended: []const *table.Entry) void {
     var places: Places = .{};
-    try places.open(failure);
-    defer places.close();
-    const made: cgroup.Cgroup = try .named(failure, &places.root, id);
-    const watch = try cgroup.OomWatch.open(&made, failure) orelse return false;
-    defer watch.close();
-    return watch.kills(&made) > 0;
+    var failure: Failure = .{};
+    var opened = false;
+    defer if (opened) places.close();
+    for (ended) |entry| {
+        if (!entry.cgroup) continue;
+        if (!opened) places.open(&failure) catch return;
+        opened = true;
+        entry.oom = places.ranOutOfMemory(wire.name(&entry.id).?) catch false;
+    }
 }
 
 /// Stops or continues all processes of the container.
@@ -85,6 +91,14 @@ const Places = struct {
     fn open(places: *Places, failure: *Failure) error{Failed}!void {
         places.hierarchies = try .detect(failure);
         places.root = try .open(failure, &places.hierarchies);
+    }
+
+    fn ranOutOfMemory(places: *Places, id: []const u8) error{Failed}!bool {
+        var failure: Failure = .{};
+        const made: cgroup.Cgroup = try .named(&failure, &places.root, id);
+        const watch = try cgroup.OomWatch.open(&made, &failure) orelse return false;
+        defer watch.close();
+        return watch.kills(&made) > 0;
     }
 
     fn close(places: *Places) void {

@@ -35,6 +35,19 @@ export interface Exit {
   endedAt: number;
   /** Whether the kernel killed a process of it for want of memory; known with a cgroup only. */
   oom: boolean;
+  /** Its number in the record on disk, for {@linkcode Stage2.acknowledge}; 0 if it is in none. */
+  record: number;
+}
+
+/** Who is told what nobody asked for. */
+export interface Listener {
+  /**
+   * Called once for each container that ends while we are connected; `list` tells of those
+   * that ended before. When what it returns settles, the end counts as known for good.
+   */
+  onExit?(id: string, exit: Exit): void | Promise<void>;
+  /** Called with what belongs into a log: why the connection before this one was cut off. */
+  onNotice?(text: string): void;
 }
 
 /** A container that was made, its command waiting. */
@@ -77,22 +90,23 @@ export function startServer(kernel: Kernel, path: string, state: string): void {
 export class Stage2 implements Disposable {
   readonly #kernel: Kernel;
   readonly #socket: Descriptor;
-  readonly #onExit: (id: string, exit: Exit) => void;
+  readonly #listener: Listener;
   readonly #waiting = new Map<bigint, Waiting>();
+  /** Ends are acknowledged in order: the acknowledgement of one holds for those before it. */
+  #ends: Promise<void> = Promise.resolve();
+  #acknowledges = true;
   #sequence = 0n;
   #closed = false;
 
   /**
    * Connects to the server at `path`.
    *
-   * @param onExit Called once for each container that ends while we are connected; `list`
-   * tells of those that ended before.
    * @throws {KernelError} `step` is `socket`: no server listens there.
    */
-  constructor(kernel: Kernel, path: string, onExit: (id: string, exit: Exit) => void = () => {}) {
+  constructor(kernel: Kernel, path: string, listener: Listener = {}) {
     this.#kernel = kernel;
     this.#socket = kernel.connect(path);
-    this.#onExit = onExit;
+    this.#listener = listener;
     this.#listen();
   }
 
@@ -156,6 +170,16 @@ export class Stage2 implements Disposable {
   }
 
   /**
+   * Says that all ends up to this one are known for good: they need not stay on disk. Those
+   * that `onExit` is told are acknowledged by themselves.
+   *
+   * @param record The highest {@linkcode Exit.record} that is known.
+   */
+  async acknowledge(record: number): Promise<void> {
+    await this.#request("acknowledge", "", { argument: record });
+  }
+
+  /**
    * Ends the server. The connection is closed with it.
    *
    * @throws {KernelError} `errno` is EBUSY: there are containers that have not ended.
@@ -169,6 +193,22 @@ export class Stage2 implements Disposable {
     if (this.#closed) return;
     this.#closed = true;
     this.#kernel.hangUp(this.#socket);
+  }
+
+  /** Tells of an end; the next one is not told before its listener is done with this one. */
+  #end(id: string, exit: Exit): void {
+    this.#ends = this.#ends.then(async () => {
+      try {
+        await this.#listener.onExit?.(id, exit);
+        if (this.#acknowledges && exit.record > 0) await this.acknowledge(exit.record);
+      } catch (error) {
+        // It stays on disk, and so does all that follows it.
+        if (this.#acknowledges && !this.#closed) {
+          this.#listener.onNotice?.(`Cannot take note of the end of ${id}: ${error}`);
+        }
+        this.#acknowledges = false;
+      }
+    });
   }
 
   #request(
@@ -186,7 +226,7 @@ export class Stage2 implements Disposable {
     const sequence = ++this.#sequence;
     view.setBigUint64(Request.sequence, sequence, true);
     view.setUint32(Request.operation, Request_operation.indexOf(operation), true);
-    view.setUint32(Request.argument, options.argument ?? 0, true);
+    view.setBigUint64(Request.argument, BigInt(options.argument ?? 0), true);
     packet.set(name, Request.id);
     const waiting = Promise.withResolvers<Answer>();
     this.#waiting.set(sequence, { ...waiting, ...options, pid: 0 });
@@ -233,7 +273,11 @@ export class Stage2 implements Disposable {
     const kind = Reply_kind[view.getUint32(Reply.kind, true)];
     if (kind === "exited" && sequence === 0n) {
       const { id, exit } = containerState(view);
-      if (exit) this.#onExit(id, exit);
+      if (exit) this.#end(id, exit);
+      return;
+    }
+    if (kind === "notice") {
+      this.#listener.onNotice?.(subjectOf(view));
       return;
     }
     if (!waiting) { // Its caller gave up; what came with it is nobody's.
@@ -298,13 +342,18 @@ function containerState(view: DataView): ContainerState {
     status: signal ? 128 + signal : wait >> 8 & 0xff,
     endedAt: Number(view.getBigInt64(Reply.ended_ns, true) / 1_000_000n),
     oom: view.getUint32(Reply.oom, true) === 1,
+    record: Number(view.getBigUint64(Reply.record, true)),
   };
   return { id, state, pid, exit };
 }
 
+function subjectOf(view: DataView): string {
+  return textAt(view, Reply.subject, view.getUint32(Reply.subject_len, true));
+}
+
 /** A failure as an error: what is wrong with a plan is told in words. */
 function failure(view: DataView): KernelError | KurmaError {
-  const subject = textAt(view, Reply.subject, view.getUint32(Reply.subject_len, true));
+  const subject = subjectOf(view);
   const error = kernelError(view, Reply.failure, subject);
   if (error.step !== "plan" || error.errno !== "EINVAL") return error;
   return new KurmaError("invalid", `Cannot carry out the plan: ${subject}`);

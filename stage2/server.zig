@@ -7,6 +7,8 @@ const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
 const placement = @import("placement.zig");
+const client_module = @import("client.zig");
+const Early = @import("early.zig").Early;
 const exits = @import("exits.zig");
 const namespaces = @import("namespaces.zig");
 const descriptor_limit = @import("descriptor_limit.zig");
@@ -43,22 +45,21 @@ pub fn run(state: ?[:0]const u8) u8 {
 /// In static memory: untouched pages cost nothing.
 var server: Server = .{};
 
-const Early = struct { pid: linux.pid_t = 0, status: u32 = 0 };
-
 const Server = struct {
     failure: Failure = .{},
     table: table_module.Table = .{},
     epoll: fd_t = none,
     signals: fd_t = none,
-    client: fd_t = none,
+    client: client_module.Client = .{},
     program: fd_t = none,
     workers: u32 = 0,
     record: ?exits.Log = null,
     namespaces: namespaces.Namespaces = .{},
     /// The request to end that waits until everything is cleared up.
     quitting: ?u64 = null,
-    /// Children that ended before their worker could say whose they are.
-    early: [2 * max_workers]Early = @splat(.{}),
+    early: Early = .{},
+    /// Containers whose end is not on disk yet.
+    untold: u32 = 0,
 
     fn serve(self: *Server, state: ?[:0]const u8) error{Failed}!noreturn {
         const failure = &self.failure;
@@ -72,6 +73,8 @@ const Server = struct {
         self.program = try linux.file.open(failure, "/proc/self/exe", .{ .PATH = true, .CLOEXEC = true }, 0);
         if (state) |path| self.record = try openRecord(failure, path);
         self.epoll = @intCast(try failure.check(.supervise, os.epoll_create1(os.EPOLL.CLOEXEC)));
+        self.client.epoll = self.epoll;
+        self.client.tag = @backingInt(Tag.client);
         try self.watch(listener, .listener);
         try self.watch(self.signals, .signals);
         while (true) {
@@ -79,7 +82,8 @@ const Server = struct {
             const count = os.epoll_wait(self.epoll, &events, events.len, -1);
             if (os.errno(count) == .INTR) continue;
             _ = try failure.check(.supervise, count);
-            for (events[0..count]) |event| self.handle(@fromBackingInt(event.data.u64));
+            for (events[0..count]) |event| self.handle(@fromBackingInt(event.data.u64), event.events);
+            self.settle();
         }
     }
 
@@ -91,11 +95,11 @@ const Server = struct {
     }
 
     /// One event. What fails concerns one request or one container, never the server.
-    fn handle(self: *Server, tag: Tag) void {
+    fn handle(self: *Server, tag: Tag, events: u32) void {
         self.failure = .{};
         (switch (tag) {
             .listener => self.accept(),
-            .client => self.receive(),
+            .client => self.converse(events),
             .signals => self.reap(),
             else => self.hear(@backingInt(tag) - @backingInt(Tag.first_entry)),
         }) catch {};
@@ -109,27 +113,22 @@ const Server = struct {
     /// A new kurmad takes the place of an old one, which is dead or about to be.
     fn accept(self: *Server) error{Failed}!void {
         const accepted = os.accept4(listener, null, null, os.SOCK.CLOEXEC | os.SOCK.NONBLOCK);
-        const client: fd_t = @intCast(try self.failure.check(.socket, accepted));
-        self.disconnect();
-        // Room for the state of every container at once; nobody waits for a slow reader.
-        const room: u32 = 16 * 1024 * 1024;
-        _ = os.setsockopt(client, os.SOL.SOCKET, os.SO.SNDBUFFORCE, std.mem.asBytes(&room), @sizeOf(u32));
-        self.client = client;
-        try self.watch(client, .client);
+        const socket: fd_t = @intCast(try self.failure.check(.socket, accepted));
+        self.forgetWaiting();
+        try self.client.replace(&self.failure, socket);
     }
 
-    /// Cuts the client off, and forgets what it waits for: the numbers of the next one's
-    /// requests are the same.
-    fn disconnect(self: *Server) void {
-        if (self.client == none) return;
-        // Not only closed: a worker that hangs holds a copy.
-        _ = os.shutdown(self.client, os.SHUT.RDWR);
-        self.release(self.client);
-        self.client = none;
+    /// Forgets what a client waits for: the numbers of the next one's requests are the same.
+    fn forgetWaiting(self: *Server) void {
         for (self.table.entries[0..self.table.used]) |*entry| {
             entry.sequence = 0;
             entry.deleting = 0;
         }
+    }
+
+    fn disconnect(self: *Server) void {
+        self.client.disconnect();
+        self.forgetWaiting();
     }
 
     /// Closes a descriptor that we watch. Closing alone would not end the watching: a
@@ -139,12 +138,18 @@ const Server = struct {
         linux.file.close(fd);
     }
 
+    /// Room in the client's socket, a request of it, or its end.
+    fn converse(self: *Server, events: u32) error{Failed}!void {
+        if (events & os.EPOLL.OUT != 0) self.client.flush();
+        if (events != os.EPOLL.OUT and self.client.socket != none) try self.receive();
+    }
+
     fn receive(self: *Server) error{Failed}!void {
         // One byte more, so that a longer packet is not cut to a valid one.
         var buffer: [@sizeOf(Request) + 1]u8 align(@alignOf(Request)) = undefined;
         var descriptors: linux.socket.Descriptors = .{};
         defer descriptors.close();
-        const packet = linux.socket.receiveNow(&self.failure, self.client, &buffer, &descriptors) catch |err| {
+        const packet = linux.socket.receiveNow(&self.failure, self.client.socket, &buffer, &descriptors) catch |err| {
             // The event was about a client that this one has just taken the place of.
             if (self.failure.errno == @backingInt(linux.E.AGAIN)) return err;
             return self.disconnect();
@@ -159,11 +164,12 @@ const Server = struct {
         const failure = &self.failure;
         if (request.operation == .list) return self.list(request.sequence);
         if (request.operation == .quit) return self.quit(request.sequence);
+        if (request.operation == .acknowledge) return self.acknowledge(request);
         if (wire.name(&request.id) == null) return failure.fail(.plan, .INVAL);
         if (request.operation == .create) return self.create(request, descriptors);
         const entry = self.table.find(&request.id) orelse return failure.fail(.supervise, .NOENT);
         switch (request.operation) {
-            .create, .list, .quit => unreachable, // Handled above.
+            .create, .list, .quit, .acknowledge => unreachable, // Handled above.
             .exec => return self.exec(request, entry, descriptors),
             .start => {
                 // With a number, it is being started.
@@ -174,7 +180,7 @@ const Server = struct {
             },
             .signal => {
                 if (entry.pidfd == none) return failure.fail(.signal, .SRCH);
-                try linux.process.signalPidfd(failure, entry.pidfd, request.argument);
+                try linux.process.signalPidfd(failure, entry.pidfd, std.math.cast(u32, request.argument) orelse return failure.fail(.signal, .INVAL));
             },
             // One whose making hangs ends with its worker.
             .kill => if (entry.state == .creating and entry.pid == 0 and entry.worker != 0) {
@@ -185,8 +191,10 @@ const Server = struct {
             },
             .freeze, .thaw => return self.setFrozen(request, entry),
             .delete => {
+                self.settle();
                 if (entry.state != .stopped) return failure.fail(.supervise, .BUSY);
                 entry.deleting = request.sequence;
+                entry.deleted = true;
                 entry.state = .none;
                 return self.giveUp(entry); // Answered when nothing of it is left.
             },
@@ -197,12 +205,14 @@ const Server = struct {
 
     fn create(self: *Server, request: *const Request, descriptors: *linux.socket.Descriptors) error{Failed}!void {
         if (self.table.find(&request.id) != null) return self.failure.fail(.supervise, .EXIST);
+        if (wire.name(&request.id).?.len > exits.max_id) return self.failure.fail(.plan, .NAMETOOLONG);
+        const first_id = std.math.cast(u32, request.argument) orelse return self.failure.fail(.plan, .RANGE);
         try self.begin(request, descriptors, .container, orders.Create{
             .program = self.program,
             .id = request.id,
             .descriptors = descriptors.*,
-            .first_id = request.argument,
-            .namespace = self.namespaces.find(request.argument),
+            .first_id = first_id,
+            .namespace = self.namespaces.find(first_id),
         });
     }
 
@@ -220,7 +230,7 @@ const Server = struct {
         const failure = &self.failure;
         if (descriptors.count == 0) return failure.fail(.plan, .BADF);
         const entry = self.table.add() orelse return failure.fail(.supervise, .NFILE);
-        entry.* = .{ .kind = kind, .state = .creating, .id = request.id, .sequence = request.sequence, .first_id = request.argument };
+        entry.* = .{ .kind = kind, .state = .creating, .id = request.id, .sequence = request.sequence, .first_id = if (kind == .container) @truncate(request.argument) else 0 };
         errdefer self.table.remove(entry);
         try self.employ(entry, order);
     }
@@ -249,7 +259,7 @@ const Server = struct {
                 entry.pid = status.pid;
                 entry.user_namespace = status.user_namespace;
                 entry.cgroup = status.cgroup;
-                if (self.takeEarly(status.pid)) |ended_with| return self.ended(entry, ended_with);
+                if (self.early.take(status.pid)) |ended_with| return self.ended(entry, ended_with);
                 entry.pidfd = try linux.process.pidfdOpen(failure, status.pid);
             },
             .held => {
@@ -267,8 +277,11 @@ const Server = struct {
                 self.reply(&message, null);
                 entry.sequence = 0;
                 entry.deleting = 0;
-                entry.cgroup = entry.cgroup or status.cgroup;
-                entry.state = .none; // What is left of it ends by itself; then it is forgotten.
+                entry.cgroup = entry.cgroup or status.cgroup or entry.deleted;
+                if (entry.deleted) {
+                    entry.deleted = false;
+                    entry.state = .stopped;
+                } else entry.state = .none; // What is left of it ends by itself; then it is forgotten.
             },
         }
     }
@@ -277,6 +290,7 @@ const Server = struct {
     fn silent(self: *Server, entry: *Entry) void {
         self.release(entry.status);
         entry.status = none;
+        if (entry.state == .stopped) return; // It could not be deleted.
         const came = entry.pid != 0 or entry.has_ended;
         // A worker that was killed may have made a cgroup, and not said so.
         if (entry.kind == .container and entry.state == .creating and !came) entry.cgroup = true;
@@ -341,7 +355,8 @@ const Server = struct {
             if (os.errno(result) != .SUCCESS or result == 0) return;
             const pid: linux.pid_t = @intCast(result);
             const entry = self.table.findPid(pid) orelse {
-                self.keepEarly(pid, status);
+                // One whose worker has not said so yet, or an orphan.
+                if (self.workers > 0) self.early.keep(pid, status) else self.early.clear();
                 continue;
             };
             if (entry.worker == pid) {
@@ -366,27 +381,6 @@ const Server = struct {
         }
     }
 
-    /// Notes the end of a child that no entry has. It may be one whose worker has cloned
-    /// it and not yet said so; if no worker is at it, it is an orphan.
-    fn keepEarly(self: *Server, pid: linux.pid_t, status: u32) void {
-        if (self.workers == 0) {
-            self.early = @splat(.{});
-            return;
-        }
-        const last = self.early.len - 1;
-        std.mem.copyForwards(Early, self.early[0..last], self.early[1..]);
-        self.early[last] = .{ .pid = pid, .status = status };
-    }
-
-    fn takeEarly(self: *Server, pid: linux.pid_t) ?u32 {
-        for (&self.early) |*early| {
-            if (early.pid != pid) continue;
-            early.pid = 0;
-            return early.status;
-        }
-        return null;
-    }
-
     fn ended(self: *Server, entry: *Entry, status: u32) void {
         entry.last_pid = entry.pid;
         entry.pid = 0;
@@ -405,36 +399,73 @@ const Server = struct {
         return .open(failure, folder, "exits");
     }
 
-    /// Puts the end of a container on disk, where it is found when nobody is left to ask.
-    fn note(self: *Server, failure: *Failure, entry: *Entry) error{Failed}!void {
-        const id = wire.name(&entry.id).?;
-        if (entry.cgroup) entry.oom = placement.ranOutOfMemory(failure, id) catch false;
-        if (self.record) |*record| {
-            _ = try record.append(failure, &.{.{ .id = id, .pid = entry.last_pid, .status = entry.exit_status, .oom = entry.oom }});
-        }
-    }
-
-    /// Tells of an end, after all that came before it was told, and after it is on disk.
+    /// Tells of an end, after all that came before it was told. That of a container goes to
+    /// disk first, together with all others of this turn.
     fn finish(self: *Server, entry: *Entry) void {
         if (entry.state == .none) return self.giveUp(entry);
         entry.state = .stopped;
-        var failure: Failure = .{};
-        // An end that could not be recorded is told as one: the message has the reason.
-        if (entry.kind == .container) self.note(&failure, entry) catch {};
-        var message = describe(entry);
-        message.kind = .exited;
-        message.failure = failure;
-        message.sequence = if (entry.kind == .exec) entry.sequence else 0;
+        if (entry.kind == .container) {
+            entry.untold = true;
+            self.untold += 1;
+            return;
+        }
         // Who asked for an exec may be gone; nobody else knows of it.
-        if (entry.kind == .container or entry.sequence != 0) self.reply(&message, null);
-        if (entry.pidfd != none) linux.file.close(entry.pidfd);
-        entry.pidfd = none;
-        if (entry.kind == .container) return;
+        if (entry.sequence != 0) self.tellEnd(entry, .{});
         entry.state = .none;
         self.giveUp(entry); // Its worker has ended too, or will.
     }
 
+    /// Puts the ends that nobody was told of on disk, with one wait for it, and tells them.
+    fn settle(self: *Server) void {
+        var index: usize = 0;
+        while (self.untold > 0) {
+            var batch: [64]*Entry = undefined;
+            var count: usize = 0;
+            while (count < @min(self.untold, batch.len)) : (index += 1) {
+                const entry = &self.table.entries[index];
+                if (!entry.untold) continue;
+                batch[count] = entry;
+                count += 1;
+            }
+            var failure: Failure = .{};
+            // Ends that could not be recorded are told as such: the message has the reason.
+            self.note(&failure, batch[0..count]) catch {};
+            for (batch[0..count]) |entry| {
+                entry.untold = false;
+                self.tellEnd(entry, failure);
+            }
+            self.untold -= @intCast(count);
+        }
+    }
+
+    fn note(self: *Server, failure: *Failure, batch: []const *Entry) error{Failed}!void {
+        var ends: [64]exits.Exit = undefined;
+        placement.seeKills(batch);
+        for (batch, ends[0..batch.len]) |entry, *end| {
+            end.* = .{ .id = wire.name(&entry.id).?, .pid = entry.last_pid, .status = entry.exit_status, .oom = entry.oom, .time_ns = entry.ended_ns };
+        }
+        const record = if (self.record) |*record| record else return;
+        const last = try record.append(failure, ends[0..batch.len]);
+        for (batch, 1..) |entry, place| entry.record = last - batch.len + place;
+    }
+
+    fn tellEnd(self: *Server, entry: *Entry, failure: Failure) void {
+        var message = describe(entry);
+        message.kind = .exited;
+        message.failure = failure;
+        message.sequence = if (entry.kind == .exec) entry.sequence else 0;
+        self.reply(&message, null);
+        if (entry.pidfd != none) linux.file.close(entry.pidfd);
+        entry.pidfd = none;
+    }
+
+    fn acknowledge(self: *Server, request: *const Request) error{Failed}!void {
+        if (self.record) |*record| try record.acknowledge(&self.failure, request.argument);
+        self.reply(&.{ .sequence = request.sequence, .kind = .done }, null);
+    }
+
     fn list(self: *Server, sequence: u64) void {
+        self.settle(); // What is told is on disk.
         for (self.table.entries[0..self.table.used]) |*entry| {
             if (entry.kind != .container or entry.state == .none) continue;
             var message = describe(entry);
@@ -461,7 +492,7 @@ const Server = struct {
     }
 
     fn describe(entry: *const Entry) Reply {
-        return .{ .kind = .state, .state = entry.state, .pid = entry.pid, .status = entry.exit_status, .ended_ns = entry.ended_ns, .oom = @intFromBool(entry.oom), .id = entry.id };
+        return .{ .kind = .state, .state = entry.state, .pid = entry.pid, .status = entry.exit_status, .ended_ns = entry.ended_ns, .oom = @intFromBool(entry.oom), .record = entry.record, .id = entry.id };
     }
 
     /// Answers the request that waits for the entry to get this far.
@@ -477,11 +508,8 @@ const Server = struct {
         self.reply(&message, null);
     }
 
-    /// Sends to whoever is connected. Who does not read is cut off: it connects again and
-    /// asks for the list.
+    /// Tells whoever is connected.
     fn reply(self: *Server, message: *const Reply, descriptor: ?fd_t) void {
-        if (self.client == none) return;
-        var failure: Failure = .{};
-        linux.socket.sendPacket(&failure, self.client, std.mem.asBytes(message), descriptor) catch self.disconnect();
+        self.client.reply(message, descriptor);
     }
 };

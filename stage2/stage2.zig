@@ -3,6 +3,8 @@
 const std = @import("std");
 
 pub const by_hand = @import("by_hand.zig");
+pub const client = @import("client.zig");
+pub const early = @import("early.zig");
 pub const exits = @import("exits.zig");
 pub const hooks = @import("hooks.zig");
 pub const json = @import("json.zig");
@@ -11,6 +13,7 @@ pub const mount_options = @import("mount_options.zig");
 pub const once = @import("once.zig");
 pub const namespaces = @import("namespaces.zig");
 pub const options = @import("options.zig");
+pub const outbox = @import("outbox.zig");
 pub const placement = @import("placement.zig");
 pub const plan = @import("plan.zig");
 pub const wire = @import("wire.zig");

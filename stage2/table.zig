@@ -36,6 +36,12 @@ pub const Entry = struct {
     cgroup: bool = false,
     /// The request that waits for it to be gone; 0 if none does.
     deleting: u64 = 0,
+    /// A client has asked to forget it: if that fails, it is as it was before.
+    deleted: bool = false,
+    /// Its end is not on disk yet, and nobody was told.
+    untold: bool = false,
+    /// The number of its end on disk.
+    record: u64 = 0,
     /// Whether its process has ended, and was reaped.
     has_ended: bool = false,
     exit_status: u32 = 0,

@@ -13,9 +13,12 @@ pub const Request = extern struct {
     /// The caller's own number for it; its reply has the same. Not 0.
     sequence: u64,
     operation: Operation,
+    /// The pid of a process that `exec` started, as its reply has it; 0 is the container.
+    process: i32 = 0,
     /// For `create` the first id of the host that the container has, if it has a range of
-    /// ids of its own: its user namespace may then serve again. For `signal` its number.
-    argument: u32 = 0,
+    /// ids of its own: its user namespace may then serve again. For `signal` its number. For
+    /// `acknowledge` the number of a record.
+    argument: u64 = 0,
     id: [id_size]u8 = @splat(0),
 
     pub const Operation = enum(u32) {
@@ -40,12 +43,14 @@ pub const Request = extern struct {
         list,
         /// The server ends, unless a container has not.
         quit,
+        /// The ends up to this record are known for good, and may go from the disk.
+        acknowledge,
         /// Of a client that is newer than we are: refused with ENOSYS.
         _,
     };
 
     comptime {
-        assert(@sizeOf(Request) == 16 + id_size);
+        assert(@sizeOf(Request) == 24 + id_size);
     }
 };
 
@@ -60,18 +65,29 @@ pub const Reply = extern struct {
     /// When it ended: nanoseconds since 1970.
     ended_ns: i64 = 0,
     failure: Failure = .{},
+    /// Of an end: its number in the record on disk, for `acknowledge`; 0 if it is in none.
+    record: u64 = 0,
     id: [id_size]u8 = @splat(0),
     /// 1 if the kernel killed a process of it for want of memory; with a cgroup of its own.
     oom: u32 = 0,
     subject_len: u32 = 0,
-    subject: [200]u8 = @splat(0),
+    subject: [subject_size]u8 = @splat(0),
 
-    pub const Kind = enum(u32) { done, failed, state, exited };
+    pub const subject_size = 368;
+
+    pub const Kind = enum(u32) {
+        done,
+        failed,
+        state,
+        exited,
+        /// Nobody asked: `subject` is for the daemon's log.
+        notice,
+    };
 
     pub const State = enum(u32) { none, creating, created, running, stopped };
 
     comptime {
-        assert(@sizeOf(Reply) == 40 + id_size + 208);
+        assert(@sizeOf(Reply) == 48 + id_size + 8 + subject_size);
     }
 
     pub fn setSubject(reply: *Reply, subject: []const u8) void {

@@ -130,7 +130,7 @@ async function connected(path: string, onExit: (id: string, exit: Exit) => void)
   const deadline = performance.now() + 10_000;
   while (true) {
     try {
-      return new Stage2(kernel, path, onExit);
+      return new Stage2(kernel, path, { onExit });
     } catch (error) {
       const early = error instanceof KernelError &&
         ["ENOENT", "ECONNREFUSED"].includes(error.errno);

@@ -44,6 +44,7 @@ export class Served implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
   readonly #exits = new Map<string, PromiseWithResolvers<Exit>>();
   stage2!: Stage2;
+  readonly notices: string[] = [];
 
   private constructor(dir: string, process: Deno.ChildProcess) {
     this.dir = dir;
@@ -87,9 +88,18 @@ export class Served implements AsyncDisposable {
     return this.#process.pid;
   }
 
-  /** Connects anew; the client before it is cut off by the server. */
-  connect(): Stage2 {
-    this.stage2 = new Stage2(kernel, this.socket, (id, exit) => this.#exit(id).resolve(exit));
+  /**
+   * Connects anew; the client before it is cut off by the server. A forgetful one fails to
+   * take note of ends.
+   */
+  connect({ forgetful = false } = {}): Stage2 {
+    this.stage2 = new Stage2(kernel, this.socket, {
+      onExit: (id, exit) => {
+        this.#exit(id).resolve(exit);
+        if (forgetful) throw new Error("forgotten");
+      },
+      onNotice: (text) => this.notices.push(text),
+    });
     return this.stage2;
   }
 

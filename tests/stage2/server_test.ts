@@ -10,7 +10,7 @@ import { Reply, Request, Request_operation } from "../../ffi/abi.gen.ts";
 import { kernel } from "../../ffi/mod.ts";
 import { assert, assertEquals } from "../assert.ts";
 import { parseReport } from "../guest/report.ts";
-import { count, mustRun, test } from "../harness.ts";
+import { count, mustRun, Running, test } from "../harness.ts";
 import {
   cgroupFolders,
   cgroupValue,
@@ -75,6 +75,83 @@ serverTest(
     ]);
   },
 );
+
+serverTest("ends that come together wait for the disk together", async (server) => {
+  const ids = names(64);
+  // One after the other: a create takes a worker, and this is about the ends.
+  for (const id of ids) await server.run(id, ["sleep"]);
+  const { pid } = server;
+  const tracer = new Running(["strace", "-c", "-e", "trace=fdatasync", "-p", String(pid)]);
+  await until("strace", () => {
+    const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+    return Promise.resolve(/^TracerPid:\t[1-9]/m.test(status) || undefined);
+  });
+  const inits = (await server.stage2.list()).map(({ pid }) => pid);
+  server.signal("SIGSTOP");
+  for (const pid of inits) Deno.kill(pid, "SIGKILL");
+  await pause(200);
+  server.signal("SIGCONT");
+  for (const id of ids) assertEquals((await server.ended(id)).status, 137);
+  tracer.signal("SIGINT");
+  const calls = Number(/(\d+) +(?:\d+ )?fdatasync/.exec((await tracer.output).stderr)?.[1]);
+  console.log(`64 ends, ${calls} waits for the disk`);
+  assert(calls >= 1 && calls <= 4, String(calls));
+  const record = readExits(Deno.readFileSync(`${server.dir}/exits`));
+  assertEquals(record.map(({ id }) => id).toSorted(), ids.toSorted());
+  for (const id of ids) await server.remove(id);
+});
+
+serverTest("what is acknowledged leaves the record, what is not stays", async (server) => {
+  const size = 128;
+  let longest = 0;
+  const cycles = count(600, 10_000);
+  await server.run("kept", ["exit", "3"]);
+  await server.ended("kept");
+  for (let done = 0; done < cycles; done++) {
+    await server.run("web", ["exit", "0"]);
+    await server.ended("web");
+    await server.remove("web");
+    longest = Math.max(longest, Deno.statSync(`${server.dir}/exits`).size);
+  }
+  console.log(`${cycles + 1} ends, ${longest / size} records at most`);
+  assert(longest <= 600 * size, String(longest));
+  await server.remove("kept");
+
+  // A client that takes no note keeps all that follows.
+  server.stage2[Symbol.dispose]();
+  server.connect({ forgetful: true });
+  const [before] = readExits(Deno.readFileSync(`${server.dir}/exits`)).slice(-1);
+  for (let done = 0; done < 20; done++) {
+    await server.run("web", ["exit", "5"]);
+    await server.ended("web");
+    await server.remove("web");
+  }
+  const after = readExits(Deno.readFileSync(`${server.dir}/exits`), before?.sequence ?? 0);
+  assertEquals(after.map(({ status }) => status), Array(20).fill(5));
+  assertEquals(server.notices.length, 1, server.notices.join());
+});
+
+serverTest("a delete that fails keeps the container, and may be repeated", async (server) => {
+  await server.run("web", ["exit", "3"], { cgroup: true });
+  await server.ended("web");
+  const mounts = (await cgroupFolders("web")).map((folder) =>
+    folder.replace(/(\/tests)?\/kurma\/web$/, "")
+  );
+  const remount = async (how: string) => {
+    for (const mount of mounts) await mustRun(["mount", "-o", `remount,bind,${how}`, mount]);
+  };
+  await remount("ro");
+  try {
+    assert(/^(cgroup|remove|signal) EROFS$/.test(await refusal(server.stage2.delete("web"))));
+    const { state, exit } = await server.find("web") ?? {};
+    assertEquals([state, exit?.status], ["stopped", 3]);
+  } finally {
+    await remount("rw");
+  }
+  await server.stage2.delete("web");
+  assertEquals(await cgroupFolders("web"), []);
+  assertEquals(await server.find("web"), undefined);
+});
 
 serverTest("a container that ran out of memory says so", async (server) => {
   const resources = { memory: { limit: 16 * 1024 * 1024 } };
@@ -423,6 +500,8 @@ serverTest("a client that does not read is cut off", async (server) => {
   kernel.close(deaf);
   server.connect();
   assertEquals((await server.stage2.list()).length, 10);
+  const why = "The client before this one was cut off: it did not read its replies";
+  assertEquals(server.notices, [why]);
   for (const id of ids) await server.remove(id);
 });
 
