@@ -70,7 +70,7 @@ export function parseAciManifest(bytes: Uint8Array, what: string): AciManifest {
     config: parseApp(document, { ...pairs(document, "annotations", what), ...labels }, what),
     dependencies: objects(document, "dependencies", what).map((one) => dependency(one, what)),
     pathWhitelist: list(document, "pathWhitelist", what)
-      .map((path) => absolute(path, "whitelisted path", what)),
+      .map((path) => whitelisted(path, what)),
   };
 }
 
@@ -202,6 +202,13 @@ function dependency(one: JsonObject, what: string): AciDependency {
     ...(imageId !== undefined ? { imageId } : {}),
     labels: pairs(one, "labels", what),
   };
+}
+
+/** An absolute path that leads nowhere else. */
+function whitelisted(path: string, what: string): string {
+  const names = absolute(path, "whitelisted path", what).split("/");
+  if (path !== "" && names.every((name) => name !== ".." && name.length <= 255)) return path;
+  throw unreadable(what, `whitelisted path ${quote(path)} is not one`);
 }
 
 /** A list of `{name, value}` as a record; names stand once. */

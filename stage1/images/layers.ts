@@ -6,12 +6,19 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
+import type { AciDependency, AciManifest } from "./aci_manifest.ts";
 import { collect, type Content, fileContent, Passage } from "./bytes.ts";
 import { compressionOf, inflated, type InflateLimits } from "./compression.ts";
 import type { OnProgress } from "./image.ts";
 import type { PartialBlob } from "./partial.ts";
 import type { Digest } from "./sources/digest.ts";
-import { type BlobReference, type Store, type Workspace, writeAll } from "./store.ts";
+import {
+  type BlobReference,
+  type ImageRecord,
+  type Store,
+  type Workspace,
+  writeAll,
+} from "./store.ts";
 import { unpack, type Unpacked, type UnpackLimits } from "./unpack.ts";
 
 /** What an archive may ask for. Absent ones have defaults. */
@@ -23,7 +30,15 @@ export interface ImportOptions {
   readonly onProgress?: OnProgress;
   /** A reason to stop; what was written is removed. */
   readonly signal?: AbortSignal;
+  /** Brings in what an ACI depends on and the store lacks; without it, that is an error. */
+  readonly fetchDependency?: FetchDependency;
 }
+
+/** @param by The manifest that asks for it. */
+export type FetchDependency = (
+  dependency: AciDependency,
+  by: AciManifest,
+) => Promise<ImageRecord>;
 
 /** A layer, or another archive, on its way in. */
 export interface Incoming {

@@ -7,7 +7,7 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import { normalName, requireStored, storedNameIn } from "./find.ts";
 import { quote } from "./sources/digest.ts";
-import { Store, type StoredImage } from "./store.ts";
+import { keptLayers, Store, type StoredImage } from "./store.ts";
 
 /** Where the images are. */
 export interface StoreOptions {
@@ -123,7 +123,7 @@ export async function pruneImages(options: PruneOptions = {}): Promise<Removed> 
 
 /** What images take together, shared layers once. */
 function bytesOf(store: Store, images: readonly StoredImage[]): number {
-  const layers = new Set(images.flatMap(({ record }) => record.layers));
+  const layers = new Set(images.flatMap(({ record }) => keptLayers(record)));
   const blobs = new Map(
     images.flatMap(({ record }) => record.blobs.map((blob) => [blob.digest, blob.size] as const)),
   );

@@ -49,7 +49,8 @@ export async function openImage(reference: string, options: OpenOptions = {}): P
   }
   const found = await findPath(reference);
   if (found !== undefined) {
-    return await held(store, await importPath(store, found.path, found.tag, options));
+    const own = withDependencies(store, options);
+    return await held(store, await importPath(store, found.path, found.tag, own));
   }
   const known = findImage(store, reference);
   if (known !== undefined) return await held(store, known.record, known.names[0]);
@@ -69,6 +70,18 @@ async function pulled(store: Store, text: string, options: PullOptions): Promise
     const message = `Cannot find image ${quote(text)} in the store, nor pull it`;
     throw new KurmaError(cause.code, message, { cause, fix: cause.fix });
   }
+}
+
+/** What an ACI depends on comes along where images may be pulled. */
+function withDependencies(store: Store, { pull, ...options }: OpenOptions): ImportOptions {
+  if (pull === undefined) return options;
+  return {
+    ...options,
+    async fetchDependency(dependency, by) {
+      const { pullDependency } = await import("./pull.ts");
+      return await pullDependency(store, dependency, by, pull);
+    },
+  };
 }
 
 /** How an image is brought in by {@linkcode importImage}. */
@@ -91,7 +104,7 @@ export async function importImage(
   using store = openStore(options);
   await store.sweep();
   using _lock = await store.removalLock(false);
-  const { record, names } = await importFrom(store, reference, options);
+  const { record, names } = await importFrom(store, reference, withDependencies(store, options));
   // A name that only its archive has may not take an image of the user's away.
   const own = names.map(nameIn).filter((name) => name !== undefined)
     .filter((name) => (store.imageOfName(name) ?? record.id) === record.id);

@@ -6,6 +6,8 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import { fileContent } from "./bytes.ts";
+import { hasLabels } from "./aci.ts";
+import type { AciDependency, AciManifest } from "./aci_manifest.ts";
 import { requireStored } from "./find.ts";
 import type { OnProgress } from "./image.ts";
 import type { ImportOptions, Incoming, LayerSource } from "./layers.ts";
@@ -47,7 +49,7 @@ export interface PullOptions extends ImportOptions, StoreOptions {
 export async function pullImage(text: string, options: PullOptions): Promise<StoredImage> {
   const reference = parseReference(text);
   if (reference.kind === "file" || reference.kind === "stdin") {
-    return await importImage(text, options);
+    return await importImage(text, { ...options, pull: options });
   }
   using store = openStore(options);
   await store.sweep();
@@ -56,17 +58,77 @@ export async function pullImage(text: string, options: PullOptions): Promise<Sto
   return requireStored(store, id);
 }
 
+/** What led to a pull, so that no image is pulled because of itself. */
+interface Lineage {
+  /** Each asked for the next. */
+  readonly images: readonly Pick<AciManifest, "name" | "labels">[];
+  /** The downloads that wait for what they depend on. */
+  readonly keys: ReadonlySet<Digest>;
+  /** How many images may still come along; one count for all. */
+  readonly rest: { count: number };
+}
+
+/** What may come along with an ACI. */
+const dependencyLimits = { depth: 16, images: 64 } as const;
+
+const noLineage = (): Lineage => {
+  return { images: [], keys: new Set(), rest: { count: dependencyLimits.images } };
+};
+
 /** As {@linkcode pullImage}, into an open store; the caller shares the removal lock. */
 export async function pullInto(
   store: Store,
   reference: RegistryReference | HttpReference | AppcReference,
   options: PullOptions,
+  lineage = noLineage(),
 ): Promise<ImageRecord> {
   using remote = await openRemote(options.config);
   const { record, names } = reference.kind === "registry"
     ? await pullFromRegistry(store, remote, reference, options)
-    : await pullFile(store, remote, reference, options);
+    : await pullFile(store, remote, reference, options, lineage);
   store.saveImage(record, names);
+  return record;
+}
+
+/**
+ * Pulls what an ACI depends on, by discovery, and what that depends on.
+ *
+ * @param by The manifest that asks for it.
+ * @throws {KurmaError} `invalid`: it depends on itself, too many come along, or what was
+ *   found is not what is asked for; and what {@linkcode pullImage} throws.
+ */
+export async function pullDependency(
+  store: Store,
+  dependency: AciDependency,
+  by: AciManifest,
+  options: PullOptions,
+  lineage = noLineage(),
+): Promise<ImageRecord> {
+  const { name, labels, imageId } = dependency;
+  const images = [...lineage.images, by];
+  const text = formatReference({ kind: "appc", name, labels });
+  const refuse = (why: string) =>
+    new KurmaError("invalid", `Cannot pull what ${quote(by.name)} depends on: ${why}`, {
+      fix: "Tell who made the image",
+    });
+  if (images.some((image) => image.name === name && hasLabels(image.labels, dependency))) {
+    const way = [...images.map((image) => image.name), name].join(" on ");
+    throw refuse(`it depends on itself: ${way}`);
+  }
+  if (images.length > dependencyLimits.depth) {
+    throw refuse(`more than ${dependencyLimits.depth} images depend on each other`);
+  }
+  if (--lineage.rest.count < 0) {
+    throw refuse(`more than ${dependencyLimits.images} images would come along`);
+  }
+  const reference = parseReference(text) as AppcReference; // Again: a label may be anything.
+  const record = await pullInto(store, reference, options, { ...lineage, images });
+  if (imageId !== undefined && record.id !== imageId) {
+    throw refuse(`the server's ${quote(text)} has another imageID`);
+  }
+  if (!hasLabels(record.config.labels, dependency)) {
+    throw refuse(`the server's ${quote(text)} has other labels`);
+  }
   return record;
 }
 
@@ -149,12 +211,13 @@ async function pullFile(
   remote: Remote,
   reference: AppcReference | HttpReference,
   options: PullOptions,
+  lineage: Lineage,
 ): Promise<PulledImage> {
   const from = formatReference(reference);
   const places = await remote.locate(reference, { signal: options.signal });
   for (const [at, place] of places.entries()) {
     try {
-      return await pullFrom(store, remote, reference, place, options);
+      return await pullFrom(store, remote, reference, place, options, lineage);
     } catch (error) {
       // Discovery names several places; an image has to be in one of them.
       const absent = error instanceof KurmaError && error.code === "missing";
@@ -170,11 +233,15 @@ async function pullFrom(
   reference: AppcReference | HttpReference,
   place: AciPlace,
   options: PullOptions,
+  lineage: Lineage,
 ): Promise<PulledImage> {
   const from = formatReference(reference);
   const { signal, onProgress = () => {} } = options;
   // A file whose digest nobody told goes by that of its URL, and is fetched from its start.
   const key = place.digest ?? digestOf(new TextEncoder().encode(place.url));
+  if (lineage.keys.has(key)) { // Its lock is ours: to wait for it would never end.
+    throw new KurmaError("invalid", `Cannot pull ${quote(from)}: it depends on itself`);
+  }
   using file = await PartialBlob.open(store.partialPath(key));
   const sink = told(file, quote(from), onProgress);
   let digest: Digest;
@@ -191,7 +258,11 @@ async function pullFrom(
       signature: () => remote.fetchSignature(place, signal),
     });
     requireAccepted(trust, from);
-    const { record, names } = await importFile(store, file.path, undefined, options, quote(from));
+    const own = { ...lineage, keys: new Set([...lineage.keys, key]) };
+    const { record, names } = await importFile(store, file.path, undefined, {
+      ...options,
+      fetchDependency: (dependency, by) => pullDependency(store, dependency, by, options, own),
+    }, quote(from));
     if (reference.kind === "appc") requireName(reference.name, names, from);
     return { record: { ...record, pulled: { from, digest, trust } }, names: [from] };
   } finally {

@@ -43,8 +43,23 @@ export interface ImageRecord {
   /** The OCI manifest, as it came. */
   readonly manifestBlob?: BlobReference;
   readonly config: ImageConfig;
+  /** What its only layer was made from, if it has a pathWhitelist. */
+  readonly rendered?: Rendered;
   /** How it came here, if it was pulled; the last pull counts. */
   readonly pulled?: Pulled;
+}
+
+/** A layer made of others: what a pathWhitelist leaves of them. */
+export interface Rendered {
+  /** Bottom first. */
+  readonly from: readonly Digest[];
+  /** Absolute paths. */
+  readonly paths: readonly string[];
+}
+
+/** All layers that the store keeps for an image: its own, and those they are made from. */
+export function keptLayers({ layers, rendered }: ImageRecord): readonly Digest[] {
+  return [...layers, ...(rendered?.from ?? [])];
 }
 
 /** What a pull leaves to be seen. */
@@ -227,7 +242,7 @@ export class Store implements Disposable {
           names: (names.get(record.id) ?? []).map(({ name }) => name as string),
           created: new Date(row.created as number),
           used: new Date(row.used as number),
-          bytes: record.layers.reduce((sum, layer) => sum + (bytes.get(layer) ?? 0), 0) +
+          bytes: keptLayers(record).reduce((sum, layer) => sum + (bytes.get(layer) ?? 0), 0) +
             record.blobs.reduce((sum, blob) => sum + blob.size, 0),
         };
       },
@@ -270,7 +285,7 @@ export class Store implements Disposable {
    */
   async collect(): Promise<number> {
     const records = this.images().map(({ record }) => record);
-    const layers = new Set(records.flatMap(({ layers }) => layers));
+    const layers = new Set(records.flatMap(keptLayers));
     const blobs = new Set(
       records.flatMap((one) => [...one.blobs, one.configBlob, one.manifestBlob])
         .flatMap((blob) => blob === undefined ? [] : [blob.digest]),

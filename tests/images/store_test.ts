@@ -13,7 +13,6 @@ import { assert, assertEquals, assertMatch, rejection } from "../assert.ts";
 import { count, mustRun, test } from "../harness.ts";
 import { escapes, hostileAci, images, truncated } from "../images_fixture.ts";
 import { KurmaError } from "../../ffi/errors.ts";
-import { tar } from "../tar_fixture.ts";
 
 /** Every file and folder below `path` with what matters about it, as `find` sees it. */
 async function tree(path: string): Promise<string> {
@@ -199,40 +198,3 @@ function held<Held extends { readonly hold: Disposable }>(image: Held): Held & A
     [Symbol.asyncDispose]: () => Promise.resolve(image.hold[Symbol.dispose]()),
   };
 }
-
-test("an ACI lies on top of what it depends on, in the order of its list", async ({ dir }) => {
-  const root = `${dir}/state`;
-  const manifest = (name: string, dependencies: string[]) =>
-    JSON.stringify({
-      acKind: "ImageManifest",
-      acVersion: "0.8.11",
-      name: `example.com/${name}`,
-      labels: [{ name: "version", value: "1" }],
-      dependencies: dependencies.map((one) => ({
-        imageName: `example.com/${one}`,
-        labels: [{ name: "version", value: "1" }],
-      })),
-    });
-  const graph: [string, string[]][] = [["e", []], ["c", ["e"]], ["d", ["e"]], ["b", ["c", "d"]]];
-  const layers: Record<string, string> = {};
-  const make = async (name: string, dependencies: string[]) => {
-    const entries = [
-      { name: "manifest", content: manifest(name, dependencies) },
-      { name: `rootfs/${name}`, content: name },
-    ];
-    await Deno.writeFile(`${dir}/${name}.aci`, tar(entries));
-    return `${dir}/${name}.aci`;
-  };
-  for (const [name, dependencies] of graph) {
-    const { record } = await importImage(await make(name, dependencies), { root });
-    layers[record.layers.at(-1)!] = name;
-  }
-  using image = await openImage(await make("a", ["b"]), { root }).then(({ hold, ...rest }) => ({
-    ...rest,
-    [Symbol.dispose]: () => hold[Symbol.dispose](),
-  }));
-  const order = image.layers.map(({ digest }) => layers[digest] ?? "a").reverse().join(" ");
-  assertEquals(order, "a b c e d");
-  const missing = await rejection(importImage(await make("x", ["absent"]), { root }));
-  assertMatch(missing.message, /it depends on "example.com\/absent:1"/);
-});
