@@ -52,6 +52,8 @@ export interface Listener {
 
 /** A container that was made, its command waiting. */
 export interface Created {
+  /** Of its init, on the host. */
+  pid: number;
   /** The master of its terminal if the plan wanted one; the caller closes it. */
   terminal?: Descriptor;
 }
@@ -97,6 +99,8 @@ export class Stage2 implements Disposable {
   #acknowledges = true;
   #sequence = 0n;
   #closed = false;
+  /** Settles when the connection is closed, by either end; never rejects. */
+  readonly closed: Promise<void>;
 
   /**
    * Connects to the server at `path`.
@@ -107,7 +111,7 @@ export class Stage2 implements Disposable {
     this.#kernel = kernel;
     this.#socket = kernel.connect(path);
     this.#listener = listener;
-    this.#listen();
+    this.closed = this.#listen();
   }
 
   /**
@@ -117,8 +121,7 @@ export class Stage2 implements Disposable {
    */
   async create(plan: Plan, streams: Streams): Promise<Created> {
     const argument = plan.config.linux.uidMappings?.[0].hostID;
-    const { terminal } = await this.#request("create", plan.kurma.id, { plan, streams, argument });
-    return terminal === undefined ? {} : { terminal };
+    return await this.#request("create", plan.kurma.id, { plan, streams, argument });
   }
 
   /**

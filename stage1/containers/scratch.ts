@@ -9,6 +9,8 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Kernel } from "../../ffi/kernel.ts";
+import { checkName, newId } from "./names.ts";
+import { firstId, foregroundRanges, freeRange } from "./ranges.ts";
 
 /** A claim; disposing of it gives up the name and removes the folder. */
 export interface Scratch extends Disposable {
@@ -20,26 +22,13 @@ export interface Scratch extends Disposable {
   readonly firstId: number;
 }
 
-/** Names become folders, hostnames and cgroups: nothing else is let in. */
-const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
-
-/**
- * Where container ids start: above all that systemd's conventions give away, and all
- * 4,096 ranges below 2^31, where some programs stop counting.
- *
- * @see systemd's UIDS-GIDS.md
- */
-const firstRange = 0x7000_0000;
-const rangeSize = 65_536;
-const rangeCount = 4_096;
-
 /**
  * Claims what one container needs below `root`, and clears up after dead ones.
  *
  * @param name The container's name; a random id if left out.
  * @param announce Told the path of the folder before it is made.
  * @throws {KurmaError} `invalid` for a name that is none, `state` for one in use or when
- * 4,096 containers run.
+ * 1,024 containers run.
  */
 export function claim(
   kernel: Kernel,
@@ -47,28 +36,19 @@ export function claim(
   name?: string,
   announce: (path: string) => void = () => {},
 ): Scratch {
-  if (name !== undefined && !namePattern.test(name)) {
-    throw new KurmaError("invalid", `Cannot name a container ${JSON.stringify(name)}`, {
-      fix: "Use letters, digits, _ . - after a first letter or digit, 128 at most",
-    });
-  }
+  if (name !== undefined) checkName("container", name);
   const runs = `${root}/runs`;
   Deno.mkdirSync(runs, { recursive: true, mode: 0o700 });
   using _alone = lockFolder(runs);
   const taken = clearDead(kernel, runs);
 
-  const id = name ?? crypto.randomUUID().replaceAll("-", "");
+  const id = name ?? newId();
   if (taken.has(id)) {
     throw new KurmaError("state", `Cannot start "${id}": a container of that name runs`, {
       fix: "Choose another --name, or leave it out",
     });
   }
-  const ranges = new Set(taken.values());
-  let range = 0;
-  while (ranges.has(range)) range++;
-  if (range >= rangeCount) {
-    throw new KurmaError("state", `Cannot start "${id}": ${rangeCount} containers run`);
-  }
+  const range = freeRange(foregroundRanges, new Set(taken.values()));
   const path = `${runs}/${id}`;
   kernel.remove(path); // Without its range: whoever made it died on the way.
   announce(path);
@@ -82,7 +62,7 @@ export function claim(
   return {
     id,
     path,
-    firstId: firstRange + range * rangeSize,
+    firstId: firstId(range),
     [Symbol.dispose]() {
       using _alone = lockFolder(runs);
       // stage2 may have removed it, and another container have taken the name since.

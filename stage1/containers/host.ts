@@ -1,0 +1,106 @@
+/**
+ * What the operations on containers stand on, and what is known of a container only while
+ * this process lives.
+ *
+ * @module
+ */
+
+import type { Descriptor, Kernel } from "../../ffi/kernel.ts";
+import type { Exit } from "../../stage2/server.ts";
+import type { Images, Use } from "./images.ts";
+import { Queues } from "./queue.ts";
+import type { Container } from "./record.ts";
+import type { State } from "./state.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+/** How important a line of the log is. */
+export type Level = "debug" | "info" | "warn" | "error";
+
+/** One line of the daemon's log. */
+export type Log = (
+  level: Level,
+  message: string,
+  fields?: Readonly<Record<string, unknown>>,
+) => void;
+
+/** The manager's surroundings. */
+export interface Host {
+  readonly kernel: Kernel;
+  /** The state folder: an absolute host path. */
+  readonly root: string;
+  readonly state: State;
+  readonly images: Images;
+  readonly log: Log;
+  /** Operations on one container, one after the other, by its id. */
+  readonly queues: Queues;
+  readonly supervisor: Supervisor;
+  readonly live: LiveTable;
+}
+
+/** What is known of a container beside its record. */
+export interface Live {
+  /** Its image, held. */
+  use?: Use;
+  /** Ends that are told while the run is still being started. */
+  early?: Exit[];
+  /** Settles when the run that goes on has ended. */
+  ended: PromiseWithResolvers<void>;
+  /** When it was started, by a clock that nobody sets: milliseconds. */
+  startedAt: number;
+  /** The master of its terminal. */
+  terminal?: Descriptor;
+  /** The next start by policy: when (milliseconds since 1970), and what waits for it. */
+  restart?: { at: number; timer: number };
+}
+
+/** All containers' {@linkcode Live} parts by id. */
+export class LiveTable {
+  readonly #entries = new Map<string, Live>();
+
+  of(container: Pick<Container, "id">): Live {
+    const known = this.#entries.get(container.id);
+    if (known) return known;
+    const made = { ended: Promise.withResolvers<void>(), startedAt: performance.now() };
+    this.#entries.set(container.id, made);
+    return made;
+  }
+
+  has(id: string): boolean {
+    return this.#entries.has(id);
+  }
+
+  /** Forgets a container. */
+  delete(container: Pick<Container, "id">): void {
+    const live = this.#entries.get(container.id);
+    clearTimeout(live?.restart?.timer);
+    live?.use?.[Symbol.dispose]();
+    this.#entries.delete(container.id);
+  }
+
+  /** Stops all timers and lets go of all images. */
+  clear(): void {
+    for (const id of [...this.#entries.keys()]) this.delete({ id });
+  }
+}
+
+/** What a container's folder and files are called. */
+export function folderOf(host: Pick<Host, "root">, container: Pick<Container, "id">): string {
+  return `${host.root}/containers/${container.id}`;
+}
+
+/** The name of a run to stage2: each has its own, so that one can begin while another is cleared up. */
+export function runName(container: Pick<Container, "id" | "status">): string {
+  return `${container.id}.${container.status.run}`;
+}
+
+/** Whether processes of it may be there. */
+export function isUp({ status }: Container): boolean {
+  return status.phase === "starting" || status.phase === "running" || status.phase === "stopping";
+}
+
+/** A failure as one line: the message and its causes. */
+export function oneLine(error: unknown): string {
+  const lines: string[] = [];
+  for (let at = error; at instanceof Error; at = at.cause) lines.push(at.message);
+  return lines.join(": ");
+}

@@ -1,0 +1,104 @@
+/**
+ * Images as containers need them: found, held so that nobody removes them, and known
+ * without a look at the disk while a container has them.
+ *
+ * @module
+ */
+
+import { storedNameIn } from "../images/find.ts";
+import type { HeldImage } from "../images/image.ts";
+import { openImage, type OpenOptions } from "../images/open.ts";
+import { Store } from "../images/store.ts";
+
+/** An image that stays while this is not disposed of. */
+export interface Use extends Disposable {
+  readonly image: Omit<HeldImage, "hold">;
+}
+
+interface Held {
+  readonly image: HeldImage;
+  users: number;
+  /** Ends the hold of an image that nobody uses any more. */
+  timer?: number;
+}
+
+/** How long an image is held that nobody uses: opening it again takes longer than a container. */
+const idleMs = 10_000;
+
+/** The images that containers of this daemon have. */
+export class Images implements Disposable {
+  readonly #store: Store;
+  readonly #options: OpenOptions & { readonly root: string };
+  readonly #held = new Map<string, Held>();
+  /** What is being opened, by what was asked for. */
+  readonly #opening = new Map<string, Promise<HeldImage>>();
+
+  /** @param options How an image that is not there is pulled, and where the store is. */
+  constructor(options: OpenOptions & { readonly root: string }) {
+    this.#options = options;
+    this.#store = Store.open(options.root);
+  }
+
+  /**
+   * Finds an image by name, id or path; pulls one that is not in the store.
+   *
+   * @throws {KurmaError} as `openImage`.
+   */
+  async use(reference: string): Promise<Use> {
+    const name = storedNameIn(reference);
+    const id = name === undefined ? reference : this.#store.imageOfName(name);
+    const known = id === undefined ? undefined : this.#held.get(id);
+    if (known) return this.#user(known);
+    const opened = await this.#open(reference);
+    const held = this.#held.get(opened.id);
+    if (held) {
+      if (held.image !== opened) opened.hold[Symbol.dispose]();
+      return this.#user(held);
+    }
+    const fresh = { image: opened, users: 0 };
+    this.#held.set(opened.id, fresh);
+    return this.#user(fresh);
+  }
+
+  /** All who ask for the same at once get the same: one pull, one hold. */
+  #open(reference: string): Promise<HeldImage> {
+    const running = this.#opening.get(reference);
+    if (running) return running;
+    const opening = openImage(reference, this.#options)
+      .finally(() => this.#opening.delete(reference));
+    this.#opening.set(reference, opening);
+    return opening;
+  }
+
+  /** Lets go of images that nobody uses, so that they can be removed. */
+  releaseIdle(): void {
+    for (const held of this.#held.values()) if (held.users === 0) this.#release(held);
+  }
+
+  #release(held: Held): void {
+    clearTimeout(held.timer);
+    this.#held.delete(held.image.id);
+    held.image.hold[Symbol.dispose]();
+  }
+
+  #user(held: Held): Use {
+    clearTimeout(held.timer);
+    held.users++;
+    let used = true;
+    return {
+      image: held.image,
+      [Symbol.dispose]: () => {
+        if (!used) return;
+        used = false;
+        if (--held.users > 0) return;
+        held.timer = setTimeout(() => this.#release(held), idleMs);
+        Deno.unrefTimer(held.timer);
+      },
+    };
+  }
+
+  [Symbol.dispose](): void {
+    for (const held of [...this.#held.values()]) this.#release(held);
+    this.#store[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,340 @@
+/**
+ * Starting, stopping, and what follows when a container ends.
+ *
+ * @module
+ */
+
+import { KurmaError } from "../../ffi/errors.ts";
+import { KernelError } from "../../ffi/kernel.ts";
+import type { Exit as StageExit } from "../../stage2/server.ts";
+import { type Host, isUp, type Live, oneLine, runName } from "./host.ts";
+import type { News } from "./events.ts";
+import type { Container, Status } from "./record.ts";
+import { restartDelay } from "./restarts.ts";
+import { ignoringGone, runOf } from "./run_steps.ts";
+import { runSteps, StepError, undoSteps } from "./steps.ts";
+import { signalNumber } from "./signals.ts";
+import { defaults } from "./spec.ts";
+
+/** How a container is stopped. */
+export interface StopOptions {
+  /** Default: the container's own stop signal. */
+  readonly signal?: number;
+  /** Until SIGKILL; default: the container's own. */
+  readonly limitMs?: number;
+}
+
+/** What is done when a container has ended and will not be started again. */
+export type WhenOver = (container: Container) => Promise<void>;
+
+/** How soon what the disk did not take is tried again. */
+const retryMs = 1_000;
+
+/** The state machine of containers. Its methods are not queued; who calls them sees to that. */
+export class Lifecycle {
+  readonly #host: Host;
+  readonly #whenOver: WhenOver;
+  /** Status changes that the disk has not taken yet, by container. */
+  readonly #unsaved = new Map<string, () => void>();
+  #retry: number | undefined;
+  #closed = false;
+
+  constructor(host: Host, whenOver: WhenOver) {
+    this.#host = host;
+    this.#whenOver = whenOver;
+  }
+
+  /** No timers and no restarts from now on. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+  }
+
+  /**
+   * Starts a container; resolves when its command has been executed. One that runs is left
+   * as it is.
+   *
+   * @param restarts Which restart by policy this is; 0 when somebody asks for the start.
+   * @throws {KurmaError} It does not run, and nothing of the run is left.
+   */
+  async start(container: Container, restarts = 0): Promise<void> {
+    if (container.status.phase === "running") return;
+    const live = this.#host.live.of(container);
+    forgetRestart(live);
+    live.ended = Promise.withResolvers();
+    const { state } = this.#host;
+    const run = container.status.run + 1;
+    state.updateStatus(container, {
+      phase: "starting",
+      run,
+      wanted: true,
+      restarts,
+      paused: false,
+      reason: undefined,
+      health: undefined,
+    });
+    // That it is wanted is to outlive a power cut; the disk has the time of the start.
+    const durable = state.durable();
+    live.early = [];
+    try {
+      await runSteps(runOf(this.#host), container);
+      await durable;
+    } catch (error) {
+      live.early = undefined;
+      const cause = error instanceof StepError ? error.cause : error;
+      this.#failed(container, cause);
+      if (error instanceof StepError && error.leftover !== undefined) {
+        this.#host.log("error", `Cannot clear up after "${container.name}"`, {
+          cause: oneLine(error.leftover),
+        });
+      }
+      throw startError(container, cause);
+    }
+    live.startedAt = performance.now();
+    this.#note(container, { phase: "running", startedAt: Date.now() }, { action: "start" });
+    const early = live.early;
+    live.early = undefined;
+    for (const exit of early) this.ended(container, run, exit);
+  }
+
+  /**
+   * Takes a run that an earlier kurmad began as running.
+   *
+   * @param pid Of its init.
+   */
+  adopt(container: Container, pid: number): void {
+    const began = container.status.phase === "starting";
+    const phase = began ? "running" : container.status.phase;
+    const startedAt = container.status.startedAt;
+    this.#note(
+      container,
+      { phase, pid, startedAt: began || startedAt === undefined ? Date.now() : startedAt },
+      began ? { action: "start" } : undefined,
+    );
+  }
+
+  /**
+   * Stops a container; resolves when it has ended and is cleared up. One that does not run
+   * is left as it is, but is not wanted to run any more.
+   */
+  async stop(container: Container, options: StopOptions = {}): Promise<void> {
+    const live = this.#host.live.of(container);
+    forgetRestart(live);
+    if (!isUp(container)) {
+      if (container.status.wanted) this.#note(container, { wanted: false });
+      return;
+    }
+    this.#note(container, { phase: "stopping", wanted: false });
+    const stage2 = await this.#host.supervisor.server();
+    const run = runName(container);
+    if (container.status.paused) await ignoringGone(stage2.thaw(run));
+    const { signal, limitMs } = stopOf(container, live, options);
+    await ignoringGone(stage2.signal(run, signal));
+    if (!await settledWithin(live.ended.promise, limitMs)) {
+      await ignoringGone(stage2.kill(run));
+      await live.ended.promise;
+    }
+    await this.#clear(container);
+    await this.#host.state.durable();
+  }
+
+  /**
+   * A run has ended. What was told already is not told again.
+   *
+   * @param why What is not in the exit itself.
+   */
+  ended(container: Container, run: number, exit: StageExit, why?: string): void {
+    const { status } = container;
+    if (status.run !== run || !isUp(container)) return;
+    const live = this.#host.live.of(container);
+    if (live.early) {
+      live.early.push(exit);
+      return;
+    }
+    const asked = status.phase === "stopping";
+    const signal = exit.status > 128 ? exit.status - 128 : undefined;
+    this.#note(container, {
+      phase: asked ? "stopped" : "exited",
+      pid: undefined,
+      paused: false,
+      health: undefined,
+      endedAt: exit.endedAt,
+      exit: { code: exit.status, ...(signal === undefined ? {} : { signal }), oom: exit.oom },
+      reason: why ??
+        (exit.oom ? "the kernel killed a process of it for want of memory" : undefined),
+    }, {
+      action: "exit",
+      attributes: {
+        code: String(exit.status),
+        ...(signal === undefined ? {} : { signal: String(signal) }),
+        ...(exit.oom ? { oom: "true" } : {}),
+      },
+    }, exit.endedAt);
+    live.ended.resolve();
+    if (this.#closed) return;
+    this.#host.queues.run(container.id, () => this.#follow(container, run)).catch((error) =>
+      this.#host.log("error", `Cannot clear up after "${container.name}"`, {
+        cause: oneLine(error),
+      })
+    );
+  }
+
+  /** Waits until all that was noted so far is on disk. */
+  async saved(): Promise<void> {
+    while (this.#unsaved.size > 0 && !this.#closed) {
+      await new Promise((resolve) => setTimeout(resolve, retryMs));
+    }
+    await this.#host.state.durable();
+  }
+
+  /** What comes after an end that was not asked for: clearing up, then perhaps a new start. */
+  async #follow(container: Container, run: number): Promise<void> {
+    if (container.status.run !== run || isUp(container)) return;
+    await this.#clear(container);
+    if (!this.#plan(container)) await this.#whenOver(container);
+  }
+
+  /** Clears up after the run that has ended. May be called again. */
+  async #clear(container: Container): Promise<void> {
+    await undoSteps(runOf(this.#host), container);
+  }
+
+  /** Plans the next start by policy; false if there is none. */
+  #plan(container: Container): boolean {
+    const live = this.#host.live.of(container);
+    const policy = container.spec.restart ?? { policy: "no" };
+    const ranMs = performance.now() - live.startedAt;
+    const delay = restartDelay(policy, container.status, ranMs);
+    if (delay === undefined) return false;
+    if (live.restart !== undefined || this.#closed) return true;
+    const restarts =
+      (delay === restartDelay(policy, { ...container.status, restarts: 0 }, 0)
+        ? 0
+        : container.status.restarts) + 1;
+    this.restartIn(container, delay, restarts);
+    return true;
+  }
+
+  /** Starts a container later, by policy. */
+  restartIn(container: Container, delayMs: number, restarts: number): void {
+    const live = this.#host.live.of(container);
+    forgetRestart(live);
+    const timer = setTimeout(() => {
+      live.restart = undefined;
+      this.#host.queues.run(container.id, async () => {
+        if (isUp(container) || !container.status.wanted) return;
+        if (!this.#host.state.containers.has(container.id)) return;
+        await this.start(container, restarts);
+      }).catch((error) => {
+        this.#host.log("warn", `Cannot restart "${container.name}"`, { cause: oneLine(error) });
+        if (!this.#closed) this.#plan(container);
+      });
+    }, delayMs);
+    live.restart = { at: Date.now() + delayMs, timer };
+  }
+
+  #failed(container: Container, cause: unknown): void {
+    if (!isUp(container)) return;
+    const live = this.#host.live.of(container);
+    const code = exitCodeOf(cause);
+    const stopping = container.status.phase === "stopping";
+    this.#note(container, {
+      phase: stopping ? "stopped" : "exited",
+      pid: undefined,
+      endedAt: Date.now(),
+      exit: { code, oom: false },
+      reason: oneLine(cause),
+    }, { action: "fail", attributes: { reason: oneLine(cause) } });
+    live.startedAt = performance.now();
+    live.ended.resolve();
+  }
+
+  /** Changes a status and tells of it; if the disk does not take it now, then later. */
+  #note(
+    container: Container,
+    changes: Partial<Status>,
+    news?: Pick<News, "action" | "attributes">,
+    time?: number,
+  ): void {
+    const { state } = this.#host;
+    const { id, name } = container;
+    const write = (what: Partial<Status>) => () =>
+      state.change(() => {
+        state.updateStatus(container, what);
+        if (news) state.tell({ kind: "container", id, name, ...news }, time);
+      });
+    try {
+      write(changes)();
+    } catch (error) {
+      this.#host.log("error", `Cannot write down how "${name}" is; trying again`, {
+        cause: oneLine(error),
+      });
+      const before = this.#unsaved.get(id);
+      this.#unsaved.set(id, () => {
+        before?.();
+        write({})();
+      });
+      this.#retry ??= setTimeout(() => this.#saveLate(), retryMs);
+    }
+  }
+
+  #saveLate(): void {
+    this.#retry = undefined;
+    for (const [id, write] of [...this.#unsaved]) {
+      try {
+        if (this.#host.state.containers.has(id)) write();
+        this.#unsaved.delete(id);
+      } catch (error) {
+        this.#host.log("debug", "The disk still takes nothing", { cause: oneLine(error) });
+      }
+    }
+    if (this.#unsaved.size > 0 && !this.#closed) {
+      this.#retry = setTimeout(() => this.#saveLate(), retryMs);
+    }
+  }
+}
+
+/** The signal and the time limit that a stop has. */
+export function stopOf(
+  { spec: { stop } }: Container,
+  { use }: Live,
+  options: StopOptions,
+): { signal: number; limitMs: number } {
+  const wanted = stop?.signal ?? use?.image.config.stopSignal ?? defaults.stopSignal;
+  return {
+    signal: options.signal ?? signalNumber(wanted) ?? 15,
+    limitMs: options.limitMs ?? stop?.limitMs ?? defaults.stopLimitMs,
+  };
+}
+
+function forgetRestart(live: Live): void {
+  clearTimeout(live.restart?.timer);
+  live.restart = undefined;
+}
+
+/** What a shell would say of a command that cannot be run; 125 if it is ours to answer for. */
+function exitCodeOf(cause: unknown): number {
+  if (!(cause instanceof KernelError) || cause.step !== "exec") return 125;
+  return cause.errno === "ENOENT" || cause.errno === "ENOTDIR" ? 127 : 126;
+}
+
+function startError(container: Container, cause: unknown): unknown {
+  if (!(cause instanceof KurmaError)) return cause;
+  return new KurmaError(cause.code, `Cannot start "${container.name}"`, {
+    cause,
+    fix: cause.fix,
+  });
+}
+
+/** Whether `promise` settles in time, by a clock that nobody sets. */
+async function settledWithin(promise: Promise<void>, limitMs: number): Promise<boolean> {
+  let timer = 0;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), Math.min(limitMs, 0x7fff_ffff));
+  });
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

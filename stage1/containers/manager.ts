@@ -1,0 +1,347 @@
+/**
+ * The manager of containers: what kurmad does for whoever asks. Each method takes a
+ * *reference*: a name, an id, or the first digits of one.
+ *
+ * @module
+ */
+
+import { KurmaError } from "../../ffi/errors.ts";
+import type { Kernel } from "../../ffi/kernel.ts";
+import type { Exit as StageExit } from "../../stage2/server.ts";
+import { folderOf, type Host, isUp, LiveTable, type Log, runName } from "./host.ts";
+import type { Images } from "./images.ts";
+import { Lifecycle, type StopOptions } from "./lifecycle.ts";
+import { makingOf } from "./make_steps.ts";
+import { checkName, findNamed, newId } from "./names.ts";
+import { planFor } from "./planning.ts";
+import { Queues } from "./queue.ts";
+import { daemonRanges, freeRange } from "./ranges.ts";
+import type { Container, Exit } from "./record.ts";
+import { recover } from "./recovery.ts";
+import { ignoringGone } from "./run_steps.ts";
+import type { ContainerSpec } from "./spec.ts";
+import type { State } from "./state.ts";
+import { runSteps, StepError, undoSteps } from "./steps.ts";
+import { Supervisor } from "./supervisor.ts";
+
+/** What a manager is made of; it takes over what is disposable. */
+export interface ManagerOptions {
+  readonly kernel: Kernel;
+  readonly root: string;
+  readonly state: State;
+  readonly images: Images;
+  readonly log: Log;
+}
+
+/** How a container was removed. */
+export interface RemoveOptions {
+  /** End it first if it runs. Default false: such a one is refused. */
+  readonly force?: boolean;
+}
+
+/** Manages the containers of one state folder. */
+export class Manager implements AsyncDisposable {
+  readonly host: Host;
+  readonly lifecycle: Lifecycle;
+  /** Names of containers that are being made, and may not be taken. */
+  readonly #reserved = new Set<string>();
+  readonly #ranges = new Set<number>();
+
+  private constructor(host: Host) {
+    this.host = host;
+    this.lifecycle = new Lifecycle(host, (container) => this.#over(container));
+    for (const { range } of host.state.containers.values()) {
+      if (range !== undefined) this.#ranges.add(range);
+    }
+  }
+
+  /**
+   * Takes the state folder over: finds what runs, and finishes or undoes what an earlier
+   * kurmad had begun.
+   */
+  static async start(options: ManagerOptions): Promise<Manager> {
+    for (const folder of ["containers", "trash", "volumes"]) {
+      Deno.mkdirSync(`${options.root}/${folder}`, { recursive: true, mode: 0o700 });
+    }
+    const ready = Promise.withResolvers<Manager>();
+    const supervisor = await Supervisor.start(options.kernel, options.root, {
+      ended: async (run, exit) => await (await ready.promise).#ended(run, exit),
+      replaced: async () => await (await ready.promise).recover(),
+      log: (message) => options.log("warn", message),
+    });
+    const queues = new Queues();
+    const manager = new Manager({ ...options, supervisor, queues, live: new LiveTable() });
+    ready.resolve(manager);
+    await manager.recover();
+    return manager;
+  }
+
+  /** Compares what is recorded with what is there, and makes the two agree. */
+  async recover(): Promise<void> {
+    await recover(this.host, this.lifecycle);
+  }
+
+  /** Stops managing. Containers go on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.lifecycle.close();
+    await this.host.queues.idle();
+    this.host.state.events.close();
+    this.host.supervisor[Symbol.dispose]();
+    this.host.live.clear();
+    this.host.images[Symbol.dispose]();
+    await this.host.state[Symbol.asyncDispose]();
+  }
+
+  /** All containers, by name. */
+  list(): Container[] {
+    return [...this.host.state.containers.values()].sort((a, b) =>
+      a.name < b.name ? -1 : a.name > b.name ? 1 : 0
+    );
+  }
+
+  /** @throws {KurmaError} `missing`; `invalid`: it may be several. */
+  get(reference: string): Container {
+    return findNamed("container", this.host.state.containers.values(), reference);
+  }
+
+  /**
+   * Makes a container; it is on disk when this resolves.
+   *
+   * @param spec Checked already.
+   * @throws {KurmaError} `state`: the name is taken; `invalid`: the image and the
+   * specification do not go together; nothing of it is left.
+   */
+  async create(spec: ContainerSpec): Promise<Container> {
+    const id = newId();
+    const name = spec.name === undefined ? id.slice(0, 12) : checkName("container", spec.name);
+    this.#reserve(name);
+    let range: number | undefined;
+    try {
+      const use = await this.host.images.use(spec.image);
+      this.host.live.of({ id }).use = use;
+      if (spec.namespaces?.user !== "host" && !spec.security?.privileged) {
+        range = freeRange(daemonRanges, this.#ranges);
+        this.#ranges.add(range);
+      }
+      const container: Container = {
+        id,
+        name,
+        image: { id: use.image.id, name: spec.image },
+        spec,
+        createdAt: Date.now(),
+        ...(range === undefined ? {} : { range }),
+        status: { phase: "new", run: 0, paused: false, wanted: false, restarts: 0 },
+      };
+      planFor(this.host, container); // What does not go together is refused here and now.
+      await runSteps(makingOf(this.host), container);
+      await this.host.state.durable();
+      return container;
+    } catch (error) {
+      this.host.live.delete({ id });
+      if (range !== undefined) this.#ranges.delete(range);
+      throw error instanceof StepError ? error.cause : error;
+    } finally {
+      this.#reserved.delete(name);
+    }
+  }
+
+  /** Starts a container. @throws {KurmaError} as `Lifecycle.start`. */
+  start(reference: string): Promise<void> {
+    return this.#queued(reference, (container) => this.lifecycle.start(container));
+  }
+
+  /** Stops a container. */
+  stop(reference: string, options?: StopOptions): Promise<void> {
+    return this.#queued(reference, (container) => this.lifecycle.stop(container, options));
+  }
+
+  /** Stops a container if it runs, and starts it. */
+  restart(reference: string, options?: StopOptions): Promise<void> {
+    return this.#queued(reference, async (container) => {
+      await this.lifecycle.stop(container, options);
+      await this.lifecycle.start(container);
+    });
+  }
+
+  /**
+   * Sends a signal to the main process of a container; SIGKILL ends all of it. Not queued:
+   * it also ends what hangs.
+   *
+   * @throws {KurmaError} `state`: it does not run.
+   */
+  async kill(reference: string, signal: number): Promise<void> {
+    const container = this.get(reference);
+    if (!isUp(container)) throw notRunning("send a signal to", container);
+    const stage2 = await this.host.supervisor.server();
+    const run = runName(container);
+    await (signal === 9 ? stage2.kill(run) : stage2.signal(run, signal));
+    this.#tell(container, "kill", { signal: String(signal) });
+  }
+
+  /** Stops all processes of a container for now. */
+  pause(reference: string): Promise<void> {
+    return this.#queued(reference, async (container) => {
+      if (container.status.phase !== "running") throw notRunning("pause", container);
+      if (container.status.paused) return;
+      await (await this.host.supervisor.server()).freeze(runName(container));
+      this.#change(container, { paused: true }, "pause");
+    });
+  }
+
+  /** Lets a paused container go on. */
+  resume(reference: string): Promise<void> {
+    return this.#queued(reference, async (container) => {
+      if (container.status.phase !== "running") throw notRunning("resume", container);
+      if (!container.status.paused) return;
+      await (await this.host.supervisor.server()).thaw(runName(container));
+      this.#change(container, { paused: false }, "resume");
+    });
+  }
+
+  /** Gives a container another name. */
+  rename(reference: string, name: string): Promise<void> {
+    checkName("container", name);
+    return this.#queued(reference, (container) => {
+      if (name === container.name) return Promise.resolve();
+      this.#reserve(name);
+      const { id, name: old } = container;
+      try {
+        this.host.state.change(() => {
+          this.host.state.updateRecord(container, { name });
+          const attributes = { old_name: old };
+          this.host.state.tell({ kind: "container", id, name, action: "rename", attributes });
+        });
+      } finally {
+        this.#reserved.delete(name);
+      }
+      return this.host.state.durable();
+    });
+  }
+
+  /**
+   * Removes a container and all it wrote. One that is gone meanwhile is success.
+   *
+   * @throws {KurmaError} `state`: it runs, and `force` is not set.
+   */
+  async remove(reference: string, { force = false }: RemoveOptions = {}): Promise<void> {
+    const container = this.get(reference);
+    if (force && isUp(container)) {
+      // Before its turn in the queue: a stop that waits there need not wait any longer.
+      await ignoringGone((await this.host.supervisor.server()).kill(runName(container)));
+    }
+    await this.host.queues.run(container.id, async () => {
+      if (!this.host.state.containers.has(container.id)) return;
+      if (isUp(container) && !force) {
+        throw new KurmaError("state", `Cannot remove "${container.name}": it runs`, {
+          fix: "Stop it first, or force its removal",
+        });
+      }
+      await this.lifecycle.stop(container, { signal: 9, limitMs: 0 });
+      await this.#unmake(container);
+      await this.host.state.durable();
+    });
+  }
+
+  /** Removes all containers that do not run and that no policy will start; their names. */
+  async prune(fits: (container: Container) => boolean = () => true): Promise<Container[]> {
+    const removed: Container[] = [];
+    for (const container of this.list()) {
+      const idle = !isUp(container) && container.pod === undefined &&
+        this.host.live.of(container).restart === undefined;
+      if (!idle || !fits(container)) continue;
+      await this.host.queues.run(container.id, async () => {
+        if (isUp(container) || !this.host.state.containers.has(container.id)) return;
+        await this.#unmake(container);
+        removed.push(container);
+      });
+    }
+    await this.host.state.durable();
+    return removed;
+  }
+
+  /**
+   * Waits until a container has ended; at once if it has.
+   *
+   * @throws {KurmaError} `missing`: it was removed meanwhile.
+   */
+  async wait(reference: string, signal?: AbortSignal): Promise<Exit> {
+    const container = this.get(reference);
+    const { events } = this.host.state;
+    const hasEnded = () => /^(stopped|exited)$/.test(container.status.phase);
+    if (!hasEnded()) {
+      for await (const event of events.follow(events.last, signal)) {
+        if (event.id !== container.id) continue;
+        if (event.action === "remove" || hasEnded()) break;
+      }
+      signal?.throwIfAborted();
+    }
+    if (container.status.exit !== undefined) return container.status.exit;
+    throw new KurmaError("missing", `Cannot wait for "${container.name}": it was removed`);
+  }
+
+  /** Where a container's log files are. */
+  logFolder(reference: string): string {
+    return `${folderOf(this.host, this.get(reference))}/log`;
+  }
+
+  /** A run that stage2 names has ended. */
+  async #ended(run: string, exit: StageExit): Promise<void> {
+    const [id, number] = run.split(".");
+    const container = this.host.state.containers.get(id);
+    if (container === undefined) return;
+    this.lifecycle.ended(container, Number(number), exit);
+    await this.lifecycle.saved();
+  }
+
+  /** A container has ended and will not be started again. It is its turn in the queue. */
+  async #over(container: Container): Promise<void> {
+    if (container.spec.autoRemove) await this.#unmake(container);
+  }
+
+  async #unmake(container: Container): Promise<void> {
+    await undoSteps(makingOf(this.host), container);
+    if (container.range !== undefined) this.#ranges.delete(container.range);
+  }
+
+  #queued(reference: string, work: (container: Container) => Promise<void>): Promise<void> {
+    const container = this.get(reference);
+    return this.host.queues.run(container.id, () => {
+      if (this.host.state.containers.has(container.id)) return work(container);
+      throw new KurmaError("missing", `Cannot go on with "${container.name}": it was removed`);
+    });
+  }
+
+  /** Takes a name until it is recorded. */
+  #reserve(name: string): void {
+    const { containers, pods } = this.host.state;
+    const owner = [...containers.values(), ...pods.values()].find((one) => one.name === name);
+    if (owner === undefined && !this.#reserved.has(name)) {
+      this.#reserved.add(name);
+      return;
+    }
+    throw new KurmaError("state", `Cannot use the name "${name}": it is taken`, {
+      fix: "Choose another, or remove what has it",
+    });
+  }
+
+  #change(container: Container, changes: Partial<Container["status"]>, action: string): void {
+    this.host.state.change(() => {
+      this.host.state.updateStatus(container, changes);
+      this.#tell(container, action);
+    });
+  }
+
+  #tell(
+    { id, name }: Container,
+    action: string,
+    attributes?: Readonly<Record<string, string>>,
+  ): void {
+    this.host.state.tell({ kind: "container", id, name, action, attributes });
+  }
+}
+
+function notRunning(what: string, { name }: Container): KurmaError {
+  return new KurmaError("state", `Cannot ${what} "${name}": it does not run`, {
+    fix: "Start it first",
+  });
+}

@@ -1,0 +1,142 @@
+/**
+ * What a kurmad does first: it compares what is recorded with what stage2 has and with
+ * what is on disk, and makes them agree. Nothing here depends on how far the kurmad
+ * before it came.
+ *
+ * @module
+ */
+
+import { readExits } from "../../stage2/exits.ts";
+import type { ContainerState, Exit, Stage2 } from "../../stage2/server.ts";
+import { folderOf, type Host, isUp, oneLine, runName } from "./host.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import { removeTree } from "./make_steps.ts";
+import type { Container } from "./record.ts";
+import { startsWithDaemon } from "./restarts.ts";
+import { forget } from "./run_steps.ts";
+
+/** Brings records and reality together. Starts that follow from it happen in the background. */
+export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
+  const stage2 = await host.supervisor.server();
+  const there = new Map((await stage2.list()).map((state) => [state.id, state]));
+  const recorded = exitsOf(host);
+  const containers = [...host.state.containers.values()];
+  const known = new Set(containers.map(runName));
+
+  await holdImages(host, containers);
+  for (const container of containers) {
+    if (!isUp(container)) continue;
+    const run = runName(container);
+    const found = there.get(run) ?? goneAs(run, recorded.get(run));
+    decide(host, lifecycle, stage2, container, found);
+  }
+  for (const container of containers) {
+    if (isUp(container) || host.queues.isBusy(container.id)) continue;
+    // Its end was told, but perhaps not cleared up after.
+    if (there.has(runName(container))) background(host, container, () => clear(host, container));
+    if (!startsWithDaemon(container.spec.restart ?? { policy: "no" }, container.status)) continue;
+    background(host, container, async () => {
+      if (!isUp(container)) await lifecycle.start(container, container.status.restarts + 1);
+    });
+  }
+  for (const run of there.keys()) {
+    if (known.has(run)) continue;
+    forget(stage2, run).catch((error) => {
+      host.log("error", `Cannot clear up after run ${run}`, { cause: oneLine(error) });
+    });
+  }
+  sweep(host).catch((error) => host.log("error", "Cannot sweep", { cause: oneLine(error) }));
+}
+
+/** What becomes of a container that was up. */
+function decide(
+  host: Host,
+  lifecycle: Lifecycle,
+  stage2: Stage2,
+  container: Container,
+  found: ContainerState | undefined,
+): void {
+  const { run, phase } = container.status;
+  const stopping = phase === "stopping";
+  switch (found?.state) {
+    case "running":
+      lifecycle.adopt(container, found.pid);
+      if (stopping) background(host, container, () => lifecycle.stop(container));
+      return;
+    case "stopped":
+      if (found.exit) lifecycle.ended(container, run, found.exit);
+      return;
+    case "creating":
+    case "created":
+      // Half made: taken back, and made again if that is still wanted.
+      background(host, container, async () => {
+        await forget(stage2, runName(container));
+        if (stopping) lifecycle.ended(container, run, unknownExit());
+        else await lifecycle.start(container, container.status.restarts);
+      });
+      return;
+    case undefined:
+      if (phase === "starting") {
+        background(host, container, () => {
+          return lifecycle.start(container, container.status.restarts);
+        });
+      } else {
+        lifecycle.ended(container, run, unknownExit(), "stage2 or the machine went down with it");
+      }
+  }
+}
+
+/** The last word on a container of which nobody saw the end. */
+function unknownExit(): Exit {
+  return { status: 137, endedAt: Date.now(), oom: false, record: 0 };
+}
+
+/** The ends that are on disk, by run. */
+function exitsOf(host: Host): Map<string, Exit> {
+  return new Map(
+    readExits(host.supervisor.record()).map(({ id, status, oom, timeMs, sequence }) => [
+      id,
+      { status, oom, endedAt: timeMs, record: sequence },
+    ]),
+  );
+}
+
+function goneAs(id: string, exit: Exit | undefined): ContainerState | undefined {
+  return exit === undefined ? undefined : { id, state: "stopped", pid: 0, exit };
+}
+
+/** Takes hold of the images again; one that is gone keeps its containers from starting only. */
+async function holdImages(host: Host, containers: readonly Container[]): Promise<void> {
+  for (const container of containers) {
+    const live = host.live.of(container);
+    if (live.use !== undefined) continue;
+    try {
+      live.use = await host.images.use(container.image.id);
+    } catch (error) {
+      host.log("error", `Cannot find the image of "${container.name}"`, { cause: oneLine(error) });
+    }
+  }
+}
+
+async function clear(host: Host, container: Container): Promise<void> {
+  await forget(await host.supervisor.server(), runName(container));
+}
+
+/** Removes folders that no record names. */
+async function sweep(host: Host): Promise<void> {
+  for await (const { name } of Deno.readDir(`${host.root}/trash`)) {
+    await removeTree(`${host.root}/trash/${name}`);
+  }
+  for (const { name: id } of [...Deno.readDirSync(`${host.root}/containers`)]) {
+    // One that is being made right now has a queue, a use or a record.
+    if (host.state.containers.has(id) || host.live.has(id)) continue;
+    await removeTree(folderOf(host, { id }));
+  }
+}
+
+/** Does `work` when it is the container's turn, and says so if it fails. */
+function background(host: Host, container: Container, work: () => Promise<void>): void {
+  host.queues.run(container.id, work).catch((error) => {
+    host.log("error", `Cannot bring "${container.name}" back`, { cause: oneLine(error) });
+  });
+}
