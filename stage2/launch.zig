@@ -30,6 +30,8 @@ pub const Options = struct {
     survives: bool,
     /// Its command waits for a packet on the status socket before its exec.
     held: bool,
+    /// Where its init leaves how it ended, if somebody is to find that there.
+    ended: ?fd_t = null,
     /// A user namespace that may be the plan's: `first` and the following ids of the host,
     /// as many as `userns.range`. It is used if the plan wants exactly that.
     shared: ?struct { first: u32, namespace: ?fd_t } = null,
@@ -55,7 +57,7 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     const namespace: ?fd_t = if (plan.has(.user)) try userNamespace(failure, options, plan, status) else null;
     var root = try rootfs.prepare(failure, arena, plan, namespace, subject);
     subject.* = plan.kurma.id;
-    const settings = try describeInit(failure, arena, plan, options.held, subject);
+    const settings = try describeInit(failure, arena, plan, options, subject);
     subject.* = plan.kurma.id;
     // An owner from outside would be unknown inside: first the container's root, who passes
     // them on to the command's user.
@@ -129,13 +131,14 @@ fn namespaceFlags(plan: *const Plan) u64 {
 }
 
 /// The settings of the container's init, in a sealed memory file.
-fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, held: bool, subject: *[]const u8) error{Failed}!fd_t {
+fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, options: Options, subject: *[]const u8) error{Failed}!fd_t {
     const block = try process_settings.describe(failure, arena, &plan.config.process, plan.kurma.user, .{ .own = plan.kurma.seccomp, .config = plan.config.linux.seccomp, .landlock = plan.kurma.landlock }, .{
         .status_fd = inherited.status,
-        .held = held,
+        .held = options.held,
         .init = .{
             .log_fd = if (plan.kurma.log == null) -1 else inherited.log,
             .listener_fd = if (plan.kurma.rpc == null) -1 else inherited.listener,
+            .ended_fd = if (options.ended == null) -1 else inherited.ended,
             .log = plan.kurma.log,
             .stop = plan.kurma.stop,
         },
@@ -149,7 +152,8 @@ const inherited = struct {
     const status = 4;
     const log = 5;
     const listener = 6;
-    const last = listener;
+    const ended = 7;
+    const last = ended;
 };
 
 /// The cloned child: alone in its namespaces, with a copy of our memory.
@@ -211,11 +215,13 @@ const Child = struct {
         const settings = try linux.file.duplicateAbove(failure, child.settings, inherited.last);
         const log = if (child.log) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
         const listener = if (child.listener) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
+        const ended = if (child.options.ended) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
         try linux.process.closeOnExecFrom(failure, inherited.settings);
         try inherit(failure, settings, inherited.settings);
         try inherit(failure, child.status, inherited.status);
         if (log) |fd| try inherit(failure, fd, inherited.log);
         if (listener) |fd| try inherit(failure, fd, inherited.listener);
+        if (ended) |fd| try inherit(failure, fd, inherited.ended);
         descriptor_limit.restore();
         const argv = [_:null]?[*:0]const u8{"init"};
         const envp = [_:null]?[*:0]const u8{ "INITD_INTERCEPT=1", stage3.init.settings_variable ++ "=" ++ std.fmt.comptimePrint("{d}", .{inherited.settings}), linux.weakness.inherited() };

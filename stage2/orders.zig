@@ -7,6 +7,7 @@ const exec = @import("exec.zig");
 const launch = @import("launch.zig");
 const placement = @import("placement.zig");
 const plan_module = @import("plan.zig");
+const slots = @import("slots.zig");
 const wire = @import("wire.zig");
 const Failure = linux.Failure;
 const Status = stage3.settings.Status;
@@ -21,12 +22,16 @@ pub const Create = struct {
     first_id: u32,
     /// Of that range, if the server has one.
     namespace: ?fd_t,
+    /// The folder for ends (slots.zig), if the server has one, and the container's number.
+    ends: ?fd_t,
+    slot: usize,
 
     pub fn work(order: Create, status: fd_t) Status {
         var failure: Failure = .{};
         var reading: Reading = .{};
         const plan = reading.open(&failure, order.descriptors, &order.id, plan_module.parse) catch return .failed(failure, reading.problem.text());
-        const options: launch.Options = .{ .program = order.program, .survives = true, .held = true, .shared = .{ .first = order.first_id, .namespace = order.namespace } };
+        const ended = if (order.ends) |folder| slots.Slots.makeEnd(folder, &failure, order.slot) catch return .failed(failure, "ends") else null;
+        const options: launch.Options = .{ .program = order.program, .survives = true, .held = true, .ended = ended, .shared = .{ .first = order.first_id, .namespace = order.namespace } };
         return launch.create(options, reading.arena.allocator(), &plan, status);
     }
 };

@@ -24,6 +24,7 @@ pub const Talk = struct {
 pub const Init = struct {
     log_fd: linux.fd_t = -1,
     listener_fd: linux.fd_t = -1,
+    ended_fd: linux.fd_t = -1,
     log: ?plan_module.Log = null,
     stop: plan_module.Stop = .{},
 };
@@ -64,6 +65,7 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
         .status_fd = talk.status_fd,
         .log_fd = talk.init.log_fd,
         .listener_fd = talk.init.listener_fd,
+        .ended_fd = talk.init.ended_fd,
         .log_max_size = if (talk.init.log) |log| log.maxSize else 0,
         .log_max_files = if (talk.init.log) |log| log.maxFiles else 0,
         .stop_signal = talk.init.stop.signal,

@@ -69,13 +69,16 @@ export interface Executed {
 const packetSize = 4096;
 
 /**
- * Starts a server that listens at `path` and does not die with us.
+ * Starts a server that listens at `path` and does not die with us. It takes over the
+ * containers of the one before it, if that has been killed.
  *
- * @param path A socket to be made, in a folder of ours.
- * @param state A folder for the record of exits, which `readExits` of exits.ts reads.
+ * @param path A socket to be made, in a folder of ours. One that is left there is replaced.
+ * @param state A folder for what the server has to know after it was killed, and for the
+ * record of exits, which `readExits` of exits.ts reads. Only one server may have it.
  * @throws {KernelError} `step` is `socket` or `spawn`.
  */
 export function startServer(kernel: Kernel, path: string, state: string): void {
+  kernel.remove(path);
   const listener = kernel.listen(path);
   try {
     kernel.spawn({

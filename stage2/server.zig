@@ -13,6 +13,7 @@ const exits = @import("exits.zig");
 const namespaces = @import("namespaces.zig");
 const descriptor_limit = @import("descriptor_limit.zig");
 const orders = @import("orders.zig");
+const Slots = @import("slots.zig").Slots;
 const table_module = @import("table.zig");
 const wire = @import("wire.zig");
 const worker_module = @import("worker.zig");
@@ -54,6 +55,7 @@ const Server = struct {
     program: fd_t = none,
     workers: u32 = 0,
     record: ?exits.Log = null,
+    slots: ?Slots = null,
     namespaces: namespaces.Namespaces = .{},
     /// The request to end that waits until everything is cleared up.
     quitting: ?u64 = null,
@@ -71,12 +73,13 @@ const Server = struct {
         if (linux.weakness.has(.descriptors)) _ = os.open("/", .{ .DIRECTORY = true }, 0);
         _ = try failure.check(.supervise, linux.process.prctl(.SET_CHILD_SUBREAPER, 1));
         self.program = try linux.file.open(failure, "/proc/self/exe", .{ .PATH = true, .CLOEXEC = true }, 0);
-        if (state) |path| self.record = try openRecord(failure, path);
+        if (state) |path| try self.openState(path);
         self.epoll = @intCast(try failure.check(.supervise, os.epoll_create1(os.EPOLL.CLOEXEC)));
         self.client.epoll = self.epoll;
         self.client.tag = @backingInt(Tag.client);
         try self.watch(listener, .listener);
         try self.watch(self.signals, .signals);
+        try self.adopt();
         while (true) {
             var events: [64]os.epoll_event = undefined;
             const count = os.epoll_wait(self.epoll, &events, events.len, -1);
@@ -213,6 +216,8 @@ const Server = struct {
             .descriptors = descriptors.*,
             .first_id = first_id,
             .namespace = self.namespaces.find(first_id),
+            .ends = if (self.slots) |*slots| slots.ends else null,
+            .slot = 0,
         });
     }
 
@@ -232,7 +237,9 @@ const Server = struct {
         const entry = self.table.add() orelse return failure.fail(.supervise, .NFILE);
         entry.* = .{ .kind = kind, .state = .creating, .id = request.id, .sequence = request.sequence, .first_id = if (kind == .container) @truncate(request.argument) else 0 };
         errdefer self.table.remove(entry);
-        try self.employ(entry, order);
+        var filled = order;
+        if (@hasField(@TypeOf(order), "slot")) filled.slot = self.position(entry);
+        try self.employ(entry, filled);
     }
 
     fn position(self: *Server, entry: *const Entry) u64 {
@@ -244,6 +251,7 @@ const Server = struct {
         const failure = &self.failure;
         if (index >= self.table.used) return;
         const entry = &self.table.entries[index];
+        if (entry.adopted) return self.adoptedEnded(entry);
         if (entry.status == none) return;
         var status: stage3.settings.Status = undefined;
         var descriptors: linux.socket.Descriptors = .{};
@@ -261,6 +269,7 @@ const Server = struct {
                 entry.cgroup = status.cgroup;
                 if (self.early.take(status.pid)) |ended_with| return self.ended(entry, ended_with);
                 entry.pidfd = try linux.process.pidfdOpen(failure, status.pid);
+                if (entry.kind == .container) self.remember(entry);
             },
             .held => {
                 entry.state = .created;
@@ -319,6 +328,11 @@ const Server = struct {
             return;
         }
         if (entry.deleting != 0) self.reply(&.{ .sequence = entry.deleting, .kind = .done, .id = entry.id }, null);
+        if (self.slots) |*slots| {
+            var failure: Failure = .{};
+            // What stays of it names a process that is gone: nobody takes it for alive.
+            if (entry.kind == .container) slots.clear(&failure, self.position(entry)) catch {};
+        }
         self.table.remove(entry);
         if (self.quitting) |sequence| self.quit(sequence) catch self.refuse(sequence, &@splat(0));
     }
@@ -393,10 +407,68 @@ const Server = struct {
         while (entry.status != none) self.hear(self.position(entry)) catch return;
     }
 
-    /// Opens the record of exits in the folder `path`, which stays open with it.
-    fn openRecord(failure: *Failure, path: [:0]const u8) error{Failed}!exits.Log {
+    /// Opens what is kept in the folder `path`. The record comes first: it is locked, and so
+    /// nobody else has the rest.
+    fn openState(self: *Server, path: [:0]const u8) error{Failed}!void {
+        const failure = &self.failure;
+        // It stays open with the record.
         const folder = try linux.file.open(failure, path, .{ .DIRECTORY = true, .CLOEXEC = true }, 0);
-        return .open(failure, folder, "exits");
+        self.record = try .open(failure, folder, "exits");
+        self.slots = try .open(failure, folder);
+    }
+
+    /// Takes over what a server before this one has left.
+    fn adopt(self: *Server) error{Failed}!void {
+        const slots = if (self.slots) |*slots| slots else return;
+        self.untold = slots.adopt(&self.table);
+        var recorded: Recorded = .{ .server = self };
+        if (self.untold > 0) try self.record.?.replay(&self.failure, 0, &recorded);
+        for (self.table.entries[0..self.table.used], 0..) |*entry, index| {
+            if (entry.adopted) try self.watch(entry.pidfd, @fromBackingInt(index + @backingInt(Tag.first_entry)));
+        }
+        self.settle();
+    }
+
+    /// Finds ends that were recorded before the server that did it was killed.
+    const Recorded = struct {
+        server: *Server,
+
+        pub fn exit(recorded: *Recorded, record: *const exits.Record) error{Failed}!void {
+            for (recorded.server.table.entries[0..recorded.server.table.used]) |*entry| {
+                if (!entry.untold or entry.last_pid != record.pid or !std.mem.eql(u8, wire.name(&entry.id).?, record.id())) continue;
+                entry.untold = false;
+                recorded.server.untold -= 1;
+                entry.exit_status = if (record.signal != 0) record.signal else record.status << 8;
+                entry.ended_ns = record.time_ns;
+                entry.oom = record.oom == 1;
+                entry.record = record.sequence;
+            }
+        }
+    };
+
+    /// One that is not our child has ended: how, its init has left in a file.
+    fn adoptedEnded(self: *Server, entry: *Entry) void {
+        var polls = [_]os.pollfd{.{ .fd = entry.pidfd, .events = os.POLL.IN, .revents = 0 }};
+        if (os.poll(&polls, polls.len, 0) != 1) return; // It was about who had this place before.
+        self.release(entry.pidfd);
+        entry.pidfd = none;
+        entry.adopted = false;
+        entry.last_pid = entry.pid;
+        entry.pid = 0;
+        entry.has_ended = true;
+        self.slots.?.findEnd(self.position(entry), entry);
+        self.finish(entry);
+    }
+
+    /// Leaves what is known of a container to the server after this one.
+    fn remember(self: *Server, entry: *const Entry) void {
+        const slots = if (self.slots) |*slots| slots else return;
+        var failure: Failure = .{};
+        slots.write(&failure, self.position(entry), entry) catch {
+            var notice: Reply = .{ .kind = .notice, .failure = failure, .id = entry.id };
+            notice.setSubject("A stage2 after this one would not know the container: its record cannot be written");
+            self.reply(&notice, null);
+        };
     }
 
     /// Tells of an end, after all that came before it was told. That of a container goes to
@@ -432,6 +504,7 @@ const Server = struct {
             self.note(&failure, batch[0..count]) catch {};
             for (batch[0..count]) |entry| {
                 entry.untold = false;
+                self.remember(entry);
                 self.tellEnd(entry, failure);
             }
             self.untold -= @intCast(count);

@@ -19,6 +19,7 @@ pub const plan = @import("plan.zig");
 pub const wire = @import("wire.zig");
 pub const report = @import("report.zig");
 pub const server = @import("server.zig");
+pub const slots = @import("slots.zig");
 pub const table = @import("table.zig");
 pub const userns = @import("userns.zig");
 pub const rootfs = @import("rootfs.zig");

@@ -38,6 +38,8 @@ pub const Entry = struct {
     deleting: u64 = 0,
     /// A client has asked to forget it: if that fails, it is as it was before.
     deleted: bool = false,
+    /// A server before this one made it: it is not our child, and its end is seen by `pidfd`.
+    adopted: bool = false,
     /// Its end is not on disk yet, and nobody was told.
     untold: bool = false,
     /// The number of its end on disk.

@@ -5,6 +5,7 @@
 const std = @import("std");
 const linux = @import("linux");
 const capabilities = @import("capabilities");
+const end_record = @import("ended.zig");
 const footprint = @import("footprint.zig");
 const process = @import("process.zig");
 const settings_block = @import("settings.zig");
@@ -22,6 +23,10 @@ pub const settings_variable = "INITD_SETTINGS";
 /// Asks for a graceful end: the main process gets its stop signal, and when its time is
 /// over, everything is killed. All other signals are passed on as they are.
 pub const stop_request: os.SIG = .PWR;
+
+/// The kernel's word that stage2 is gone: nobody waits for us now. One of the signals that
+/// are not passed on.
+const orphaned: os.SIG = .TTOU;
 
 /// How long output may still arrive after everything was killed, in milliseconds.
 const drain_limit_ms = 1000;
@@ -48,6 +53,8 @@ const Init = struct {
     watch: *Watch,
     /// When everything is to be killed, on the monotonic clock; null unless stopping.
     deadline_ms: ?u64,
+    /// stage2 is gone: how we end is found in a file only.
+    orphan: bool,
 
     fn begin(init: *Init, failure: *Failure, settings: Settings) error{Failed}!void {
         const header = settings.header;
@@ -63,6 +70,7 @@ const Init = struct {
             .server = null,
             .watch = @ptrCast(try linux.file.mapPrivate(failure, -1, @sizeOf(Watch))),
             .deadline_ms = null,
+            .orphan = false,
         };
         var outputs: ?[2]linux.fd_t = null;
         if (header.log_fd >= 0) {
@@ -80,6 +88,9 @@ const Init = struct {
             const kept = try capabilities.permitted(failure) & capabilities.of("KILL");
             try capabilities.apply(failure, .{ .effective = kept, .permitted = kept });
         }
+        // A stage2 that is gone already has not let the main process start. After the change
+        // of capabilities, which may clear it. PR_SET_PDEATHSIG(2const)
+        if (header.ended_fd >= 0) _ = try failure.check(.init, linux.process.prctl(.SET_PDEATHSIG, @backingInt(orphaned)));
         // Last, since what fails after it cannot be told any more.
         try releaseStreams(failure, header.status_fd);
         footprint.split();
@@ -101,6 +112,8 @@ const Init = struct {
             // Before the clients: STATUS is to know what has ended.
             if (init.reap()) |status| {
                 init.finish();
+                // After the log, which is complete once somebody learns of the end.
+                if (init.settings.header.ended_fd >= 0) end_record.write(init.settings.header.ended_fd, status, init.orphan);
                 return linux.process.exitStatus(status);
             }
             if (init.log) |log| log.act(watch);
@@ -126,7 +139,8 @@ const Init = struct {
         for (infos[0 .. result / @sizeOf(os.signalfd_siginfo)]) |info| {
             const signal: os.SIG = @fromBackingInt(@intCast(info.signo));
             switch (signal) {
-                .CHLD, .PIPE, .TTIN, .TTOU => {},
+                orphaned => init.orphan = true,
+                .CHLD, .PIPE, .TTIN => {},
                 stop_request => init.stop(),
                 else => _ = os.kill(init.main, signal),
             }

@@ -41,9 +41,12 @@ pub const Header = extern struct {
     log_fd: i32 = -1,
     /// A socket to stage1 that the main process inherits, or -1.
     stage1_fd: i32 = -1,
+    /// Where the init leaves how the container ended (ended.zig), or -1.
+    ended_fd: i32 = -1,
     /// From the stop signal to the kill, in milliseconds.
     stop_limit_ms: u32 = 10_000,
     log_max_files: u32 = 3,
+    _: u32 = 0,
     /// In bytes, of each file.
     log_max_size: u64 = 10 * 1024 * 1024,
 

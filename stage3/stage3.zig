@@ -4,6 +4,7 @@ const std = @import("std");
 
 pub const by_hand = @import("by_hand.zig");
 pub const command = @import("command.zig");
+pub const ended = @import("ended.zig");
 pub const init = @import("init.zig");
 pub const log = @import("log.zig");
 pub const process = @import("process.zig");

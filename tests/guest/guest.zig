@@ -9,7 +9,8 @@
 //!   guest catch                    says "ready", then "signal N" for the first one, and exits 0
 //!   guest orphans N                leaves N children to pid 1, each of which then exits
 //!   guest write-lines N            writes "line 1" to "line N"
-//!   guest allocate N               takes N MiB of memory and uses them
+//!   guest tick N STATUS            writes "tick 1" to "tick N", one each 100 ms, and exits
+//!   guest allocate N [SECONDS]     takes N MiB of memory and uses them, after a while if told
 //!   guest echo                     copies stdin to stdout
 //!   guest terminal                 says "terminal ROWS COLUMNS", or "no terminal" and exits 1
 //!   guest try-open PATH [write]    says "open", or the errno's name and exits 1
@@ -36,6 +37,7 @@ pub fn main(start: std.process.Init.Minimal) u8 {
     }
     const verb = std.meta.stringToEnum(Verb, std.mem.span(args[1])) orelse return usage;
     const argument: ?[*:0]const u8 = if (args.len > 2) args[2] else null;
+    const second: ?[*:0]const u8 = if (args.len > 3) args[3] else null;
     return switch (verb) {
         .exit => @intCast((number(argument) orelse return usage) & 0xff),
         .signal => signalSelf(number(argument) orelse return usage),
@@ -43,14 +45,15 @@ pub fn main(start: std.process.Init.Minimal) u8 {
         .@"catch" => catchOne(),
         .orphans => orphans(number(argument) orelse return usage),
         .@"write-lines" => writeLines(number(argument) orelse return usage),
-        .allocate => allocate(number(argument) orelse return usage),
+        .tick => tick(number(argument) orelse return usage, number(second) orelse return usage),
+        .allocate => allocate(number(argument) orelse return usage, number(second) orelse 0),
         .echo => echo(),
         .terminal => terminal(),
         .@"try-open" => tryOpen(argument orelse return usage, args.len > 3),
     };
 }
 
-const Verb = enum { exit, signal, sleep, @"catch", orphans, @"write-lines", allocate, echo, terminal, @"try-open" };
+const Verb = enum { exit, signal, sleep, @"catch", orphans, @"write-lines", tick, allocate, echo, terminal, @"try-open" };
 
 fn signalSelf(signal: u32) u8 {
     _ = os.kill(os.getpid(), @fromBackingInt(signal));
@@ -94,7 +97,17 @@ fn writeLines(count: u32) u8 {
     return 0;
 }
 
-fn allocate(megabytes: u32) u8 {
+fn tick(count: u32, status: u32) u8 {
+    const between: os.timespec = .{ .sec = 0, .nsec = 100 * std.time.ns_per_ms };
+    for (1..count + 1) |number_of| {
+        if (print("tick {d}\n", .{number_of}) != 0) return 1;
+        _ = os.nanosleep(&between, null);
+    }
+    return @truncate(status);
+}
+
+fn allocate(megabytes: u32, seconds: u32) u8 {
+    _ = os.nanosleep(&.{ .sec = seconds, .nsec = 0 }, null);
     var failure: linux.Failure = .{};
     const memory = linux.file.mapPrivate(&failure, -1, @as(usize, megabytes) * 1024 * 1024) catch return 1;
     @memset(memory, 1);

@@ -24,6 +24,8 @@ export interface Wanted {
   terminal?: boolean;
   /** Instead of the image with the guest. */
   layer?: string;
+  /** A folder for its log. */
+  log?: string;
 }
 
 /** How a server is started. */
@@ -41,14 +43,16 @@ export interface Start {
 /** A server and the newest client of it. */
 export class Served implements AsyncDisposable {
   readonly dir: string;
-  readonly #process: Deno.ChildProcess;
+  #process: Deno.ChildProcess;
+  readonly #how: Start;
   readonly #exits = new Map<string, PromiseWithResolvers<Exit>>();
   stage2!: Stage2;
   readonly notices: string[] = [];
 
-  private constructor(dir: string, process: Deno.ChildProcess) {
+  private constructor(dir: string, how: Start) {
     this.dir = dir;
-    this.#process = process;
+    this.#how = how;
+    this.#process = this.#spawn();
   }
 
   static async start(dir: string, how: Start = {}): Promise<Served> {
@@ -56,28 +60,37 @@ export class Served implements AsyncDisposable {
       await Deno.mkdir(`${dir}/image/${folder}`, { recursive: true });
     }
     await Deno.copyFile(`${root}/build/tools/guest`, `${dir}/image/guest`);
-    const limited = how.openFiles === undefined ? "" : `ulimit -Sn ${how.openFiles}; `;
-    const process = new Deno.Command("sh", {
-      args: [
-        "-c",
-        `${limited}exec "$@"`,
-        "sh",
-        ...how.prefix ?? [],
-        `${root}/build/tools/serve`,
-        `${dir}/socket`,
-        how.program ?? binary,
-      ],
-      env: { ...how.env, SPAWNER_STATE: dir },
+    const served = new Served(dir, how);
+    await served.#ready();
+    return served;
+  }
+
+  /** Starts another server in the place of one that was killed. */
+  async restart(): Promise<void> {
+    this.stage2[Symbol.dispose]();
+    await Deno.remove(this.socket);
+    this.#process = this.#spawn();
+    await this.#ready();
+  }
+
+  #spawn(): Deno.ChildProcess {
+    const { openFiles, prefix = [], program = binary, env } = this.#how;
+    const limited = openFiles === undefined ? "" : `ulimit -Sn ${openFiles}; `;
+    const serve = [...prefix, `${root}/build/tools/serve`, this.socket, program];
+    return new Deno.Command("sh", {
+      args: ["-c", `${limited}exec "$@"`, "sh", ...serve],
+      env: { ...env, SPAWNER_STATE: this.dir },
       stdin: "null",
       stdout: "null",
     }).spawn();
-    const served = new Served(dir, process);
+  }
+
+  async #ready(): Promise<void> {
     await until("the server's socket", async () => {
-      return await refusal(Promise.try(() => served.connect())) === "done" || undefined;
+      return await refusal(Promise.try(() => this.connect())) === "done" || undefined;
     });
     // V8 is gone, and the server there, when the first list is answered.
-    await served.stage2.list();
-    return served;
+    await this.stage2.list();
   }
 
   get socket(): string {
@@ -118,7 +131,11 @@ export class Served implements AsyncDisposable {
       { command: [guest, ...args], env: [], terminal: wanted.terminal ?? false },
     );
     return {
-      kurma: { ...kurma, cgroup: wanted.cgroup ?? false },
+      kurma: {
+        ...kurma,
+        cgroup: wanted.cgroup ?? false,
+        ...(wanted.log ? { log: { directory: wanted.log } } : {}),
+      },
       config: { ...config, linux: { ...config.linux, resources: wanted.resources } },
     };
   }
