@@ -202,18 +202,25 @@ const prune = command({
 const takeOut = command({
   summary: "Write an image out of the store",
   details: [
-    "As an OCI image layout: a tar if FILE ends with .tar, otherwise a folder. An ACI is written as " +
-    "the file that it came as. FILE must not exist.",
+    "As an OCI image layout: a tar if FILE ends with .tar, otherwise a folder; or as an archive for " +
+    "docker load. An ACI is written as the file that it came as. FILE must not exist.",
   ],
   args: ["image", "file"],
-  flags: { tag: string("Its tag in the layout, instead of that of its name") },
+  flags: {
+    format: choice("What to write", ["oci", "docker"], { placeholder: "FORMAT" }),
+    tag: string("Its tag in there, instead of that of its name"),
+  },
   examples: [
     ["kurma image export busybox busybox.tar", "For skopeo, podman, or another Kurma"],
     ["kurma image export busybox ./layout --tag stable", "A folder, with a tag of your choice"],
+    ["kurma image export busybox busybox.tar --format docker", "For docker load and podman load"],
   ],
-  async run({ root }, { image, file }, { tag }) {
-    const { exportImage } = await images();
-    await exportImage(image, file, { root, tag });
+  async run({ root }, { image, file }, { format, tag }) {
+    const [{ exportImage }, { progressOnStderr }] = await Promise.all([
+      images(),
+      import("./progress.ts"),
+    ]);
+    await exportImage(image, file, { root, format, tag, onProgress: progressOnStderr() });
     return file;
   },
 });

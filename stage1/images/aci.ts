@@ -50,8 +50,9 @@ export async function importAci(
   const reference = { ...blob, mediaType };
   {
     using _lock = await store.lock(unpacked.digest);
+    // The same ACI, compressed in another way: an export gives back those bytes.
+    if (!await store.hasBlob(blob.digest)) await store.commitBlob(blob.digest, blobPath);
     if (store.layerBlob(unpacked.digest) === undefined) {
-      await store.commitBlob(blob.digest, blobPath);
       await store.commitLayer(unpacked.digest, path, { ...unpacked, blob: reference });
     }
   }

@@ -1,14 +1,15 @@
 /**
- * Images out of the store again: as an OCI layout, a folder or a tar. Layers, configs
- * and OCI manifests are the bytes that came in.
+ * Images out of the store again: as an OCI layout, a folder or a tar, or as a Docker
+ * archive. Layers, configs and OCI manifests are the bytes that came in.
  *
  * @module
- * @see OCI image-spec 1.1, image-layout.md
+ * @see OCI image-spec 1.1, image-layout.md; Docker image-spec 1.2, "Combined Image JSON"
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
 import { type Chunk, collect, type Content, fileContent, memoryContent, Passage } from "./bytes.ts";
 import { requireStored } from "./find.ts";
+import type { OnProgress } from "./image.ts";
 import { openStore, type StoreOptions } from "./manage.ts";
 import { type Digest, digestOf, quote } from "./sources/digest.ts";
 import { mediaTypes } from "./sources/documents.ts";
@@ -17,17 +18,23 @@ import { tarEnd, tarHeader } from "./tar.ts";
 
 /** How an image is written out. */
 export interface ExportOptions extends StoreOptions {
-  /** The tag in the layout. Default: that of the image's name, or `latest`. */
+  /** The tag in the archive. Default: that of the image's name, or `latest`. */
   readonly tag?: string;
+  /** `docker`: what `docker save` writes, and `docker load` and `podman load` read. */
+  readonly format?: "oci" | "docker";
+  readonly onProgress?: OnProgress;
+  /** A reason to stop; what was written is removed. */
+  readonly signal?: AbortSignal;
 }
 
 /**
- * Writes an image to `path`: a tar if the name ends with `.tar`, otherwise a folder. An
- * ACI is written as the file that it came as.
+ * Writes an image to `path`: a tar if the name ends with `.tar` or a Docker archive is
+ * wanted, otherwise a folder. An ACI is written as the file that it came as.
  *
  * @param path Does not exist yet.
  * @throws {KurmaError} `missing`: no such image; `state`: `path` exists; `invalid`: a blob
- *   of the store is damaged. Nothing is left at `path`.
+ *   of the store is damaged, or an ACI is wanted as a Docker archive. Nothing is left at
+ *   `path`.
  */
 export async function exportImage(
   text: string,
@@ -42,11 +49,19 @@ export async function exportImage(
       fix: "Name another path, or remove it",
     });
   }
-  const tag = options.tag ?? /:([^/:]+)$/.exec(names[0] ?? "")?.[1] ?? "latest";
+  const { format = "oci" } = options;
+  const open: Opener = (blob) => told(checkedBlob(store, blob), blob.digest, options);
   try {
-    if (record.format === "aci") await writeFile(path, checkedBlob(store, record.blobs[0]));
-    else if (path.endsWith(".tar")) await writeTar(path, layoutFiles(store, record, tag));
-    else await writeFolder(path, layoutFiles(store, record, tag));
+    if (record.format === "aci") {
+      if (format === "docker") throw notDocker(text);
+      await writeFile(path, open(record.blobs[0]));
+    } else if (format === "docker") {
+      await writeTar(path, archiveFiles(record, repoTags(names, options.tag), open));
+    } else {
+      const tag = options.tag ?? tagIn(names[0] ?? "") ?? "latest";
+      const files = layoutFiles(record, tag, open);
+      await (path.endsWith(".tar") ? writeTar(path, files) : writeFolder(path, files));
+    }
   } catch (error) {
     if (await exists(path)) await Deno.remove(path, { recursive: true });
     throw error;
@@ -58,15 +73,60 @@ interface NamedContent {
   readonly content: Content & { readonly size: number };
 }
 
+/** Reads a blob of the store, checks it, and tells how far it is. */
+type Opener = (blob: BlobReference) => NamedContent["content"];
+
+function notDocker(text: string): KurmaError {
+  return new KurmaError("invalid", `Cannot export ${quote(text)} for docker load: it is an ACI`, {
+    fix: "Leave the format out: an ACI is written as the file that it came as",
+  });
+}
+
+/** The tag at the end of a name. */
+function tagIn(name: string): string | undefined {
+  return /:([^/:@]+)$/.exec(name)?.[1];
+}
+
+/** What a Docker archive calls the image: names with tags, or `tag` of the first. */
+function repoTags(names: readonly string[], tag: string | undefined): string[] {
+  const tagged = names.filter((name) => /^[^/]+(?:\/[^:@]+)+:[^/:@]+$/.test(name));
+  if (tag === undefined || tagged.length === 0) return tagged;
+  return [`${tagged[0].slice(0, tagged[0].lastIndexOf(":"))}:${tag}`];
+}
+
+/**
+ * All files of a Docker archive that holds one image. Layers keep their compression, as
+ * all that load such archives take it: so they are the bytes that came in.
+ */
+function archiveFiles(
+  record: ImageRecord,
+  repoTags: readonly string[],
+  open: Opener,
+): NamedContent[] {
+  const config = record.configBlob!;
+  const hex = ({ digest }: BlobReference) => digest.slice(digest.indexOf(":") + 1);
+  const layers = new Map(record.blobs.map((blob) => [`${hex(blob)}.tar`, blob]));
+  const manifest = [{
+    Config: `${hex(config)}.json`,
+    RepoTags: repoTags,
+    Layers: record.blobs.map((blob) => `${hex(blob)}.tar`),
+  }];
+  return [
+    { name: "manifest.json", content: memoryContent(jsonBytes(manifest)) },
+    { name: `${hex(config)}.json`, content: open(config) },
+    ...[...layers].map(([name, blob]) => ({ name, content: open(blob) })),
+  ];
+}
+
 /** All files of a layout that holds one image. */
-function layoutFiles(store: Store, record: ImageRecord, tag: string): NamedContent[] {
+function layoutFiles(record: ImageRecord, tag: string, open: Opener): NamedContent[] {
   const blobs: NamedContent[] = [];
   const config = record.configBlob!;
   const manifest = record.manifestBlob ?? generatedManifest(record, config, blobs);
   const stored = [...record.blobs, config, ...(record.manifestBlob ? [record.manifestBlob] : [])];
   const unique = new Map(stored.map((blob) => [blob.digest, blob]));
   for (const blob of unique.values()) {
-    blobs.push({ name: blobName(blob.digest), content: checkedBlob(store, blob) });
+    blobs.push({ name: blobName(blob.digest), content: open(blob) });
   }
   const index = {
     schemaVersion: 2,
@@ -143,6 +203,28 @@ export function checkedBlob(
       const passage = new Passage(stored.chunks(), { what: `blob ${digest}`, digest, size });
       yield* passage.chunks();
       await passage.finish();
+    },
+  };
+}
+
+/** The content, with progress told as it is read. */
+function told(
+  content: NamedContent["content"],
+  subject: Digest,
+  { onProgress = () => {}, signal }: ExportOptions,
+): NamedContent["content"] {
+  const { size } = content;
+  return {
+    size,
+    async *chunks() {
+      let bytes = 0;
+      for await (const chunk of content.chunks()) {
+        signal?.throwIfAborted();
+        yield chunk;
+        bytes += chunk.length;
+        onProgress({ step: "read", subject, bytes, total: size });
+      }
+      onProgress({ step: "written", subject, bytes });
     },
   };
 }

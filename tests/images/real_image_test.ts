@@ -19,3 +19,17 @@ test("the real image holds 200 MB or more, whichever way its layers are made", a
     assert(Number(bytes) >= 200_000_000, `${name} has ${bytes} bytes`);
   }
 });
+
+test("the real image comes in, whichever way its layers are made, and runs", async ({ dir, kurma }) => {
+  const store = ["--root", `${dir}/state`];
+  for (const [name, { image, layers }] of Object.entries(await realImage())) {
+    const started = performance.now();
+    const imported = await kurma([...store, "image", "import", image, "--name", "real"]);
+    assertEquals(imported.status, 0, imported.stderr);
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    console.log(`${name}: ${layers.length} layers imported in ${seconds} s`);
+    const ran = await kurma([...store, "run", "real", "python3", "-c", "print(6 * 7)"]);
+    assertEquals([ran.status, ran.stdout], [0, "42\n"], ran.stderr);
+    assertEquals((await kurma([...store, "image", "rm", imported.stdout.trim()])).status, 0);
+  }
+});
