@@ -7,6 +7,7 @@
 import { kernel } from "../ffi/mod.ts";
 import { type Exit, Stage2 } from "../stage2/server.ts";
 import { planContainer } from "../stage1/containers/plan.ts";
+import { resolve } from "../stage1/containers/resolve.ts";
 import { bareConfig } from "../stage1/images/image.ts";
 import type { Plan } from "../stage2/spec.ts";
 
@@ -78,7 +79,7 @@ export class Server implements AsyncDisposable {
   /** What `kurma run` would ask for. */
   #plan(id: string, scratch: string, command: readonly string[]): Plan {
     const place = { id, layers: [this.layer], scratch, firstId: 0x7000_0000 };
-    return planContainer(place, bareConfig, { command, env: [], terminal: false });
+    return planContainer(place, resolve(bareConfig, { image: "floor", command }));
   }
 }
 

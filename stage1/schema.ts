@@ -94,6 +94,14 @@ export function optional<T>(schema: Schema<T>): Schema<T | undefined> {
   return v.optional(schema);
 }
 
+/** As {@linkcode optional}, where `null` means the same, as JSON of other programs has it. */
+export function absent<T>(schema: Schema<T>): Schema<T | undefined> {
+  return v.pipe(v.nullish(schema), v.transform((value) => value ?? undefined));
+}
+
+/** Anything at all: what reads it later checks it. */
+export const unchecked: Schema<unknown> = v.unknown();
+
 /** A schema with one more condition on what it takes. */
 export function where<T>(
   schema: Schema<T>,

@@ -34,6 +34,8 @@ export interface Envelope {
   rpc?: string;
   /** How its main process is asked to end, and how long it may take. */
   stop?: { signal?: number; limitMs?: number };
+  /** Namespaces of other containers, by their ids; not named in `config.linux.namespaces`. */
+  join?: readonly { type: Namespace; container: string }[];
 }
 
 /** Rights by the kernel's names in lower case: landlock(7). */
@@ -59,11 +61,16 @@ export interface Config {
   root?: { path?: string; readonly?: boolean };
   hostname?: string;
   mounts: readonly Mount[];
+  annotations?: Readonly<Record<string, string>>;
   linux: {
     namespaces: readonly { type: Namespace }[];
     uidMappings?: readonly Mapping[];
     gidMappings?: readonly Mapping[];
     resources?: Resources;
+    devices?: readonly Device[];
+    /** By the name after /proc/sys, with dots. */
+    sysctl?: Readonly<Record<string, string>>;
+    seccomp?: Seccomp;
     maskedPaths?: readonly string[];
     readonlyPaths?: readonly string[];
   };
@@ -80,10 +87,65 @@ export interface Mapping {
 
 /** Limits of a container. OCI runtime-spec 1.3, config-linux.md "Control groups" */
 export interface Resources {
-  cpu?: { shares?: number; quota?: number; period?: number; cpus?: string };
+  /** Microseconds. */
+  cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string };
   /** Bytes; `swap` is memory and swap together. */
   memory?: { limit?: number; reservation?: number; swap?: number };
   pids?: { limit: number };
+  blockIO?: {
+    weight?: number;
+    throttleReadBpsDevice?: readonly Throttle[];
+    throttleWriteBpsDevice?: readonly Throttle[];
+    throttleReadIOPSDevice?: readonly Throttle[];
+    throttleWriteIOPSDevice?: readonly Throttle[];
+  };
+  /** Bytes by page size, as in `2MB`. */
+  hugepageLimits?: readonly { pageSize: string; limit: number }[];
+  /** What may be opened beside the default devices; later rules win. */
+  devices?: readonly DeviceRule[];
+}
+
+/** Bytes or operations a second. */
+export interface Throttle {
+  major: number;
+  minor: number;
+  rate: number;
+}
+
+export interface DeviceRule {
+  allow: boolean;
+  type?: "a" | "c" | "b";
+  major?: number;
+  minor?: number;
+  /** Of `rwm`. */
+  access?: string;
+}
+
+/** A device node. */
+export interface Device {
+  type: "c" | "b";
+  path: string;
+  major: number;
+  minor: number;
+  /** Permissions. */
+  fileMode?: number;
+  /** In the container. */
+  uid?: number;
+  gid?: number;
+}
+
+/** A filter of system calls. OCI runtime-spec 1.3, config-linux.md "Seccomp" */
+export interface Seccomp {
+  defaultAction: string;
+  defaultErrnoRet?: number;
+  architectures?: readonly string[];
+  flags?: readonly string[];
+  syscalls?: readonly {
+    names: readonly string[];
+    action: string;
+    errnoRet?: number;
+    args?: readonly { index: number; value: number; valueTwo?: number; op: string }[];
+  }[];
 }
 
 export interface Process {
@@ -94,7 +156,19 @@ export interface Process {
   cwd: string;
   noNewPrivileges?: boolean;
   capabilities?: CapabilitySets;
+  /** Who it is comes from the envelope's `user`. */
+  user?: { umask?: number; additionalGids?: readonly number[] };
+  /** Names as in `RLIMIT_NOFILE`. */
+  rlimits?: readonly { type: string; soft: Amount; hard: Amount }[];
+  oomScoreAdj?: number;
 }
+
+/** A number of 64 bits: what JavaScript's do not hold is a {@linkcode unlimited}. */
+export type Amount = number | typeof unlimited;
+
+/** RLIM_INFINITY, 2^64 - 1, as JSON.stringify writes it in full. */
+export const unlimited: object = (JSON as unknown as { rawJSON(text: string): object }) // V8 has it.
+  .rawJSON("18446744073709551615");
 
 export interface CapabilitySets {
   bounding: readonly string[];
@@ -109,4 +183,6 @@ export interface Mount {
   type?: string;
   source?: string;
   options?: readonly string[];
+  /** Below `source`, which no link on the way leaves. */
+  subPath?: string;
 }

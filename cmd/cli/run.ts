@@ -7,6 +7,7 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import { KernelError } from "../../ffi/kernel.ts";
 import type { RunRequest } from "../../stage1/containers/run.ts";
+import type { ContainerSpec } from "../../stage1/containers/spec.ts";
 import { report } from "../print.ts";
 import { command } from "./command.ts";
 import { environment } from "./environment.ts";
@@ -66,22 +67,23 @@ export const run = command({
     ["kurma run -e GREETING=hi ./image:latest env | sort", "A command's output, in a pipe"],
   ],
   async run({ root, config, env }, { image, command }, flags) {
-    const { entrypoint } = flags;
-    const request: RunRequest = {
+    const { entrypoint, user, workdir, hostname, name } = flags;
+    const colon = user?.indexOf(":") ?? -1;
+    const spec: ContainerSpec = {
       image,
       command,
-      name: flags.name,
       env: environment(flags["env-file"], flags.env, env),
-      workingDir: flags.workdir,
-      user: flags.user,
-      hostname: flags.hostname,
-      entrypoint: entrypoint === undefined ? undefined : programOf(entrypoint),
-      hostUsers: flags.userns === "host",
-      readOnly: flags["read-only"],
       terminal: flags.tty,
-      root,
-      pull: { config, onProgress: progressOnStderr() },
+      ...(name === undefined ? {} : { name }),
+      ...(workdir === undefined ? {} : { workingDir: workdir }),
+      ...(hostname === undefined ? {} : { hostname }),
+      ...(entrypoint === undefined ? {} : { entrypoint: programOf(entrypoint) }),
+      ...(user === undefined ? {} : { user: colon < 0 ? user : user.slice(0, colon) }),
+      ...(colon < 0 ? {} : { group: user?.slice(colon + 1) }),
+      namespaces: { user: flags.userns === "host" ? "host" : "auto" },
+      security: { readOnlyRoot: flags["read-only"] },
     };
+    const request: RunRequest = { spec, root, pull: { config, onProgress: progressOnStderr() } };
     const { kernel } = await import("../../ffi/mod.ts");
     const { run } = await import("../../stage1/containers/run.ts");
     return await run(kernel, request, (news) => {

@@ -48,13 +48,12 @@ export function capabilityName(text: string): string | undefined {
   return allCapabilities.includes(name) ? name : undefined;
 }
 
-/** The default set, less what is dropped, and what is added; in the kernel's order. */
-export function capabilitySet({ add = [], drop = [] }: CapabilitySpec): readonly string[] {
-  const base = add.includes("ALL")
-    ? allCapabilities
-    : drop.includes("ALL")
-    ? []
-    : defaultCapabilities;
+/** `usual`, less what is dropped, and what is added; in the kernel's order. */
+export function capabilitySet(
+  { add = [], drop = [] }: CapabilitySpec,
+  usual: readonly string[] = defaultCapabilities,
+): readonly string[] {
+  const base = add.includes("ALL") ? allCapabilities : drop.includes("ALL") ? [] : usual;
   const set = new Set([...base.filter((name) => !drop.includes(name)), ...add]);
   return allCapabilities.filter((name) => set.has(name));
 }

@@ -261,4 +261,5 @@ export const security: Schema<SecuritySpec> = object<SecuritySpec>({
   readOnlyPaths: optional(listOf(absolutePath, 256)),
   landlock: optional(landlock),
   apiAccess: optional(boolean),
+  hostTree: optional(boolean),
 });

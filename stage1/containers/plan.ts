@@ -1,83 +1,28 @@
 /**
- * From an image and what the caller wants to the plan for stage2: one pure function.
+ * From what is meant and the places that this host has for it to the plan for stage2:
+ * one pure function.
  *
  * @module
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import type { ImageConfig } from "../images/image.ts";
-import { defaultCapabilities } from "./capabilities.ts";
-import { type Config, type Mount, ociVersion, type Plan } from "../../stage2/spec.ts";
+import {
+  type Config,
+  type Device,
+  type Envelope,
+  type Namespace,
+  ociVersion,
+  type Plan,
+  type Resources,
+  unlimited,
+} from "../../stage2/spec.ts";
+import { defaultMounts, mountsOf, type Place } from "./plan_mounts.ts";
+import type { Resolved } from "./resolve.ts";
+import type { ResourceSpec, UlimitSpec } from "./spec.ts";
 
-/** What the caller of `run` decides; everything else comes from the image. */
-export interface Overrides {
-  /** Replaces the image's command; its entrypoint stays in front. */
-  command: readonly string[];
-  /** Replaces the image's entrypoint, and drops its command. */
-  entrypoint?: readonly string[];
-  /** `NAME=value`, over the image's. */
-  env: readonly string[];
-  workingDir?: string;
-  /** `user[:group]`. */
-  user?: string;
-  hostname?: string;
-  readOnly?: boolean;
-  terminal: boolean;
-  /** Of that terminal, in characters, from its first moment on. */
-  consoleSize?: { height: number; width: number };
-}
+export type { DeviceNode, Place } from "./plan_mounts.ts";
 
-/** Where a container is and what it is made of. */
-export interface Place {
-  /** Unique on this machine; its first 12 characters become the hostname. */
-  id: string;
-  /** Unpacked layers, the lowest first. */
-  layers: readonly string[];
-  /** The container's own folder, with `upper` and `work` in it. */
-  scratch: string;
-  /** Its own 65,536 ids of the host start here; left out, root inside is root outside. */
-  firstId?: number;
-}
-
-/** The search path of a container whose image sets none. original.md has the same six. */
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/** OCI runtime-spec 1.3, config-linux.md "Default Filesystems", and what users expect beside. */
-const defaultMounts: readonly Mount[] = [
-  { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
-  {
-    destination: "/dev",
-    type: "tmpfs",
-    source: "tmpfs",
-    options: ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"],
-  },
-  {
-    destination: "/dev/pts",
-    type: "devpts",
-    source: "devpts",
-    options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-  },
-  {
-    destination: "/dev/shm",
-    type: "tmpfs",
-    source: "shm",
-    options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-  },
-  {
-    destination: "/dev/mqueue",
-    type: "mqueue",
-    source: "mqueue",
-    options: ["nosuid", "noexec", "nodev"],
-  },
-  {
-    destination: "/sys",
-    type: "sysfs",
-    source: "sysfs",
-    options: ["nosuid", "noexec", "nodev", "ro"],
-  },
-];
-
-/** What procfs and sysfs would tell of the machine, or let break. the paths are what Linux offers there. */
+/** What procfs and sysfs would tell of the machine, or let break. */
 const maskedPaths = [
   "/proc/acpi",
   "/proc/asound",
@@ -104,83 +49,234 @@ const readonlyPaths = [
 /**
  * The plan for one container.
  *
- * @throws {KurmaError} `invalid`: the image has no command and none is given, or a path
- * is not absolute.
+ * @throws {KurmaError} `invalid`: it joins two containers that have different users;
+ * `missing`: it names a device or a volume that `place` does not have; `state`: a
+ * container that it joins does not run.
  */
-export function planContainer(place: Place, image: ImageConfig, wanted: Overrides): Plan {
-  const workingDir = wanted.workingDir ?? (image.workingDir || "/");
-  if (!workingDir.startsWith("/")) {
-    throw new KurmaError("invalid", `Cannot start in "${workingDir}": it is not an absolute path`, {
-      fix: "Name a working directory that starts with /",
-    });
-  }
+export function planContainer(place: Place, meant: Resolved): Plan {
+  const { security } = meant;
+  const ownUsers = place.firstId !== undefined;
+  const { own, join } = namespaces(place, meant, ownUsers);
   const mappings = place.firstId === undefined
     ? undefined
     : [{ containerID: 0, hostID: place.firstId, size: 65_536 }];
+  const devices = nodes(place, meant);
+  const resources = resourcesOf(place, meant, devices);
+  const custom = typeof security.seccomp === "object" ? security.seccomp : undefined;
   const config: Config = {
     ociVersion,
-    process: {
-      terminal: wanted.terminal,
-      consoleSize: wanted.consoleSize,
-      args: commandLine(image, wanted),
-      env: environment(image.env, wanted),
-      cwd: workingDir,
-      noNewPrivileges: true,
-      capabilities: {
-        bounding: defaultCapabilities,
-        effective: defaultCapabilities,
-        permitted: defaultCapabilities,
-        inheritable: [],
-        ambient: [],
-      },
-    },
-    root: { readonly: wanted.readOnly ?? false },
-    hostname: wanted.hostname ?? place.id.slice(0, 12),
-    mounts: defaultMounts,
+    process: processOf(meant),
+    root: { readonly: security.readOnlyRoot },
+    ...(own.includes("uts") ? { hostname: meant.hostname ?? place.id.slice(0, 12) } : {}),
+    mounts: [...defaultMounts(meant, ownUsers), ...mountsOf(place, meant, ownUsers)],
+    ...(Object.keys(meant.annotations).length > 0 ? { annotations: meant.annotations } : {}),
     linux: {
-      namespaces: [
-        { type: "mount" },
-        { type: "pid" },
-        { type: "ipc" },
-        { type: "uts" },
-        { type: "cgroup" },
-        { type: "network" },
-        ...(mappings ? [{ type: "user" as const }] : []),
-      ],
+      namespaces: own.map((type) => ({ type })),
       uidMappings: mappings,
       gidMappings: mappings,
-      maskedPaths,
-      readonlyPaths,
+      ...(resources ? { resources } : {}),
+      ...(devices.length > 0 ? { devices } : {}),
+      ...(Object.keys(meant.sysctls).length > 0 ? { sysctl: meant.sysctls } : {}),
+      ...(custom ? { seccomp: custom } : {}),
+      maskedPaths: security.maskedPaths ?? maskedPaths,
+      readonlyPaths: security.readOnlyPaths ?? readonlyPaths,
     },
   };
-  const group = image.group ? `:${image.group}` : "";
-  const user = wanted.user ?? (image.user || "0") + (image.user?.includes(":") ? "" : group);
-  const { id, layers, scratch } = place;
-  return { kurma: { id, layers, scratch, user, seccomp: "default" }, config };
+  const kurma: Envelope = {
+    id: place.id,
+    layers: place.layers,
+    scratch: place.scratch,
+    user: meant.user,
+    seccomp: security.seccomp === "default" ? "default" : "none",
+    ...(security.landlock ? { landlock: security.landlock } : {}),
+    ...(join.length > 0 ? { join } : {}),
+    stop: meant.stop,
+  };
+  return { kurma, config };
 }
 
-/** Entrypoint and command, as image-spec config.md says they combine. */
-function commandLine(image: ImageConfig, wanted: Overrides): string[] {
-  const entrypoint = wanted.entrypoint ?? image.entrypoint;
-  const command = wanted.command.length > 0 || wanted.entrypoint !== undefined
-    ? wanted.command
-    : image.command;
-  const args = [...entrypoint, ...command];
-  if (args.length === 0 || args[0] === "") {
-    throw new KurmaError("invalid", "Cannot start a container without a command", {
-      fix: "Name one after the image: the image itself has none",
+function processOf(meant: Resolved): Config["process"] {
+  const { security, capabilities, umask, extraGroups, resources } = meant;
+  const user = {
+    ...(umask === undefined ? {} : { umask }),
+    ...(extraGroups.length > 0 ? { additionalGids: extraGroups } : {}),
+  };
+  return {
+    terminal: meant.terminal,
+    consoleSize: meant.consoleSize,
+    args: meant.args,
+    env: meant.env,
+    cwd: meant.workingDir,
+    noNewPrivileges: security.noNewPrivileges,
+    // Inheritable and ambient stay empty: CVE-2022-24769.
+    capabilities: {
+      bounding: capabilities,
+      effective: capabilities,
+      permitted: capabilities,
+      inheritable: [],
+      ambient: [],
+    },
+    ...(Object.keys(user).length > 0 ? { user } : {}),
+    ...(meant.ulimits.length > 0 ? { rlimits: meant.ulimits.map(rlimit) } : {}),
+    ...(resources.oomScoreAdj === undefined ? {} : { oomScoreAdj: resources.oomScoreAdj }),
+  };
+}
+
+function rlimit({ name, soft, hard = soft }: UlimitSpec) {
+  const amount = (limit: number) => limit === -1 ? unlimited : limit;
+  return { type: `RLIMIT_${name.toUpperCase()}`, soft: amount(soft), hard: amount(hard) };
+}
+
+/** The namespaces it gets new, and those that it enters with their containers' ids. */
+function namespaces(
+  place: Place,
+  { namespaces }: Resolved,
+  ownUsers: boolean,
+): { own: Namespace[]; join: NonNullable<Envelope["join"]> } {
+  const wanted: [Namespace, string][] = [
+    ["pid", namespaces.pid],
+    ["ipc", namespaces.ipc],
+    ["uts", namespaces.uts],
+    ["cgroup", namespaces.cgroup],
+    ["network", namespaces.network === "none" ? "private" : namespaces.network],
+  ];
+  const joined = wanted.flatMap(([type, whose]) => {
+    if (!whose.startsWith("container:")) return [];
+    return [{ type, container: joinable(place, whose.slice("container:".length)) }];
+  });
+  const own = wanted.filter(([, whose]) => whose === "private").map(([type]) => type);
+  if (!ownUsers) return { own: ["mount", ...own], join: joined };
+  const owners = new Set(joined.map(({ container }) => container));
+  if (owners.size > 1) {
+    const message = `Cannot join ${[...owners].map((owner) => `"${owner}"`).join(" and ")}: ` +
+      "each has users of its own";
+    throw new KurmaError("invalid", message, {
+      fix: "Join one container only, or start all of them with the host's users",
     });
   }
-  return args;
+  // A namespace answers to the users that made it: who enters one has to be among them.
+  const [owner] = owners;
+  return owner === undefined
+    ? { own: ["mount", ...own, "user"], join: [] }
+    : { own: ["mount", ...own], join: [...joined, { type: "user", container: owner }] };
 }
 
-/** The image's variables with the caller's over them; PATH and TERM if neither has them. */
-function environment(image: readonly string[], { env, terminal }: Overrides): string[] {
-  const variables = new Map([["PATH", defaultPath]]);
-  if (terminal) variables.set("TERM", "xterm");
-  for (const variable of [...image, ...env]) {
-    const equals = variable.indexOf("=");
-    variables.set(variable.slice(0, equals), variable.slice(equals + 1));
-  }
-  return [...variables].map(([name, value]) => `${name}=${value}`);
+function joinable(place: Place, container: string): string {
+  const found = place.containers?.get(container);
+  if (found !== undefined) return found;
+  throw new KurmaError("state", `Cannot join container "${container}": it does not run`, {
+    fix: "Start it first",
+  });
+}
+
+/** Device nodes to make; a privileged container has those of the host's /dev besides. */
+function nodes(place: Place, { devices, security }: Resolved): Device[] {
+  const named = new Set(devices.map(({ path, target = path }) => target));
+  const all = security.privileged
+    ? [...place.devices ?? []].map(([path, { mode, ...node }]) => ({
+      ...node,
+      path,
+      fileMode: mode,
+    }))
+    : [];
+  const asked = devices.map(({ path, target = path }) => {
+    const { mode, ...numbers } = node(place, path);
+    return { ...numbers, path: target, fileMode: mode };
+  });
+  return [...all.filter(({ path }) => !named.has(path)), ...asked];
+}
+
+function node(place: Place, path: string) {
+  const found = place.devices?.get(path);
+  if (found) return found;
+  throw new KurmaError("missing", `Cannot use "${path}": the host has no such device`, {
+    fix: "Name a character or block device of the host, as in /dev/fuse",
+  });
+}
+
+/** Undefined if nothing is limited and no device is let in. */
+function resourcesOf(
+  place: Place,
+  { resources: wanted, devices, security }: Resolved,
+  made: readonly Device[],
+): Resources | undefined {
+  const rules: Resources["devices"] = security.privileged
+    ? [{ allow: true, access: "rwm" }]
+    : made.map(({ type, major, minor }, at) => {
+      return { allow: true, type, major, minor, access: devices[at].access ?? "rwm" };
+    });
+  const resources: Resources = {
+    ...limitsOf(place, wanted),
+    ...(rules.length > 0 ? { devices: rules } : {}),
+  };
+  return Object.keys(resources).length > 0 ? resources : undefined;
+}
+
+/**
+ * Limits as the kernel has them, for a container that runs already.
+ *
+ * @throws {KurmaError} `missing`: `place` lacks a device that is named.
+ */
+export function limitsOf(place: Pick<Place, "devices">, wanted: ResourceSpec): Resources {
+  return {
+    ...cpu(wanted),
+    ...memory(wanted),
+    ...(wanted.pids === undefined ? {} : { pids: { limit: wanted.pids } }),
+    ...io(place, wanted),
+    ...hugepages(wanted),
+  };
+}
+
+/** Microseconds: the kernel's own default. */
+const cpuPeriod = 100_000;
+
+function cpu({ cpus, cpuShares, cpuset, cpusetMems }: ResourceSpec): Pick<Resources, "cpu"> {
+  const cpu = {
+    ...(cpuShares === undefined ? {} : { shares: cpuShares }),
+    ...(cpus === undefined ? {} : { quota: Math.round(cpus * cpuPeriod), period: cpuPeriod }),
+    ...(cpuset === undefined ? {} : { cpus: cpuset }),
+    ...(cpusetMems === undefined ? {} : { mems: cpusetMems }),
+  };
+  return Object.keys(cpu).length > 0 ? { cpu } : {};
+}
+
+function memory({ memory, memoryReservation, swap }: ResourceSpec): Pick<Resources, "memory"> {
+  const limits = {
+    ...(memory === undefined ? {} : { limit: memory }),
+    ...(memoryReservation === undefined ? {} : { reservation: memoryReservation }),
+    ...(memory === undefined || swap === undefined
+      ? {}
+      : { swap: swap === -1 ? -1 : memory + swap }),
+  };
+  return Object.keys(limits).length > 0 ? { memory: limits } : {};
+}
+
+function io(place: Pick<Place, "devices">, { io }: ResourceSpec): Pick<Resources, "blockIO"> {
+  if (io === undefined) return {};
+  const throttles = (rate: "readBps" | "writeBps" | "readIops" | "writeIops") =>
+    (io.devices ?? []).flatMap((limits) => {
+      const amount = limits[rate];
+      if (amount === undefined) return [];
+      const found = place.devices?.get(limits.path);
+      if (found?.type !== "b") {
+        throw new KurmaError("missing", `Cannot limit "${limits.path}": no such block device`, {
+          fix: "Name a block device of the host, as in /dev/sda",
+        });
+      }
+      return [{ major: found.major, minor: found.minor, rate: amount }];
+    });
+  return {
+    blockIO: {
+      ...(io.weight === undefined ? {} : { weight: io.weight }),
+      throttleReadBpsDevice: throttles("readBps"),
+      throttleWriteBpsDevice: throttles("writeBps"),
+      throttleReadIOPSDevice: throttles("readIops"),
+      throttleWriteIOPSDevice: throttles("writeIops"),
+    },
+  };
+}
+
+function hugepages({ hugepages = {} }: ResourceSpec): Pick<Resources, "hugepageLimits"> {
+  const limits = Object.entries(hugepages).map(([pageSize, limit]) => ({ pageSize, limit }));
+  return limits.length > 0 ? { hugepageLimits: limits } : {};
 }

@@ -10,16 +10,14 @@ import { type Kernel, KernelError } from "../../ffi/kernel.ts";
 import { type Ended, WaitingStage2 } from "../../stage2/client.ts";
 import type { Plan } from "../../stage2/spec.ts";
 import { openImage, type OpenOptions } from "../images/open.ts";
-import { type Overrides, planContainer } from "./plan.ts";
+import { planContainer } from "./plan.ts";
+import { resolve } from "./resolve.ts";
 import { claim } from "./scratch.ts";
+import type { ContainerSpec } from "./spec.ts";
 
-export interface RunRequest extends Overrides {
-  /** What to run: a path to an image, a name, or `hello`. */
-  image: string;
-  /** Unique among the containers that run now; made up if left out. */
-  name?: string;
-  /** Root in the container is root on the host, instead of nobody. */
-  hostUsers?: boolean;
+export interface RunRequest {
+  /** What to run, on an image from a path, a name, or `hello`. */
+  spec: ContainerSpec;
   /** The folder that holds images and containers, for example `/var/lib/kurma`. */
   root: string;
   /** How an image that is not in the store is pulled. */
@@ -56,21 +54,24 @@ export async function run(
     });
   }
   using waiting = new WaitingStage2(kernel);
-  const image = await openImage(request.image, { root: request.root, pull: request.pull });
+  const { spec, root, pull } = request;
+  const image = await openImage(spec.image, { root, pull });
   const layers = image.layers.map((layer) => layer.path);
-  const wanted = request.terminal ? { consoleSize: ownConsoleSize(), ...request } : request;
+  const meant = resolve(
+    image.config,
+    spec.terminal ? { consoleSize: ownConsoleSize(), ...spec } : spec,
+  );
   const attempt = async (stage2: WaitingStage2, hostUsers: boolean) => {
-    using scratch = claim(
-      kernel,
-      request.root,
-      request.name,
-      (path) => stage2.announce(path),
-    );
-    const firstId = hostUsers ? undefined : scratch.firstId;
-    const place = { id: scratch.id, layers, scratch: scratch.path, firstId };
-    return await foreground(stage2, planContainer(place, image.config, wanted));
+    using scratch = claim(kernel, root, spec.name, (path) => stage2.announce(path));
+    const plan = planContainer({
+      id: scratch.id,
+      layers,
+      scratch: scratch.path,
+      firstId: hostUsers ? undefined : scratch.firstId,
+    }, meant);
+    return await foreground(stage2, plan);
   };
-  const { status, reason } = await attempt(waiting, request.hostUsers ?? false)
+  const { status, reason } = await attempt(waiting, meant.namespaces.user === "host")
     .catch(async (cause) => {
       if (cause instanceof KernelError && cause.step === "user") throw unknownUser(cause);
       if (!(cause instanceof KernelError && cause.step === "idmap")) throw cause;

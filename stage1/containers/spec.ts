@@ -14,6 +14,8 @@ import type { Landlock } from "../../stage2/spec.ts";
 export interface ContainerSpec {
   /** What it is made of: a name of the store or of a registry, a digest, or `hello`. */
   readonly image: string;
+  /** Whether what is left out here comes from the image's own settings. Default true. */
+  readonly imageDefaults?: boolean;
   /** Unique on this machine; made up if left out. */
   readonly name?: string;
   /** The user's own words about it, to select by; the image's are not copied. */
@@ -27,14 +29,14 @@ export interface ContainerSpec {
   readonly entrypoint?: readonly string[];
   /** `NAME=value`, over the image's; the last of a name counts. */
   readonly env?: readonly string[];
-  /** Absolute; made if the image lacks it. */
+  /** Absolute. Default the image's, else `/`. */
   readonly workingDir?: string;
   /** A name or number, looked up in the image's own /etc/passwd. */
   readonly user?: string;
   /** A name or number, looked up in the image's own /etc/group; the user's main one if left out. */
   readonly group?: string;
-  /** Beside those that /etc/group gives the user: names or numbers. */
-  readonly extraGroups?: readonly string[];
+  /** Numbers of groups beside those that /etc/group gives the user. */
+  readonly extraGroups?: readonly number[];
   /** What new files do not get, as a number: 0o022 is 18. */
   readonly umask?: number;
   /** Whether the command gets a terminal of its own. */
@@ -163,9 +165,9 @@ export interface ResourceSpec {
   readonly memory?: number;
   /** Bytes that others' need does not take away easily. */
   readonly memoryReservation?: number;
-  /** Bytes of swap beside `memory`; 0 for none, -1 for any amount. Default: as much as `memory`. */
+  /** Bytes of swap beside `memory`; 0 for none, -1 for any amount. Default: not limited. */
   readonly swap?: number;
-  /** Processes and threads; -1 for any number. Default 4,096. */
+  /** Processes and threads; -1 for any number. Default, under the daemon, 4,096. */
   readonly pids?: number;
   readonly io?: IoSpec;
   /** Bytes by page size, as in `{"2MB": 4194304}`. */
@@ -248,6 +250,8 @@ export interface SecuritySpec {
   readonly landlock?: Landlock;
   /** The daemon's API at /var/lib/kurma/kurma.sock: whoever has it has the machine. Default false. */
   readonly apiAccess?: boolean;
+  /** The host's file tree at /host, and the host's ids to read it with. Default false. */
+  readonly hostTree?: boolean;
 }
 
 /** `linux.seccomp` of the OCI runtime-spec 1.3. */

@@ -264,6 +264,7 @@ const eventHandlers: Schema<EventHandlerSpec> = object<EventHandlerSpec>({
 /** What a container of its own and one of a pod have in common. */
 const common = {
   image: pattern(/^[^\p{Cc}\s](?:[^\p{Cc}]{0,1022}[^\p{Cc}\s])?$/u, "an image's name"),
+  imageDefaults: optional(boolean),
   labels: optional(labels),
   annotations: optional(labels),
   command: optional(command),
@@ -272,7 +273,7 @@ const common = {
   workingDir: optional(absolutePath),
   user: optional(account),
   group: optional(account),
-  extraGroups: optional(listOf(account, 1_024)),
+  extraGroups: optional(listOf(integer(0, 4_294_967_294), 1_024)),
   umask: optional(integer(0, 0o777)),
   terminal: optional(boolean),
   consoleSize: optional(consoleSize),
@@ -320,6 +321,9 @@ function* containerRules(
     if (kind !== undefined && shares(kind)) {
       yield [["sysctls", key], `the ${kind} namespace is "${namespaces[kind]}", not its own`];
     }
+  }
+  if (security.hostTree && namespaces.user === "auto") {
+    yield [["namespaces", "user"], "with the host's tree a container has the host's ids"];
   }
   if (security.privileged) {
     if (namespaces.user === "auto") {

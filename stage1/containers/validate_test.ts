@@ -38,7 +38,8 @@ const fields: {
   },
   user: { good: ["web", "1000"], bad: [["a:b", "user"], ["", "user"], ["-1", "user"]] },
   group: { good: ["web", "0"], bad: [["a\nb", "group"]] },
-  extraGroups: { good: [["audio", "27"]], bad: [[["a b"], "extraGroups[0]"]] },
+  extraGroups: { good: [[27]], bad: [[["audio"], "extraGroups[0]"], [[-1], "extraGroups[0]"]] },
+  imageDefaults: { good: [false], bad: [["no", "imageDefaults"]] },
   umask: { good: [0, 0o777], bad: [[-1, "umask"], [0o1000, "umask"], [1.5, "umask"]] },
   terminal: { good: [true, false], bad: [["yes", "terminal"]] },
   consoleSize: {

@@ -84,8 +84,14 @@ function checkMachine(labels: Readonly<Record<string, string>>, what: string): v
   }
 }
 
-/** An image without an app is only there for others to depend on. */
-function parseApp(
+/**
+ * The `app` of a manifest; an image without one is only there for others to depend on.
+ *
+ * @param document An object with the `app` in it.
+ * @param labels Become those of the config.
+ * @throws {KurmaError} `invalid`.
+ */
+export function parseApp(
   document: JsonObject,
   labels: Readonly<Record<string, string>>,
   what: string,

@@ -9,7 +9,7 @@
 import { KernelError } from "../../ffi/kernel.ts";
 import { kernel } from "../../ffi/mod.ts";
 import { type Exit, Stage2 } from "../../stage2/server.ts";
-import { type Config, ociVersion, type Plan } from "../../stage2/spec.ts";
+import { type Config, ociVersion, type Plan, type Seccomp } from "../../stage2/spec.ts";
 import { assert, assertEquals } from "../assert.ts";
 import { mustRun, root, Running, test } from "../harness.ts";
 
@@ -19,7 +19,7 @@ interface Wish {
   kurma?: Partial<Plan["kurma"]>;
   capabilities?: readonly string[];
   /** `linux.seccomp`. */
-  seccomp?: unknown;
+  seccomp?: Seccomp;
 }
 
 /** Runs containers under a server of its own. */

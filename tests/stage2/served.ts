@@ -11,6 +11,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import { type ContainerState, type Exit, Stage2, type Streams } from "../../stage2/server.ts";
 import type { ExecPlan, Plan, Resources } from "../../stage2/spec.ts";
 import { planContainer } from "../../stage1/containers/plan.ts";
+import { resolve } from "../../stage1/containers/resolve.ts";
 import { bareConfig } from "../../stage1/images/image.ts";
 import { assert, assertEquals } from "../assert.ts";
 import { binary, root, test } from "../harness.ts";
@@ -127,8 +128,11 @@ export class Served implements AsyncDisposable {
     const layers = [wanted.layer ?? `${this.dir}/image`];
     const { kurma, config } = planContainer(
       { id, layers, scratch, firstId: 0x7000_0000 },
-      bareConfig,
-      { command: [guest, ...args], env: [], terminal: wanted.terminal ?? false },
+      resolve(bareConfig, {
+        image: "guest",
+        command: [guest, ...args],
+        terminal: wanted.terminal ?? false,
+      }),
     );
     return {
       kurma: {
