@@ -7,6 +7,7 @@ export const symbols = {
   kurma_signal: { parameters: ["i32", "u32", "buffer"], result: "i32" },
   kurma_become: { parameters: ["i32", "buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
   kurma_remove: { parameters: ["buffer", "buffer"], result: "i32" },
+  kurma_attributes: { parameters: ["buffer", "buffer", "usize", "buffer"], result: "i32" },
   kurma_close: { parameters: ["i32"], result: "void" },
   kurma_hang_up: { parameters: ["i32"], result: "void" },
   kurma_pair: { parameters: ["buffer", "buffer"], result: "i32" },
@@ -64,6 +65,7 @@ export const Failure_step = [
   "hook",
   "record",
   "landlock",
+  "read_attributes",
 ] as const;
 
 export const Report = {

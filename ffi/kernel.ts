@@ -93,6 +93,13 @@ export interface Kernel {
    */
   remove(path: string): void;
   /**
+   * The extended attributes of a file, sorted by name; a symlink is not followed.
+   *
+   * @throws {KernelError} `step` is `read_attributes`.
+   * @see xattr(7)
+   */
+  attributes(path: string): [name: string, value: Uint8Array][];
+  /**
    * Two sequenced-packet sockets, connected to each other.
    *
    * @throws {KernelError} `step` is `socket`.

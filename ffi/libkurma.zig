@@ -17,6 +17,7 @@ pub const exports = .{
     .{ .name = "kurma_signal", .call = &signal, .pool = false },
     .{ .name = "kurma_become", .call = &become, .pool = false },
     .{ .name = "kurma_remove", .call = &remove, .pool = false },
+    .{ .name = "kurma_attributes", .call = &attributes, .pool = false },
     .{ .name = "kurma_close", .call = &close, .pool = false },
     .{ .name = "kurma_hang_up", .call = &hangUp, .pool = false },
     .{ .name = "kurma_pair", .call = &pair, .pool = false },
@@ -123,6 +124,28 @@ fn become(fd: i32, argv: [*]const u8, argc: u32, env: [*]const u8, envc: u32, fa
 fn remove(path: [*:0]const u8, failure: *Failure) callconv(.c) i32 {
     linux.tree.remove(failure, linux.os.AT.FDCWD, path) catch return -1;
     return 0;
+}
+
+/// The extended attributes of `path`, which is not followed: for each its name, a NUL,
+/// its value's length in four bytes, and the value. Returns how many bytes that is, or
+/// -1: ERANGE if `len` is too short. xattr(7)
+fn attributes(path: [*:0]const u8, data: [*]u8, len: usize, failure: *Failure) callconv(.c) i32 {
+    var names: [64 * 1024]u8 = undefined; // As many as the kernel lists.
+    const listed = linux.os.llistxattr(path, &names, names.len);
+    if (linux.os.errno(listed) == .OPNOTSUPP) return 0; // A file system without any.
+    var rest: []const u8 = names[0 .. failure.check(.read_attributes, listed) catch return -1];
+    var at: usize = 0;
+    while (std.mem.findScalar(u8, rest, 0)) |end| : (rest = rest[end + 1 ..]) {
+        const head = end + 1 + @sizeOf(u32);
+        if (len - at < head) return invalid(failure, .read_attributes, .RANGE);
+        @memcpy(data[at..][0 .. end + 1], rest[0 .. end + 1]);
+        const value = data[at + head .. len];
+        const result = linux.os.lgetxattr(path, @ptrCast(rest.ptr), value.ptr, value.len);
+        const size = failure.check(.read_attributes, result) catch return -1;
+        std.mem.writeInt(u32, data[at + end + 1 ..][0..4], @intCast(size), .little);
+        at += head + size;
+    }
+    return @intCast(at);
 }
 
 fn close(fd: i32) callconv(.c) void {

@@ -97,6 +97,26 @@ export const kernel: Kernel = {
     checked(path, (failure) => native.kurma_remove(cString(path), failure));
   },
 
+  attributes(path) {
+    const data = attributeSpace ??= new Uint8Array(256 * 1024);
+    const length = checked(
+      path,
+      (failure) => native.kurma_attributes(cString(path), data, BigInt(data.length), failure),
+    );
+    const found: [string, Uint8Array][] = [];
+    for (let at = 0; at < length;) {
+      const end = data.indexOf(0, at);
+      const start = end + 1 + 4;
+      const size = new DataView(data.buffer, end + 1).getUint32(0, true);
+      found.push([
+        new TextDecoder().decode(data.subarray(at, end)),
+        data.slice(start, start + size),
+      ]);
+      at = start + size;
+    }
+    return found.sort(([a], [b]) => a < b ? -1 : 1);
+  },
+
   pair() {
     const fds = new Int32Array(2);
     checked("socketpair", (failure) => native.kurma_pair(fds, failure));
@@ -141,6 +161,9 @@ export const kernel: Kernel = {
     native.kurma_close(descriptor);
   },
 };
+
+/** For attributes of one file at a time, made when the first are read: asked for thousands of them. */
+let attributeSpace: Uint8Array<ArrayBuffer> | undefined;
 
 /** Runs a native call that answers -1 on failure, and turns its failure into an error. */
 function checked(subject: string, call: (failure: Uint8Array<ArrayBuffer>) => number): number {

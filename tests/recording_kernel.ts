@@ -76,6 +76,11 @@ export class RecordingKernel implements Kernel {
     }
   }
 
+  attributes(path: string): [string, Uint8Array][] {
+    this.#note("attributes", path);
+    return [];
+  }
+
   pair(): [Descriptor, Descriptor] {
     this.#note("pair");
     return [this.#next++, this.#next++];

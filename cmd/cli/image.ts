@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { StoredImage } from "../../stage1/images/mod.ts";
+import type { Damage, StoredImage } from "../../stage1/images/mod.ts";
 import { command, type Group } from "./command.ts";
-import { bytes, choice, string } from "./flags.ts";
+import { boolean, bytes, choice, string } from "./flags.ts";
 import { rowsOutput, shown, structured } from "./output.ts";
 import type { Column } from "./table.ts";
 import { ago, size } from "./units.ts";
@@ -226,28 +226,43 @@ const takeOut = command({
 });
 
 const verify = command({
-  summary: "Read the whole store again and say what is damaged",
+  summary: "Read the whole store again, say what is damaged, and repair it",
   details: [
-    "Prints a line for each damage: the image, the blob or layer, the problem. The status is " +
-    `${damagedStatus} if there is any.`,
+    "Each layer is unpacked again beside what is there and compared, which takes room for one layer. A " +
+    "damaged layer is fetched again from where it was pulled, and unpacked again. Prints a line for " +
+    "each damage: the image, the blob or layer, the problem, and what was done or is to be done. The " +
+    `status is ${damagedStatus} if something is still damaged.`,
   ],
   args: [],
   flags: {
+    "check-only": boolean("Change nothing: only say what is damaged"),
     output: choice("How to show it", ["text", "json", "yaml"], { short: "o", placeholder: "FORM" }),
   },
   examples: [
     ["kurma image verify", "Silent if all is well"],
-    ["kurma image verify -o json | jq length", "How much is damaged"],
+    ["kurma image verify --check-only -o json | jq length", "How much is damaged"],
   ],
-  async run(context, _args, { output }) {
-    const { verifyImages } = await images();
-    const damages = await verifyImages(context);
+  async run({ root, config }, _args, { output, "check-only": checkOnly }) {
+    const [{ verifyImages }, { progressOnStderr }] = await Promise.all([
+      images(),
+      import("./progress.ts"),
+    ]);
+    // In a pipe it stays silent while all is well.
+    const onProgress = Deno.stderr.isTerminal() ? progressOnStderr() : undefined;
+    const damages = await verifyImages({ root, config, checkOnly, onProgress });
     const text = output === "text"
-      ? damages.map(({ image, digest, problem }) => `${image} ${digest} ${problem}`).join("\n")
+      ? damages.map(damageLine).join("\n")
       : await structured(damages, output);
-    return { text, status: damages.length > 0 ? damagedStatus : 0 };
+    const isDamaged = damages.some(({ repaired }) => repaired === undefined);
+    return { text, status: isDamaged ? damagedStatus : 0 };
   },
 });
+
+function damageLine({ image, digest, path, problem, repaired, fix }: Damage): string {
+  const what = path === undefined ? problem : `/${path} ${problem}`;
+  const outcome = repaired ?? fix;
+  return `${image} ${digest} ${what}${outcome === undefined ? "" : `: ${outcome}`}`;
+}
 
 /** The commands about images. */
 export const image: Group = {

@@ -53,6 +53,7 @@ pub const Failure = extern struct {
         hook,
         record,
         landlock,
+        read_attributes,
     };
 
     /// Records the cause. The first cause is the one worth reporting: a later one,

@@ -90,7 +90,7 @@ export interface MountPoint {
 /** Told while an image is being brought in, a few times a second for each subject. */
 export interface Progress {
   /** `read`: bytes of the source; the others end a layer. */
-  readonly step: "read" | "unpacked" | "present" | "uploaded" | "written";
+  readonly step: "read" | "unpacked" | "present" | "uploaded" | "written" | "verified";
   /** A layer's digest, or the reference while no digest is known. */
   readonly subject: string;
   readonly bytes: number;

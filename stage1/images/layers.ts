@@ -138,10 +138,12 @@ export async function importLayer(
   const there = store.layerBlob(diffId);
   if (there !== undefined) {
     options.onProgress?.({ step: "present", subject: diffId, bytes: there.size });
-    if (digest === undefined || digest === there.digest) return there;
-    // The same files, compressed in another way: an export needs those bytes too.
-    const size = await keepBlob(store, digest, open, options);
-    return { digest, size, mediaType: mediaType ?? there.mediaType };
+    const isSame = digest === undefined || digest === there.digest;
+    if (isSame && await store.hasBlob(there.digest)) return there;
+    // The same files, compressed in another way, or bytes that were damaged: an export
+    // needs them.
+    const kept = await keepBlob(store, digest, open, options);
+    return { ...kept, mediaType: mediaType ?? there.mediaType };
   }
   const incoming = await open(options);
   using file = incoming.file;
@@ -175,35 +177,40 @@ async function unpackLayer(
   return blob;
 }
 
+/** Keeps the bytes of a layer that is there already. */
 async function keepBlob(
   store: Store,
-  digest: Digest,
+  known: Digest | undefined,
   open: LayerSource["open"],
   options: ImportOptions,
-): Promise<number> {
-  if (await store.hasBlob(digest)) return (await Deno.stat(store.blobPath(digest))).size;
+): Promise<{ digest: Digest; size: number }> {
+  if (known !== undefined && await store.hasBlob(known)) {
+    return { digest: known, size: (await Deno.stat(store.blobPath(known))).size };
+  }
   const { what, content, file: whole } = await open(options);
   using kept = whole;
-  if (kept !== undefined) {
+  if (kept !== undefined && known !== undefined) { // It was checked while it came.
     await kept.sync();
-    await store.commitBlob(digest, kept.path);
-    return kept.offset;
+    await store.commitBlob(known, kept.path);
+    return { digest: known, size: kept.offset };
   }
   await using workspace = await store.workspace();
   const path = `${workspace.path}/blob`;
   using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
-  const passage = new Passage(content.chunks(), { what, digest }, async (chunk) => {
+  const expected = { what, ...(known ? { digest: known } : {}) };
+  const passage = new Passage(content.chunks(), expected, async (chunk, bytes) => {
     options.signal?.throwIfAborted();
     await writeAll(file, chunk);
+    options.onProgress?.({ step: "read", subject: known ?? what, bytes, total: content.size });
   });
   try {
-    await passage.finish();
+    const digest = await passage.finish();
+    await file.sync();
+    await store.commitBlob(digest, path);
+    return { digest, size: passage.count };
   } finally {
     await passage.cancel();
   }
-  await file.sync();
-  await store.commitBlob(digest, path);
-  return passage.count;
 }
 
 async function layerType(path: string): Promise<string> {

@@ -30,4 +30,4 @@ export {
   tagImage,
 } from "./manage.ts";
 export { exportImage, type ExportOptions } from "./export.ts";
-export { type Damage, verifyImages } from "./verify.ts";
+export { type Damage, verifyImages, type VerifyOptions } from "./verify.ts";

@@ -28,7 +28,7 @@ import {
 } from "./sources/reference.ts";
 import type { RemoteImage } from "./sources/registry.ts";
 import { type AciPlace, nameOfUrl, openRemote, type Remote } from "./sources/remote.ts";
-import type { ImageRecord, Store, StoredImage } from "./store.ts";
+import type { BlobReference, ImageRecord, Store, StoredImage } from "./store.ts";
 import { decideAci } from "./trust/decide.ts";
 import { requireAccepted } from "./trust/policy.ts";
 
@@ -171,7 +171,7 @@ function remoteLayer(store: Store, image: RemoteImage, layer: Descriptor): Layer
   return {
     digest,
     mediaType,
-    async open({ signal, onProgress = () => {} }) {
+    async open(options) {
       const file = await PartialBlob.open(store.partialPath(digest));
       try {
         if (await store.hasBlob(digest)) { // Whoever had the file before has finished it.
@@ -179,11 +179,7 @@ function remoteLayer(store: Store, image: RemoteImage, layer: Descriptor): Layer
           file[Symbol.dispose]();
           return incoming(store.blobPath(digest));
         }
-        const read = (options: BlobOptions) =>
-          counted(image.openBlob(layer, options), options.offset ?? 0, (bytes) => {
-            onProgress({ step: "read", subject: digest, bytes, total: size });
-          });
-        await copyBlob(read, layer, file, signal);
+        await fetchInto(file, image.openBlob, layer, options);
         return { ...incoming(file.path), file };
       } catch (error) {
         if (file.offset === 0) await file.discard();
@@ -192,6 +188,55 @@ function remoteLayer(store: Store, image: RemoteImage, layer: Descriptor): Layer
       }
     },
   };
+}
+
+/** Brings a blob of a registry into `file`, from where an earlier attempt stopped. */
+async function fetchInto(
+  file: PartialBlob,
+  open: RemoteImage["openBlob"],
+  blob: BlobReference,
+  { signal, onProgress = () => {} }: ImportOptions,
+): Promise<void> {
+  const { digest, size } = blob;
+  const read = (options: BlobOptions) =>
+    counted(open(blob, options), options.offset ?? 0, (bytes) => {
+      onProgress({ step: "read", subject: digest, bytes, total: size });
+    });
+  await copyBlob(read, blob, file, signal);
+}
+
+/**
+ * Fetches a blob of an image that was pulled once more, and puts it in place of what the
+ * store has.
+ *
+ * @param from What the image was pulled by.
+ * @throws {KurmaError} As {@linkcode pullImage}.
+ */
+export async function fetchAgain(
+  store: Store,
+  from: string,
+  blob: BlobReference,
+  options: PullOptions,
+): Promise<void> {
+  const reference = parseReference(from);
+  using remote = await openRemote(options.config);
+  const { digest, mediaType } = blob;
+  if (reference.kind === "registry" && /\.manifest\./.test(mediaType)) {
+    const { bytes } = await remote.registries.fetchDocument(reference, digest, options);
+    return await store.putBlob(digest, bytes);
+  }
+  using file = await PartialBlob.open(store.partialPath(digest));
+  if (reference.kind === "registry") {
+    const open: RemoteImage["openBlob"] = (blob, options) =>
+      remote.registries.openBlob(reference, blob, options);
+    await fetchInto(file, open, blob, options);
+  } else if (reference.kind === "http" || reference.kind === "appc") {
+    const [place] = await remote.locate(reference, options);
+    const sink = told(file, digest, options.onProgress ?? (() => {}));
+    await download(remote.transport, { url: place.url, digest }, sink, options);
+  }
+  await file.sync();
+  await store.commitBlob(digest, file.path);
 }
 
 async function* counted<Chunk extends Uint8Array>(

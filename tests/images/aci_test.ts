@@ -218,6 +218,32 @@ test("what a pathWhitelist leaves keeps owner, mode and time, and goes with its 
   assertEquals([...Deno.readDirSync(`${root}/images/layers`)], []);
 });
 
+test("what a pathWhitelist leaves is made again when what it is made from rots", async ({ dir }) => {
+  const root = `${dir}/state`;
+  await importImage(await build(dir, base), { root });
+  const app = await build(dir, {
+    name: "example.com/app",
+    files: {},
+    dependencies: onBase,
+    pathWhitelist: ["/etc/keep"],
+  });
+  const { record } = await importImage(app, { root });
+  const path = (layer: string) =>
+    `${root}/images/layers/${layer.replace(":", "-")}/rootfs/etc/keep`;
+  for (const rot of ["rot", "longer rot"]) { // The same file by its two names.
+    await Deno.writeTextFile(path(record.layers[0]), rot);
+    assertEquals(await Deno.readTextFile(path(record.rendered!.from[0])), rot);
+    const damages = await verifyImages({ root });
+    assert(damages.length > 0 && damages.every(({ repaired }) => repaired !== undefined));
+    assertEquals(await verifyImages({ root }), []);
+    assertEquals(await files(app, root), ["d etc", "etc/keep=base"]);
+  }
+  await Deno.remove(path(record.layers[0]));
+  const [damage, ...others] = await verifyImages({ root });
+  assertEquals([damage.path, damage.problem, others.length], ["etc/keep", "is missing", 0]);
+  assertEquals(await verifyImages({ root }), []);
+});
+
 /** A web server at https://127.0.0.1 that discovery leads to; what it serves can be added to. */
 async function withDiscovery(
   dir: string,

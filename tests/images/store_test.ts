@@ -180,6 +180,7 @@ test("verify tells a blob that rotted and a layer that is gone", async ({ dir })
   const damages = await verifyImages({ root: dir });
   assertEquals(damages.map(({ digest }) => digest), [record.blobs[0].digest, record.layers[1]]);
   assert(damages.every(({ image }) => image === record.id));
+  assertEquals(damages.map(({ repaired }) => repaired), [undefined, "made again from its blob"]);
 });
 
 /** A process of its own that opens an image and prints its id. */

@@ -1,0 +1,144 @@
+/**
+ * How an unpacked tree differs from what it should be, down to each byte.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { kernel } from "../../ffi/mod.ts";
+import { quote } from "./sources/digest.ts";
+
+/** A file or folder that is not as it should be. */
+export interface Difference {
+  /** In the tree, without `/` in front; empty for its root. */
+  readonly path: string;
+  /** `is missing`, `has other content`, …: what can stand behind the path. */
+  readonly problem: string;
+}
+
+/**
+ * Compares all that a container sees: names, types, owners, modes, attributes, targets of
+ * links, contents, and files' times. Folders' times are whenever something was put there.
+ * Names that are not UTF-8 are passed over: Deno does not list them.
+ *
+ * @param limit Stops after so many differences.
+ */
+export async function differences(
+  expected: string,
+  actual: string,
+  limit: number,
+): Promise<Difference[]> {
+  const found: Difference[] = [];
+  await compare(expected, actual, "", (difference) => {
+    found.push(difference);
+    return found.length < limit;
+  });
+  return found;
+}
+
+/** Told of each difference; answers whether to go on. */
+type Report = (difference: Difference) => boolean;
+
+async function compare(
+  expected: string,
+  actual: string,
+  path: string,
+  report: Report,
+): Promise<boolean> {
+  const [wanted, is] = [await Deno.lstat(expected), await Deno.lstat(actual)];
+  const problem = await problemOf(expected, wanted, actual, is);
+  if (problem !== undefined && !report({ path, problem })) return false;
+  if (!wanted.isDirectory || !is.isDirectory) return true;
+  const [wantedNames, names] = [namesIn(expected), namesIn(actual)];
+  for (const name of [...wantedNames.union(names)].sort()) {
+    const below = path === "" ? name : `${path}/${name}`;
+    const alone = !names.has(name)
+      ? "is missing"
+      : !wantedNames.has(name)
+      ? "is not from the layer"
+      : undefined;
+    const goOn = alone === undefined
+      ? await compare(`${expected}/${name}`, `${actual}/${name}`, below, report)
+      : report({ path: below, problem: alone });
+    if (!goOn) return false;
+  }
+  return true;
+}
+
+function namesIn(folder: string): Set<string> {
+  return new Set([...Deno.readDirSync(folder)].map(({ name }) => name));
+}
+
+async function problemOf(
+  expected: string,
+  wanted: Deno.FileInfo,
+  actual: string,
+  is: Deno.FileInfo,
+): Promise<string | undefined> {
+  const fileType = 0o170000;
+  if ((wanted.mode! & fileType) !== (is.mode! & fileType) || wanted.rdev !== is.rdev) {
+    return "is another kind of file";
+  }
+  if (wanted.dev === is.dev && wanted.ino === is.ino) return undefined;
+  if (wanted.uid !== is.uid || wanted.gid !== is.gid) {
+    return `belongs to ${is.uid}:${is.gid}, not ${wanted.uid}:${wanted.gid}`;
+  }
+  if (wanted.mode !== is.mode) {
+    const octal = (mode: number | null) => (mode! & 0o7777).toString(8).padStart(4, "0");
+    return `has mode ${octal(is.mode)}, not ${octal(wanted.mode)}`;
+  }
+  if (wanted.isSymlink && Deno.readLinkSync(expected) !== Deno.readLinkSync(actual)) {
+    return "is a link to something else";
+  }
+  if (wanted.isFile && !await sameContent(expected, wanted.size, actual, is.size)) {
+    return "has other content";
+  }
+  if (wanted.isFile && wanted.mtime?.getTime() !== is.mtime?.getTime()) return "has another time";
+  return attributeProblem(expected, actual);
+}
+
+function attributeProblem(expected: string, actual: string): string | undefined {
+  const wanted = new Map(kernel.attributes(expected));
+  const is = new Map(kernel.attributes(actual));
+  for (const [name, value] of wanted) {
+    const own = is.get(name);
+    if (own === undefined) return `lacks the attribute ${quote(name)}`;
+    if (Buffer.compare(value, own) !== 0) return `has another attribute ${quote(name)}`;
+  }
+  const added = is.keys().find((name) => !wanted.has(name));
+  return added === undefined ? undefined : `has an attribute ${quote(added)} of its own`;
+}
+
+const blockSize = 1024 * 1024;
+
+async function sameContent(
+  expected: string,
+  wantedSize: number,
+  actual: string,
+  size: number,
+): Promise<boolean> {
+  if (wantedSize !== size) return false;
+  if (size === 0) return true;
+  using wanted = await Deno.open(expected);
+  using is = await Deno.open(actual);
+  const length = Math.min(blockSize, size);
+  const [left, right] = [new Uint8Array(length), new Uint8Array(length)];
+  for (let at = 0; at < size;) {
+    const count = await fill(wanted, left);
+    if (count === 0 || await fill(is, right) !== count) return false; // It changes meanwhile.
+    if (Buffer.compare(left.subarray(0, count), right.subarray(0, count)) !== 0) return false;
+    at += count;
+  }
+  return true;
+}
+
+/** Reads until the buffer is full or the file ends. */
+async function fill(file: Deno.FsFile, buffer: Uint8Array): Promise<number> {
+  let done = 0;
+  while (done < buffer.length) {
+    const count = await file.read(buffer.subarray(done));
+    if (count === null) break;
+    done += count;
+  }
+  return done;
+}
