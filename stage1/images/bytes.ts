@@ -14,11 +14,12 @@ export type Chunk = Uint8Array<ArrayBuffer>;
 export interface Content {
   /** Bytes, if they are known before the end. */
   readonly size?: number;
+  /** Each chunk is the reader's until it asks for the next, which may take its place. */
   chunks(): AsyncIterable<Chunk>;
 }
 
-/** Reads are this long: fewer, larger ones are what makes inflating fast. */
-const readSize = 1024 * 1024;
+/** Reads are this long: fewer, larger ones make inflating no faster. */
+const readSize = 256 * 1024;
 
 /** The bytes of a file, or `size` of them from `offset`. The path is the host's. */
 export function fileContent(path: string, offset: number, size: number): Content {
@@ -27,10 +28,10 @@ export function fileContent(path: string, offset: number, size: number): Content
     async *chunks() {
       using file = await Deno.open(path);
       await file.seek(offset, Deno.SeekMode.Start);
+      const buffer = new Uint8Array(Math.min(readSize, size));
       let left = size;
       while (left > 0) {
-        const buffer = new Uint8Array(Math.min(readSize, left));
-        const length = await file.read(buffer);
+        const length = await file.read(buffer.subarray(0, left));
         if (length === null) throw truncated(path);
         left -= length;
         yield buffer.subarray(0, length);
@@ -157,7 +158,7 @@ export async function collect(
     if (length > limit) {
       throw new KurmaError("invalid", `Cannot ${task}: it is larger than ${limit} bytes`);
     }
-    chunks.push(chunk);
+    chunks.push(new Uint8Array(chunk)); // A Buffer's slice() would share its memory.
   }
   const all = new Uint8Array(length);
   let at = 0;

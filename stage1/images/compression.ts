@@ -5,7 +5,7 @@
  * @see docs/decisions/062-decompression.md
  */
 
-import { type Duplex, Readable } from "node:stream";
+import type { Duplex } from "node:stream";
 import * as zlib from "node:zlib";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Chunk } from "./bytes.ts";
@@ -54,8 +54,10 @@ export async function peek(
   while (length < want) {
     const { value, done } = await iterator.next();
     if (done) break;
-    first.push(value);
-    length += value.length;
+    // What is enough by itself is passed on as it is; else the next may take its place.
+    const chunk = value.length >= want ? value : new Uint8Array(value);
+    first.push(chunk);
+    length += chunk.length;
   }
   const head = new Uint8Array(Math.min(want, length));
   let at = 0;
@@ -82,7 +84,8 @@ export async function peek(
 }
 
 /**
- * The bytes behind whatever compression `source` has.
+ * The bytes behind whatever compression `source` has. Each chunk is the reader's until it
+ * asks for the next; neither `source` nor its memory is held on to.
  *
  * @param what Names it in messages.
  * @throws {KurmaError} `invalid`: damaged or truncated, or a bomb by the limits.
@@ -115,8 +118,8 @@ export async function* inflated(
       throw error;
     }
   }
-  const pieces = await engines[kind](watched());
   try {
+    const pieces = await engines[kind](watched());
     for await (const chunk of pieces) {
       out += chunk.length;
       if (out > ratioFrom && out > into * ratio) throw bomb(what, ratio);
@@ -133,6 +136,8 @@ export async function* inflated(
         fix: "Fetch or save the image again",
       },
     );
+  } finally {
+    await whole.return(); // An engine may stop before the end of its source.
   }
 }
 
@@ -186,8 +191,11 @@ interface Rest {
 /** Sees to it that `rest` has so many bytes, or all that are left; false if there are none. */
 async function refill(iterator: AsyncIterator<Chunk>, rest: Rest, want: number): Promise<boolean> {
   while (rest.chunk.length < want) {
+    const before = new Uint8Array(rest.chunk); // The next chunk may take its place.
     const { value, done } = await iterator.next();
+    rest.chunk = before.length === 0 && !done ? value : before;
     if (done) break;
+    if (before.length === 0) continue;
     const joined = new Uint8Array(rest.chunk.length + value.length);
     joined.set(rest.chunk);
     joined.set(value, rest.chunk.length);
@@ -236,7 +244,7 @@ async function* unblocked(
   };
   for await (const chunk of source) {
     for (let at = 0; at < chunk.length; at += sliceSize) {
-      const slice = chunk.subarray(at, at + sliceSize);
+      const slice = new Uint8Array(chunk.subarray(at, at + sliceSize)); // It keeps what it has no block of yet.
       into += slice.length;
       engine.write(slice);
       yield* taken();
@@ -300,21 +308,67 @@ function commonJs<Module extends object>(module: Module): Module {
   return "default" in module ? module.default as Module : module;
 }
 
-async function* through(
-  source: AsyncIterable<Chunk>,
-  engine: Duplex,
-): AsyncGenerator<Chunk> {
-  const input = Readable.from(source);
-  input.on("error", (error) => engine.destroy(error));
+/**
+ * Drives one of node's engines, one chunk at a time. What comes out is the reader's until
+ * it asks for the next: the garbage collector does not see how much memory hangs on these
+ * few objects, and would let tens of megabytes of them gather.
+ */
+async function* through(source: AsyncIterable<Chunk>, engine: Duplex): AsyncGenerator<Chunk> {
+  const ready: Chunk[] = [];
+  let ended = false;
+  let failure: Error | undefined;
+  let wake = () => {};
+  // Events, since an iterator over the engine would copy what has gathered into one chunk.
+  engine.on("data", (chunk: Chunk) => {
+    engine.pause();
+    ready.push(chunk);
+    wake();
+  });
+  engine.on("error", (error) => failure ??= error);
+  for (const name of ["end", "close"]) {
+    engine.on(name, () => {
+      ended = true;
+      wake();
+    });
+  }
+  const fed = feed(source, engine);
   try {
-    yield* input.pipe(engine) as AsyncIterable<Chunk>;
-  } finally {
-    // Ending the reading end does not end the source.
-    if (!input.closed) {
-      const closed = new Promise((resolve) => input.once("close", resolve));
-      input.destroy();
-      await closed;
+    for (;;) {
+      const chunk = ready.shift();
+      if (chunk !== undefined) {
+        yield chunk;
+        giveBack(chunk);
+      } else if (failure !== undefined) throw failure;
+      else if (ended) return;
+      else {
+        const woken = new Promise<void>((resolve) => wake = resolve);
+        engine.resume();
+        await woken;
+      }
     }
+  } finally {
     engine.destroy();
+    await fed;
+  }
+}
+
+/** The engine goes on filling a buffer until its end, and is then done with it. */
+function giveBack({ buffer, byteOffset, length }: Chunk): void {
+  const whole = buffer.byteLength === chunkSize; // No part of what small chunks share.
+  if (whole && byteOffset + length === chunkSize) buffer.transfer(0);
+}
+
+/** Settles when the engine has all of `source`, or is gone; lets go of `source`. */
+async function feed(source: AsyncIterable<Chunk>, engine: Duplex): Promise<void> {
+  const gone = new Promise<void>((resolve) => engine.once("close", resolve));
+  try {
+    for await (const chunk of source) {
+      const taken = new Promise<void>((resolve) => engine.write(chunk, () => resolve()));
+      await Promise.race([taken, gone]);
+      if (engine.destroyed) return;
+    }
+    engine.end();
+  } catch (error) {
+    engine.destroy(error instanceof Error ? error : new Error(String(error)));
   }
 }

@@ -299,7 +299,7 @@ async function pullFrom(
   try {
     const trust = await decideAci(remote.trust, {
       name: reference.kind === "appc" ? reference.name : nameOfUrl(reference.url),
-      open: () => Promise.resolve(ReadableStream.from(file.replay())),
+      open: () => Promise.resolve(ReadableStream.from(copies(file.replay()))),
       signature: () => remote.fetchSignature(place, signal),
     });
     requireAccepted(trust, from);
@@ -313,6 +313,11 @@ async function pullFrom(
   } finally {
     await file.discard();
   }
+}
+
+/** The same chunks for a reader that keeps some of them while it asks for more. */
+async function* copies(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) yield new Uint8Array(chunk);
 }
 
 /** The sink, with progress told at each write. */

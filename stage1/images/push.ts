@@ -46,7 +46,7 @@ export async function pushImage(
     async *open(blob) {
       let bytes = 0;
       for await (const chunk of checkedBlob(store, blob).chunks()) {
-        yield chunk;
+        yield new Uint8Array(chunk); // Who sends it may still do so when it asks for the next.
         bytes += chunk.length;
         onProgress({ step: "read", subject: blob.digest, bytes, total: blob.size });
       }
