@@ -53,6 +53,28 @@ export class PartialBlob implements BlobSink, Disposable {
     this.#offset = 0;
   }
 
+  /**
+   * What told the server's file from others when the bytes came that are held here, for
+   * where no digest can tell at the end; undefined if nothing vouches for them any more.
+   */
+  async validator(): Promise<string | undefined> {
+    try {
+      const [boot, validator] = (await Deno.readTextFile(validatorPath(this.path))).split("\n");
+      // What a power cut left of the bytes is nobody's word: they were never synced.
+      return boot === await bootId() ? validator : undefined;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      throw error;
+    }
+  }
+
+  /** Notes down what {@linkcode validator} is to say; before any byte that it vouches for. */
+  async setValidator(validator: string | undefined): Promise<void> {
+    if (validator === undefined) return await removeIfThere(validatorPath(this.path));
+    const text = `${await bootId()}\n${validator}`;
+    await Deno.writeTextFile(validatorPath(this.path), text, { mode: 0o600 });
+  }
+
   /** Puts on disk what it holds. */
   async sync(): Promise<void> {
     await this.#file.sync();
@@ -60,10 +82,28 @@ export class PartialBlob implements BlobSink, Disposable {
 
   /** Removes the file: nothing of it is worth another attempt. */
   async discard(): Promise<void> {
+    await removeIfThere(validatorPath(this.path)); // First: it never stands alone.
     await Deno.remove(this.path);
   }
 
   [Symbol.dispose](): void {
     this.#file.close();
+  }
+}
+
+/** Where the validator of the download `path` is. */
+export function validatorPath(path: string): string {
+  return path.replace(/\.part$/, ".validator");
+}
+
+async function bootId(): Promise<string> {
+  return (await Deno.readTextFile("/proc/sys/kernel/random/boot_id")).trim();
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }

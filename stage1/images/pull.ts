@@ -282,7 +282,8 @@ async function pullFrom(
 ): Promise<PulledImage> {
   const from = formatReference(reference);
   const { signal, onProgress = () => {} } = options;
-  // A file whose digest nobody told goes by that of its URL, and is fetched from its start.
+  // A file whose digest nobody told goes by that of its URL, and is taken up again only
+  // while the server says that it is the same one.
   const key = place.digest ?? digestOf(new TextEncoder().encode(place.url));
   if (lineage.keys.has(key)) { // Its lock is ours: to wait for it would never end.
     throw new KurmaError("invalid", `Cannot pull ${quote(from)}: it depends on itself`);
@@ -291,9 +292,14 @@ async function pullFrom(
   const sink = told(file, quote(from), onProgress);
   let digest: Digest;
   try {
-    ({ digest } = await download(remote.transport, place, sink, { signal }));
+    ({ digest } = await download(remote.transport, place, sink, {
+      signal,
+      validator: place.digest === undefined ? await file.validator() : undefined,
+      onValidator: (validator) => file.setValidator(validator),
+    }));
   } catch (error) {
-    if (place.digest === undefined || file.offset === 0) await file.discard();
+    const isOfUse = place.digest !== undefined || await file.validator() !== undefined;
+    if (!isOfUse || file.offset === 0) await file.discard();
     throw error;
   }
   try {

@@ -443,7 +443,9 @@ async function sweepPartial(path: string, idleMs: number): Promise<void> {
   using file = await openIfThere(path);
   if (file === undefined || !await file.tryLock(true)) return;
   const { mtime } = await file.stat();
-  if (mtime === null || Date.now() - mtime.getTime() >= idleMs) await removeTree(path);
+  if (mtime !== null && Date.now() - mtime.getTime() < idleMs) return;
+  await removeTree(path.replace(/\.part$/, ".validator")); // First: it never stands alone.
+  await removeTree(path);
 }
 
 async function lockFile(path: string, exclusive: boolean): Promise<Disposable> {

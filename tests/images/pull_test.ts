@@ -6,61 +6,16 @@ import { push } from "../../stage1/images/sources/push.ts";
 import { parseReference, type RegistryReference } from "../../stage1/images/sources/reference.ts";
 import { RegistryClient } from "../../stage1/images/sources/registry.ts";
 import { assert, assertEquals, assertMatch } from "../assert.ts";
-import { count, mustRun, type Output, type RunOptions, type Scratch, test } from "../harness.ts";
+import { mustRun, type RunOptions, test } from "../harness.ts";
 import { escapes, images } from "../images_fixture.ts";
 import { tar } from "../tar_fixture.ts";
-import { makeCertificates, withRegistry } from "./registry.ts";
-
-interface Place extends Scratch {
-  /** `localhost:PORT`, with busybox in it, without TLS. */
-  host: string;
-  /** Where Kurma's state is. */
-  store: string;
-  /** Where its configuration is. */
-  config: string;
-}
-
-/** A test with a registry, a store and a configuration of its own. */
-function pullTest(name: string, body: (place: Place) => Promise<void>): void {
-  test(name, async (scratch) => {
-    const { dir } = scratch;
-    const [store, config] = [`${dir}/state`, `${dir}/config`];
-    const own = ["--root", store, "--config", config];
-    await Deno.mkdir(config);
-    await withRegistry(dir, { port: 5000 }, async () => {
-      const host = "localhost:5000";
-      await Deno.writeTextFile(
-        `${config}/hosts.yaml`,
-        `hosts:\n  ${host}: { plainHttp: true }\n  localhost:5001: { plainHttp: true }\n`,
-      );
-      await fill(`${host}/busybox`, (await images()).oci);
-      await body({
-        ...scratch,
-        host,
-        store,
-        config,
-        kurma: (args, options) => scratch.kurma([...own, ...args], options),
-        start: (args, options) => scratch.start([...own, ...args], options),
-      });
-    });
-  });
-}
-
-async function fill(reference: string, layout: string): Promise<void> {
-  const args = ["--dest-tls-verify=false", `oci:${layout}`, `docker://${reference}`];
-  await mustRun(["skopeo", "copy", "--quiet", ...args]);
-}
+import { printed, pullTest } from "./pulling.ts";
+import { makeCertificates } from "./registry.ts";
 
 async function inspect(reference: string): Promise<{ Digest: string }> {
   return JSON.parse(
     await mustRun(["skopeo", "inspect", "--tls-verify=false", `docker://${reference}`]),
   );
-}
-
-/** What a program that had to succeed printed. */
-function printed({ status, stdout, stderr }: Output): string {
-  assertEquals(status, 0, stderr);
-  return stdout.trimEnd();
 }
 
 pullTest("kurma run pulls what is not in the store, once", async ({ host, kurma, config }) => {
@@ -175,132 +130,6 @@ async function pushByHand(reference: string, layer: Uint8Array, diffId: Digest):
     open: ({ digest }) => ReadableStream.from([digest === layerBlob.digest ? layer : config]),
   });
 }
-
-/** An image whose one layer is 24 MiB that do not shrink. */
-async function large(dir: string): Promise<string> {
-  await Deno.mkdir(`${dir}/noise`);
-  const file = await Deno.open(`${dir}/noise/file`, { write: true, create: true });
-  const noise = new Uint8Array(65_536);
-  for (let block = 0; block < 384; block++) await file.write(crypto.getRandomValues(noise));
-  file.close();
-  await mustRun(["umoci", "init", "--layout", `${dir}/large`]);
-  await mustRun(["umoci", "new", "--image", `${dir}/large:1`]);
-  await mustRun(["umoci", "insert", "--image", `${dir}/large:1`, `${dir}/noise`, "/noise"]);
-  return `${dir}/large:1`;
-}
-
-/**
- * A proxy before the registry that counts the bytes of layers it passes on, and stops
- * after `limit` of them until it is let go on.
- */
-function slowProxy(port: number, behind: string) {
-  const proxy = {
-    limit: Infinity,
-    passed: 0,
-    requests: [] as string[],
-    server: undefined as Deno.HttpServer | undefined,
-  };
-  proxy.server = Deno.serve(
-    { hostname: "localhost", port, onListen: () => {} },
-    async (request) => {
-      const { pathname } = new URL(request.url);
-      const headers = new Headers(request.headers);
-      headers.delete("host");
-      const answer = await fetch(`http://${behind}${pathname}`, {
-        method: request.method,
-        headers,
-      });
-      const size = Number(answer.headers.get("content-length"));
-      if (!pathname.includes("/blobs/") || size < 1 << 20) return answer;
-      proxy.requests.push(request.headers.get("range") ?? "all");
-      const counted = new TransformStream<Uint8Array, Uint8Array>({
-        async transform(chunk, controller) {
-          while (proxy.passed >= proxy.limit) await new Promise((done) => setTimeout(done, 10));
-          proxy.passed += chunk.length;
-          controller.enqueue(chunk);
-        },
-      });
-      const { status } = answer;
-      return new Response(answer.body?.pipeThrough(counted), { status, headers: answer.headers });
-    },
-  );
-  return proxy;
-}
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let waited = 0; !await holds(); waited += 10) {
-    assert(waited < 20_000, "it never came to be");
-    await new Promise((done) => setTimeout(done, 10));
-  }
-}
-
-pullTest("a killed pull goes on where it stopped", async ({ dir, host, kurma, start, store }) => {
-  await fill(`${host}/large`, await large(dir));
-  const proxy = slowProxy(5001, host);
-  try {
-    proxy.limit = 4 << 20;
-    const tmp = `${store}/images/tmp`;
-    const partial = async () => {
-      for await (const { name } of Deno.readDir(tmp)) {
-        if (name.endsWith(".part")) return (await Deno.stat(`${tmp}/${name}`)).size;
-      }
-      return 0;
-    };
-    const killed = start(["image", "pull", "localhost:5001/large"]);
-    await until(() => proxy.passed >= proxy.limit);
-    await until(async () => await partial() > 3 << 20);
-    killed.signal("SIGKILL");
-    await killed.output;
-    assertEquals((await kurma(["image", "list", "-o", "json"])).stdout, "[]\n");
-    const held = await partial();
-
-    proxy.limit = Infinity;
-    printed(await kurma(["image", "pull", "localhost:5001/large"]));
-    assertEquals(proxy.requests, ["all", `bytes=${held}-`]);
-    assertEquals([...Deno.readDirSync(tmp)], []);
-    assertEquals((await kurma(["image", "verify"])).status, 0);
-  } finally {
-    await proxy.server?.shutdown();
-  }
-});
-
-pullTest("two pulls of an image share one download", async ({ dir, host, kurma, start }) => {
-  await fill(`${host}/large`, await large(dir));
-  const proxy = slowProxy(5001, host);
-  try {
-    proxy.limit = 4 << 20;
-    const pulls = [1, 2].map(() => start(["image", "pull", "localhost:5001/large"]));
-    await until(() => proxy.passed >= proxy.limit);
-    await new Promise((done) => setTimeout(done, 500)); // Time for the other to ask as well.
-    proxy.limit = Infinity;
-    const ids = (await Promise.all(pulls.map(({ output }) => output))).map(printed);
-    assertEquals(ids[0], ids[1]);
-    assertEquals(proxy.requests, ["all"]);
-    assertEquals((await kurma(["image", "verify"])).status, 0);
-  } finally {
-    await proxy.server?.shutdown();
-  }
-});
-
-pullTest("a pull killed at any moment leaves a store that is whole", async (place) => {
-  const { dir, host, kurma, start, store } = place;
-  await fill(`${host}/large`, await large(dir));
-  for (let round = 0; round < count(4, 30); round++) {
-    const killed = start(["image", "pull", `${host}/large`]);
-    await new Promise((done) => setTimeout(done, 100 + Math.random() * 600));
-    try {
-      killed.signal("SIGKILL");
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // It was faster.
-    }
-    await killed.output;
-    assertEquals(await kurma(["image", "verify"]), { status: 0, stdout: "", stderr: "" });
-    await kurma(["image", "rm", `${host}/large`]);
-  }
-  printed(await kurma(["image", "pull", `${host}/large`]));
-  assertEquals([...Deno.readDirSync(`${store}/images/tmp`)], []);
-  assertEquals((await kurma(["image", "verify"])).status, 0);
-});
 
 test("a file from a web server is checked, named by its URL, and run", async ({ dir, kurma }) => {
   const { aci } = await images();

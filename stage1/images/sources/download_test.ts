@@ -72,6 +72,25 @@ Deno.test("download() starts over when what it inherited is of another file", as
   assertEquals([Uint8Array.from(sink.bytes), sink.cleared], [file, 1]);
 });
 
+Deno.test("download() starts over where a server sends a part of another file", async () => {
+  await using server = new TestRegistry();
+  server.intercept = (request) => { // It heeds no If-Range.
+    const response = part(file, request.headers.get("range"));
+    response.headers.set("etag", '"v2"');
+    return response;
+  };
+  using transport = new Transport(server.hosts(), impatient);
+  const sink = new MemorySink(new Uint8Array(20_000));
+  const url = `http://${server.host}/a.aci`;
+  const validators: unknown[] = [];
+  await download(transport, { url }, sink, {
+    validator: '"v1"',
+    onValidator: (validator) => void validators.push(validator),
+  });
+  assertEquals([Uint8Array.from(sink.bytes), sink.cleared, validators], [file, 1, ['"v2"']]);
+  assertEquals(server.log, ["GET /a.aci bytes=20000-", "GET /a.aci"]);
+});
+
 Deno.test("download() takes up a connection that closes in the middle", async () => {
   let asked: string[] = [];
   await using server = new RawServer(async (connection, head) => {
