@@ -5,6 +5,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
+import { durationText, parseDuration, parseSize } from "../../stage1/units.ts";
 
 /** A flag that gives its command a `Value`. */
 export interface Flag<Value> {
@@ -116,8 +117,6 @@ export function choice<const Word extends string>(
   };
 }
 
-const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
 /** A time in milliseconds; `1m30s`, `500ms`, or a bare number of seconds. */
 export function duration(
   summary: string,
@@ -132,22 +131,11 @@ export function duration(
     read(occurrences) {
       const text = occurrences.at(-1);
       if (text === undefined) return defaultMs;
-      if (/^\d{1,9}(\.\d{1,3})?$/.test(text)) return Math.round(Number(text) * 1000);
-      if (!/^(\d{1,9}(\.\d{1,3})?(ms|s|m|h))+$/.test(text)) {
-        throw new BadValue(text, "a time, as in 500ms, 10s or 1m30s");
-      }
-      return Math.round(
-        text.matchAll(/([\d.]+)(ms|s|m|h)/g)
-          .reduce((sum, [, number, unit]) => sum + Number(number) * unitsMs[unit], 0),
-      );
+      const time = parseDuration(text);
+      if (time === undefined) throw new BadValue(text, "a time, as in 500ms, 10s or 1m30s");
+      return time;
     },
   };
-}
-
-/** `milliseconds` in the largest unit that divides them. */
-function durationText(milliseconds: number): string {
-  const unit = ["h", "m", "s"].find((each) => milliseconds % unitsMs[each] === 0) ?? "ms";
-  return `${milliseconds / unitsMs[unit]}${unit}`;
 }
 
 /** `NAME=VALUE` each, in order; a later one of the same name replaces the earlier. */
@@ -178,11 +166,9 @@ export function bytes(summary: string, options: Valued = {}): Flag<number | unde
     read(occurrences) {
       const text = occurrences.at(-1);
       if (text === undefined) return undefined;
-      const [, number, unit] = /^(\d{1,15}(?:\.\d{1,3})?)(?:([kmgt]?)(?:i?b)?)$/i.exec(text) ?? [];
-      if (number === undefined) throw new BadValue(text, "a size, as in 500MiB or 10G");
-      return Math.round(
-        Number(number) * 1024 ** ["", "k", "m", "g", "t"].indexOf(unit.toLowerCase()),
-      );
+      const size = parseSize(text);
+      if (size === undefined) throw new BadValue(text, "a size, as in 500MiB or 10G");
+      return size;
     },
   };
 }

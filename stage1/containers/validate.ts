@@ -89,6 +89,9 @@ export function parseResourceSpec(value: unknown, what = "the limits"): Resource
   return check(resourceSpec, value, what);
 }
 
+/** For schemas that hold limits of containers as well. */
+export { resourceSpec as limitsSchema, ulimits as ulimitsSchema } from "./confinement.ts";
+
 /** The kernel takes 128 KiB a word of a command line or an environment. execve(2) */
 const maxWord = 128 * 1024 - 1;
 
