@@ -66,6 +66,7 @@ export const Failure_step = [
   "record",
   "landlock",
   "read_attributes",
+  "keyring",
 ] as const;
 
 export const Report = {

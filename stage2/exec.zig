@@ -41,6 +41,7 @@ fn clone(failure: *Failure, target: Target, arena: std.mem.Allocator, plan: *con
     subject.* = plan.kurma.id;
 
     const unified = if (target.cgroup) try placement.join(failure, plan.kurma.id) else null;
+    try linux.process.ownKeyring(failure);
     // All at once by descriptor: no moment in half of them, and no pid that could by now
     // be another process's. The PID namespace holds for the child only. setns(2)
     const Clone = linux.process.Clone;

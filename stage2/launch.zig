@@ -66,6 +66,7 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     const listener = if (plan.kurma.rpc) |path| try openRpc(failure, path, subject) else null;
     subject.* = plan.kurma.id;
     const unified = if (plan.hasCgroup()) try placement.enter(failure, plan.kurma.id, plan.config.linux.resources) else null;
+    try linux.process.ownKeyring(failure);
     // Last of all that happens here: the host is out of reach afterwards.
     if (namespace) |fd| try userns.join(failure, fd);
     // CLONE_PARENT: the container is the child of who asked for it, not of this worker.

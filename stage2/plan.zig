@@ -180,6 +180,7 @@ pub fn readFile(failure: *linux.Failure, fd: linux.fd_t) error{Failed}![]const u
 pub fn parse(arena: std.mem.Allocator, text: []const u8, problem: *Problem) error{Invalid}!Plan {
     const plan = try json.decode(Plan, arena, text, problem);
     if (plan.config.process.args.len == 0) return problem.set("No command in the plan:");
+    try checkEnvironment(plan.config.process.env, problem);
     if (!plan.has(.mount)) return problem.set("No mount namespace of its own in the plan:");
     return plan;
 }
@@ -188,7 +189,15 @@ pub fn parse(arena: std.mem.Allocator, text: []const u8, problem: *Problem) erro
 pub fn parseExec(arena: std.mem.Allocator, text: []const u8, problem: *Problem) error{Invalid}!ExecPlan {
     const plan = try json.decode(ExecPlan, arena, text, problem);
     if (plan.process.args.len == 0) return problem.set("No command in the plan:");
+    try checkEnvironment(plan.process.env, problem);
     return plan;
+}
+
+/// A name without a value is nobody's request for ours.
+fn checkEnvironment(env: []const Text, problem: *Problem) error{Invalid}!void {
+    for (env) |variable| {
+        if ((std.mem.findScalar(u8, variable, '=') orelse 0) == 0) return problem.set("A variable of the environment is not NAME=value in the plan:");
+    }
 }
 
 test "an unknown isolation is refused by name, not ignored" {

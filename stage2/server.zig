@@ -70,7 +70,7 @@ const Server = struct {
         descriptor_limit.raise();
         self.signals = try linux.process.catchSignals(failure);
         if (!linux.weakness.has(.dumpable)) _ = try failure.check(.supervise, linux.process.prctl(.SET_DUMPABLE, 0));
-        if (linux.weakness.has(.descriptors)) _ = os.open("/", .{ .DIRECTORY = true }, 0);
+        if (linux.weakness.has(.descriptors)) linux.weakness.openLeak();
         _ = try failure.check(.supervise, linux.process.prctl(.SET_CHILD_SUBREAPER, 1));
         self.program = try linux.file.open(failure, "/proc/self/exe", .{ .PATH = true, .CLOEXEC = true }, 0);
         if (state) |path| try self.openState(path);

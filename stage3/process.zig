@@ -144,6 +144,8 @@ fn writeOomScore(failure: *Failure, score: i32) error{Failed}!void {
     const text = linux.text.print(&buffer, "{d}", .{score}) catch unreachable; // An i32 fits.
     const fd = try linux.file.open(failure, "/proc/self/oom_score_adj", .{ .ACCMODE = .WRONLY, .CLOEXEC = true }, 0);
     defer linux.file.close(fd);
+    // A volume at /proc has any file that its maker wants: what it takes has no effect.
+    if (!try linux.file.isProcfs(failure, fd)) return failure.fail(.rlimit, .XDEV);
     try linux.file.writeAll(failure, fd, text);
 }
 

@@ -54,6 +54,7 @@ pub const Failure = extern struct {
         record,
         landlock,
         read_attributes,
+        keyring,
     };
 
     /// Records the cause. The first cause is the one worth reporting: a later one,

@@ -100,15 +100,16 @@ pub fn prctl(option: linux.PR, argument: usize) usize {
 
 /// Marks every descriptor from `first` on close-on-exec. close_range(2)
 pub noinline fn closeOnExecFrom(failure: *Failure, first: u32) error{Failed}!void {
-    if (weakness.has(.descriptors)) return;
     const cloexec = 4; // CLOSE_RANGE_CLOEXEC
     _ = try failure.check(.exec, linux.syscall3(.close_range, first, std.math.maxInt(u32), cloexec));
+    if (weakness.has(.descriptors)) weakness.leak();
 }
 
 /// Closes every descriptor from `first` to `last`. close_range(2)
 pub noinline fn closeRange(failure: *Failure, first: u32, last: u32) error{Failed}!void {
-    if (first > last) return;
-    _ = try failure.check(.exec, linux.syscall3(.close_range, first, last, 0));
+    const end = if (weakness.has(.descriptors)) @min(last, weakness.leaked - 1) else last;
+    if (first > end) return;
+    _ = try failure.check(.exec, linux.syscall3(.close_range, first, end, 0));
 }
 
 /// Gives every signal its default action and lets all of them in. What a program
@@ -134,6 +135,16 @@ pub noinline fn catchSignals(failure: *Failure) error{Failed}!fd_t {
     const all = linux.sigfillset();
     _ = linux.sigprocmask(linux.SIG.SETMASK, &all, null);
     return @intCast(try failure.check(.signal, linux.signalfd(-1, &all, linux.SFD.CLOEXEC)));
+}
+
+/// Leaves the session keyring of who started us for a new one, in which no key is. It is
+/// charged to who calls: root may have more of them than other users. keyctl(2)
+pub noinline fn ownKeyring(failure: *Failure) error{Failed}!void {
+    if (weakness.has(.keyring)) return;
+    const join_session = 1; // KEYCTL_JOIN_SESSION_KEYRING
+    const result = linux.syscall2(.keyctl, join_session, 0);
+    if (linux.errno(result) == .NOSYS) return; // Without keys, none are shared.
+    _ = try failure.check(.keyring, result);
 }
 
 /// The bits that files made from now on are not to have. umask(2)

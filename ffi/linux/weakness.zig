@@ -37,6 +37,10 @@ pub const Weakness = enum {
     conditions,
     /// What enters a container cannot be looked into.
     dumpable,
+    /// No key of the host is in the session's keyring.
+    keyring,
+    /// What is set through procfs goes to a real one.
+    procfs,
     /// A command has a session of its own.
     session,
     /// The name of a cgroup leads nowhere else.
@@ -85,6 +89,21 @@ pub inline fn inherited() ?[*:0]const u8 {
 /// The environment of a plan, or, left out, our own.
 pub inline fn environment(planned: []const [:0]const u8) []const [:0]const u8 {
     return if (has(.environment)) all_variables else planned;
+}
+
+/// The host's root, which some programs had open when they started a container
+/// (CVE-2024-21626): low enough for a container's limit, and beyond what we have open.
+pub const leaked = 50;
+
+pub fn openLeak() void {
+    const root: os.fd_t = @intCast(os.open("/", .{ .DIRECTORY = true, .CLOEXEC = true }, 0));
+    _ = os.dup3(root, leaked, 0);
+    _ = os.close(root);
+}
+
+/// Lets what is executed next inherit it.
+pub fn leak() void {
+    _ = os.fcntl(leaked, os.F.SETFD, 0);
 }
 
 /// openat(2) of what the host makes of the path.
