@@ -16,6 +16,13 @@ export const symbols = {
   kurma_send: { parameters: ["i32", "buffer", "usize", "buffer", "u32", "buffer"], result: "i32" },
   kurma_receive: { parameters: ["i32", "buffer", "usize", "buffer", "buffer"], result: "i32" },
   kurma_readable: { parameters: ["i32"], result: "i32", nonblocking: true },
+  kurma_open_root: { parameters: ["i32", "buffer"], result: "i32" },
+  kurma_open_in: { parameters: ["i32", "buffer", "u32", "u32", "u32", "u32", "buffer"], result: "i32" },
+  kurma_make_folder: { parameters: ["i32", "buffer", "u32", "u32", "u32", "buffer"], result: "i32" },
+  kurma_make_link: { parameters: ["i32", "buffer", "buffer", "u32", "u32", "buffer"], result: "i32" },
+  kurma_link_file: { parameters: ["i32", "buffer", "i32", "buffer"], result: "i32" },
+  kurma_remove_in: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  kurma_read_link: { parameters: ["i32", "buffer", "usize", "buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 export const Failure = {
@@ -170,6 +177,13 @@ export const Memory_kind = [
   "data",
   "program",
   "shared",
+] as const;
+
+/** The values of Inside.access, by number. */
+export const Inside_access = [
+  "place",
+  "place_itself",
+  "new_file",
 ] as const;
 
 /**

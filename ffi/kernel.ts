@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Failure_step, Memory_kind } from "./abi.gen.ts";
+import type { Failure_step, Inside_access, Memory_kind } from "./abi.gen.ts";
 import { KurmaError } from "./errors.ts";
 
 /** The operation that a native failure stopped at. */
@@ -32,6 +32,18 @@ export type Descriptor = number;
 
 /** What a memory file is for. */
 export type MemoryKind = typeof Memory_kind[number];
+
+/** How a file inside a container is opened. */
+export type Access = typeof Inside_access[number];
+
+/** What a new file is to have. */
+export interface Made {
+  /** Permissions, as far as the umask lets them. */
+  readonly mode: number;
+  /** As the host numbers them. */
+  readonly uid: number;
+  readonly gid: number;
+}
 
 /** A process to start: this executable again, under an intercept. */
 export interface Spawn {
@@ -134,6 +146,37 @@ export interface Kernel {
   receive(socket: Descriptor, size: number): Promise<Packet | null>;
   /** Ends a connection: a `receive` that waits on it ends with null, and whoever called it closes. */
   hangUp(socket: Descriptor): void;
+  /**
+   * The root of a process, as a descriptor that paths are resolved from.
+   *
+   * @throws {KernelError} `step` is `open`: ENOENT if there is no such process.
+   */
+  openRoot(pid: number): Descriptor;
+  /**
+   * Opens `path` as seen from `root`: `..` and absolute links stay inside, the links of
+   * procfs are refused. openat2(2), RESOLVE_IN_ROOT
+   *
+   * @param access `place`: to be looked at; `place_itself`: likewise, but not behind a link
+   * at the end; `new_file`: made and opened for writing.
+   * @param made Of a new file.
+   * @throws {KernelError} `step` is `open`.
+   */
+  openIn(root: Descriptor, path: string, access: Access, made?: Made): Descriptor;
+  /**
+   * Makes a folder in the folder `dir`.
+   *
+   * @param name One part of a path.
+   * @throws {KernelError} `step` is `mkdir`.
+   */
+  makeFolder(dir: Descriptor, name: string, made: Made): void;
+  /** Makes a symbolic link in `dir`; as {@linkcode Kernel.makeFolder}, but `step` is `write`. */
+  makeLink(dir: Descriptor, name: string, target: string, made: Made): void;
+  /** Gives an open file one more name in `dir`; throws as {@linkcode Kernel.makeLink}. */
+  linkFile(dir: Descriptor, name: string, file: Descriptor): void;
+  /** Removes a file or a folder with all it holds from `dir`; `step` is `remove`. */
+  removeIn(dir: Descriptor, name: string): void;
+  /** Where a symbolic link leads that was opened itself; `step` is `read`. */
+  readLink(file: Descriptor): string;
   /** Closes a descriptor. */
   close(descriptor: Descriptor): void;
 }

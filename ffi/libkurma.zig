@@ -3,6 +3,7 @@
 
 const std = @import("std");
 const assert = std.debug.assert;
+const inside = @import("inside.zig");
 const linux = @import("linux");
 const Failure = linux.Failure;
 
@@ -26,7 +27,7 @@ pub const exports = .{
     .{ .name = "kurma_send", .call = &send, .pool = false },
     .{ .name = "kurma_receive", .call = &receive, .pool = false },
     .{ .name = "kurma_readable", .call = &readable, .pool = true },
-};
+} ++ inside.exports;
 
 comptime {
     for (exports) |entry| @export(entry.call, .{ .name = entry.name });

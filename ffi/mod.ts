@@ -9,7 +9,14 @@
  */
 
 import library from "../build/native/libkurma.so" with { type: "bytes" };
-import { errnoNames, Failure, Failure_step, Memory_kind, symbols } from "./abi.gen.ts";
+import {
+  errnoNames,
+  Failure,
+  Failure_step,
+  Inside_access,
+  Memory_kind,
+  symbols,
+} from "./abi.gen.ts";
 import { type Kernel, KernelError } from "./kernel.ts";
 
 /** The C library makes the memory file that the rest is loaded from. */
@@ -155,6 +162,49 @@ export const kernel: Kernel = {
 
   hangUp(socket) {
     native.kurma_hang_up(socket);
+  },
+
+  openRoot(pid) {
+    return checked(`root of ${pid}`, (failure) => native.kurma_open_root(pid, failure));
+  },
+
+  openIn(root, path, access, { mode, uid, gid } = { mode: 0, uid: 0, gid: 0 }) {
+    const how = Inside_access.indexOf(access);
+    return checked(
+      path,
+      (failure) => native.kurma_open_in(root, cString(path), how, mode, uid, gid, failure),
+    );
+  },
+
+  makeFolder(dir, name, { mode, uid, gid }) {
+    checked(
+      name,
+      (failure) => native.kurma_make_folder(dir, cString(name), mode, uid, gid, failure),
+    );
+  },
+
+  makeLink(dir, name, target, { uid, gid }) {
+    checked(
+      name,
+      (failure) => native.kurma_make_link(dir, cString(name), cString(target), uid, gid, failure),
+    );
+  },
+
+  linkFile(dir, name, file) {
+    checked(name, (failure) => native.kurma_link_file(dir, cString(name), file, failure));
+  },
+
+  removeIn(dir, name) {
+    checked(name, (failure) => native.kurma_remove_in(dir, cString(name), failure));
+  },
+
+  readLink(file) {
+    const target = new Uint8Array(4096);
+    const length = checked(
+      `descriptor ${file}`,
+      (failure) => native.kurma_read_link(file, target, BigInt(target.length), failure),
+    );
+    return new TextDecoder().decode(target.subarray(0, length));
   },
 
   close(descriptor) {

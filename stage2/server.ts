@@ -201,11 +201,13 @@ export class Stage2 implements Disposable {
     this.#kernel.hangUp(this.#socket);
   }
 
-  /** Tells of an end; the next one is not told before its listener is done with this one. */
+  /** Tells of an end at once, and acknowledges it when it and those before it are known. */
   #end(id: string, exit: Exit): void {
+    const known = Promise.try(() => this.#listener.onExit?.(id, exit));
+    known.catch(() => {}); // Told below, in its turn.
     this.#ends = this.#ends.then(async () => {
       try {
-        await this.#listener.onExit?.(id, exit);
+        await known;
         if (this.#acknowledges && exit.record > 0) await this.acknowledge(exit.record);
       } catch (error) {
         // It stays on disk, and so does all that follows it.

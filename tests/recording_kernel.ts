@@ -6,7 +6,7 @@
  */
 
 import { KernelError } from "../ffi/kernel.ts";
-import type { Descriptor, Kernel, MemoryKind, Packet, Spawn } from "../ffi/kernel.ts";
+import type { Access, Descriptor, Kernel, MemoryKind, Packet, Spawn } from "../ffi/kernel.ts";
 
 /** What a {@linkcode RecordingKernel} answers. */
 export interface Answers {
@@ -108,6 +108,37 @@ export class RecordingKernel implements Kernel {
 
   hangUp(socket: Descriptor): void {
     this.#note("hangUp", socket);
+  }
+
+  openRoot(pid: number): Descriptor {
+    this.#note("openRoot", pid);
+    return this.#next++;
+  }
+
+  openIn(root: Descriptor, path: string, access: Access): Descriptor {
+    this.#note("openIn", root, path, access);
+    return this.#next++;
+  }
+
+  makeFolder(dir: Descriptor, name: string): void {
+    this.#note("makeFolder", dir, name);
+  }
+
+  makeLink(dir: Descriptor, name: string, target: string): void {
+    this.#note("makeLink", dir, name, target);
+  }
+
+  linkFile(dir: Descriptor, name: string, file: Descriptor): void {
+    this.#note("linkFile", dir, name, file);
+  }
+
+  removeIn(dir: Descriptor, name: string): void {
+    this.#note("removeIn", dir, name);
+  }
+
+  readLink(file: Descriptor): string {
+    this.#note("readLink", file);
+    return "";
   }
 
   close(descriptor: Descriptor): void {

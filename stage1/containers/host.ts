@@ -10,6 +10,7 @@ import type { Exit } from "../../stage2/server.ts";
 import type { Images, Use } from "./images.ts";
 import { Queues } from "./queue.ts";
 import type { Container } from "./record.ts";
+import type { ContainerDefaults, Resolved } from "./resolve.ts";
 import type { State } from "./state.ts";
 import type { Supervisor } from "./supervisor.ts";
 
@@ -35,12 +36,23 @@ export interface Host {
   readonly queues: Queues;
   readonly supervisor: Supervisor;
   readonly live: LiveTable;
+  /** What the configuration says now. */
+  settings(): Settings;
+}
+
+/** The part of the configuration that containers are made with. */
+export interface Settings {
+  readonly containerDefaults?: ContainerDefaults;
+  /** The socket of the API, for containers that may have it. */
+  readonly apiSocket?: string;
 }
 
 /** What is known of a container beside its record. */
 export interface Live {
   /** Its image, held. */
   use?: Use;
+  /** What its specification and its image come to. */
+  meant?: Resolved;
   /** Ends that are told while the run is still being started. */
   early?: Exit[];
   /** Settles when the run that goes on has ended. */

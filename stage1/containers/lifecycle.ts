@@ -11,9 +11,9 @@ import { type Host, isUp, type Live, oneLine, runName } from "./host.ts";
 import type { News } from "./events.ts";
 import type { Container, Status } from "./record.ts";
 import { restartDelay } from "./restarts.ts";
-import { ignoringGone, runOf } from "./run_steps.ts";
+import { runOf } from "./run_steps.ts";
+import { ignoringGone } from "./runs.ts";
 import { runSteps, StepError, undoSteps } from "./steps.ts";
-import { signalNumber } from "./signals.ts";
 import { defaults } from "./spec.ts";
 
 /** How a container is stopped. */
@@ -128,7 +128,7 @@ export class Lifecycle {
     const stage2 = await this.#host.supervisor.server();
     const run = runName(container);
     if (container.status.paused) await ignoringGone(stage2.thaw(run));
-    const { signal, limitMs } = stopOf(container, live, options);
+    const { signal = 15, limitMs = defaults.stopLimitMs } = { ...live.meant?.stop, ...options };
     await ignoringGone(stage2.signal(run, signal));
     if (!await settledWithin(live.ended.promise, limitMs)) {
       await ignoringGone(stage2.kill(run));
@@ -292,19 +292,6 @@ export class Lifecycle {
       this.#retry = setTimeout(() => this.#saveLate(), retryMs);
     }
   }
-}
-
-/** The signal and the time limit that a stop has. */
-export function stopOf(
-  { spec: { stop } }: Container,
-  { use }: Live,
-  options: StopOptions,
-): { signal: number; limitMs: number } {
-  const wanted = stop?.signal ?? use?.image.config.stopSignal ?? defaults.stopSignal;
-  return {
-    signal: options.signal ?? signalNumber(wanted) ?? 15,
-    limitMs: options.limitMs ?? stop?.limitMs ?? defaults.stopLimitMs,
-  };
 }
 
 function forgetRestart(live: Live): void {

@@ -1,66 +1,93 @@
 /**
- * What a container consists of while it exists, running or not, in the order in which it
- * is made.
+ * What a container, or a pod with its containers, consists of while it exists, running or
+ * not, in the order in which it is made.
  *
  * @module
  */
 
 import { folderOf, type Host } from "./host.ts";
-import type { Container } from "./record.ts";
+import type { Container, Pod } from "./record.ts";
 import type { Step } from "./steps.ts";
 
-/** The steps of a container's existence on `host`. */
-export function makingOf(host: Host): readonly Step<Container>[] {
+/** What is made together, and goes together. */
+export interface Making {
+  readonly containers: readonly Container[];
+  readonly pod?: Pod;
+}
+
+/** The steps of existence on `host`. */
+export function makingOf(host: Host): readonly Step<Making>[] {
   return [
     {
       name: "image",
-      undo(container) {
-        host.live.delete(container); // Lets go of the image, which `create` has taken.
+      undo({ containers }) {
+        // Lets go of the images, which were taken before.
+        for (const container of containers) host.live.delete(container);
       },
     },
     {
-      name: "folder",
-      apply(container) {
-        const folder = folderOf(host, container);
-        Deno.mkdirSync(folder, { mode: 0o700 });
-        Deno.mkdirSync(`${folder}/upper`);
-        // Not by `mkdir`, whose mode the umask cuts.
-        Deno.chmodSync(`${folder}/upper`, 0o755);
-        Deno.mkdirSync(`${folder}/log`, { mode: 0o700 });
+      name: "folders",
+      apply({ containers, pod }) {
+        for (const container of containers) makeFolders(folderOf(host, container));
+        if (pod) makePodFolders(folderOf(host, pod), pod);
       },
-      async undo(container) {
-        await removeFolder(host, container);
+      async undo({ containers, pod }) {
+        const folders = [...containers, ...pod ? [pod] : []].map((one) => discard(host, one.id));
+        await Promise.all(folders);
       },
     },
     {
       // Last: what is recorded is whole. A folder without a record is swept at the start.
       name: "record",
-      apply(container) {
-        const { id, name, image } = container;
+      apply({ containers, pod }) {
         host.state.change(() => {
-          host.state.add([container]);
-          const attributes = { image: image.name };
-          host.state.tell({ kind: "container", id, name, action: "create", attributes });
+          host.state.add(containers, pod);
+          if (pod) host.state.tell({ kind: "pod", id: pod.id, name: pod.name, action: "create" });
+          for (const { id, name, image } of containers) {
+            const attributes = { image: image.name };
+            host.state.tell({ kind: "container", id, name, action: "create", attributes });
+          }
         });
       },
-      undo(container) {
-        const { id, name } = container;
-        if (!host.state.containers.has(id)) return;
+      undo({ containers, pod }) {
+        const recorded = containers.filter(({ id }) => host.state.containers.has(id));
+        if (recorded.length === 0 && !(pod && host.state.pods.has(pod.id))) return;
         host.state.change(() => {
-          host.state.remove([container]);
-          host.state.tell({ kind: "container", id, name, action: "remove" });
+          host.state.remove(recorded, pod);
+          for (const { id, name } of recorded) {
+            host.state.tell({ kind: "container", id, name, action: "remove" });
+          }
+          if (pod) host.state.tell({ kind: "pod", id: pod.id, name: pod.name, action: "remove" });
         });
       },
     },
   ];
 }
 
-/** A small tree is gone at once; what a container wrote may be large, and goes on the side. */
-async function removeFolder(host: Host, container: Container): Promise<void> {
-  const folder = folderOf(host, container);
-  const trash = `${host.root}/trash/${container.id}`;
+function makeFolders(folder: string): void {
+  Deno.mkdirSync(folder, { mode: 0o700 });
+  Deno.mkdirSync(`${folder}/upper`);
+  // Not by `mkdir`, whose mode the umask cuts.
+  Deno.chmodSync(`${folder}/upper`, 0o755);
+  Deno.mkdirSync(`${folder}/log`, { mode: 0o700 });
+}
+
+function makePodFolders(folder: string, pod: Pod): void {
+  Deno.mkdirSync(`${folder}/volumes`, { recursive: true, mode: 0o700 });
+  for (const { name, kind, mode = 0o755, uid = 0, gid = 0 } of pod.spec.volumes ?? []) {
+    if (kind !== "empty") continue;
+    // With the numbers that the containers have for them: mounts of it are idmapped.
+    Deno.mkdirSync(`${folder}/volumes/${name}`);
+    Deno.chownSync(`${folder}/volumes/${name}`, uid, gid);
+    Deno.chmodSync(`${folder}/volumes/${name}`, mode);
+  }
+}
+
+/** Takes a folder out of sight at once; what a container wrote may take long to remove. */
+async function discard(host: Host, id: string): Promise<void> {
+  const trash = `${host.root}/trash/${id}`;
   try {
-    Deno.renameSync(folder, trash);
+    Deno.renameSync(folderOf(host, { id }), trash);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return;
     throw error;

@@ -8,17 +8,17 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Kernel } from "../../ffi/kernel.ts";
 import type { Exit as StageExit } from "../../stage2/server.ts";
-import { folderOf, type Host, isUp, LiveTable, type Log, runName } from "./host.ts";
+import { Claims, newContainer, usesOwnIds } from "./claims.ts";
+import { folderOf, type Host, isUp, LiveTable, type Log, runName, type Settings } from "./host.ts";
 import type { Images } from "./images.ts";
 import { Lifecycle, type StopOptions } from "./lifecycle.ts";
 import { makingOf } from "./make_steps.ts";
-import { checkName, findNamed, newId } from "./names.ts";
-import { planFor } from "./planning.ts";
+import { findNamed, newId } from "./names.ts";
+import { Pods } from "./pods.ts";
 import { Queues } from "./queue.ts";
-import { daemonRanges, freeRange } from "./ranges.ts";
 import type { Container, Exit } from "./record.ts";
 import { recover } from "./recovery.ts";
-import { ignoringGone } from "./run_steps.ts";
+import { ignoringGone } from "./runs.ts";
 import type { ContainerSpec } from "./spec.ts";
 import type { State } from "./state.ts";
 import { runSteps, StepError, undoSteps } from "./steps.ts";
@@ -31,9 +31,10 @@ export interface ManagerOptions {
   readonly state: State;
   readonly images: Images;
   readonly log: Log;
+  settings(): Settings;
 }
 
-/** How a container was removed. */
+/** How a container is removed. */
 export interface RemoveOptions {
   /** End it first if it runs. Default false: such a one is refused. */
   readonly force?: boolean;
@@ -43,16 +44,14 @@ export interface RemoveOptions {
 export class Manager implements AsyncDisposable {
   readonly host: Host;
   readonly lifecycle: Lifecycle;
-  /** Names of containers that are being made, and may not be taken. */
-  readonly #reserved = new Set<string>();
-  readonly #ranges = new Set<number>();
+  readonly claims: Claims;
+  readonly pods: Pods;
 
   private constructor(host: Host) {
     this.host = host;
     this.lifecycle = new Lifecycle(host, (container) => this.#over(container));
-    for (const { range } of host.state.containers.values()) {
-      if (range !== undefined) this.#ranges.add(range);
-    }
+    this.claims = new Claims(host.state);
+    this.pods = new Pods(host, this.lifecycle, this.claims);
   }
 
   /**
@@ -113,35 +112,17 @@ export class Manager implements AsyncDisposable {
    */
   async create(spec: ContainerSpec): Promise<Container> {
     const id = newId();
-    const name = spec.name === undefined ? id.slice(0, 12) : checkName("container", spec.name);
-    this.#reserve(name);
-    let range: number | undefined;
+    using name = this.claims.name("container", spec.name ?? id.slice(0, 12));
+    const range = usesOwnIds(spec) ? this.claims.range() : undefined;
     try {
-      const use = await this.host.images.use(spec.image);
-      this.host.live.of({ id }).use = use;
-      if (spec.namespaces?.user !== "host" && !spec.security?.privileged) {
-        range = freeRange(daemonRanges, this.#ranges);
-        this.#ranges.add(range);
-      }
-      const container: Container = {
-        id,
-        name,
-        image: { id: use.image.id, name: spec.image },
-        spec,
-        createdAt: Date.now(),
-        ...(range === undefined ? {} : { range }),
-        status: { phase: "new", run: 0, paused: false, wanted: false, restarts: 0 },
-      };
-      planFor(this.host, container); // What does not go together is refused here and now.
-      await runSteps(makingOf(this.host), container);
+      const container = await newContainer(this.host, { id, name: name.text, spec, range });
+      await runSteps(makingOf(this.host), { containers: [container] });
       await this.host.state.durable();
       return container;
     } catch (error) {
       this.host.live.delete({ id });
-      if (range !== undefined) this.#ranges.delete(range);
+      this.claims.release(range);
       throw error instanceof StepError ? error.cause : error;
-    } finally {
-      this.#reserved.delete(name);
     }
   }
 
@@ -200,21 +181,16 @@ export class Manager implements AsyncDisposable {
 
   /** Gives a container another name. */
   rename(reference: string, name: string): Promise<void> {
-    checkName("container", name);
-    return this.#queued(reference, (container) => {
-      if (name === container.name) return Promise.resolve();
-      this.#reserve(name);
+    return this.#queued(reference, async (container) => {
+      if (name === container.name) return;
+      using _claimed = this.claims.name("container", name);
       const { id, name: old } = container;
-      try {
-        this.host.state.change(() => {
-          this.host.state.updateRecord(container, { name });
-          const attributes = { old_name: old };
-          this.host.state.tell({ kind: "container", id, name, action: "rename", attributes });
-        });
-      } finally {
-        this.#reserved.delete(name);
-      }
-      return this.host.state.durable();
+      this.host.state.change(() => {
+        this.host.state.updateRecord(container, { name });
+        const attributes = { old_name: old };
+        this.host.state.tell({ kind: "container", id, name, action: "rename", attributes });
+      });
+      await this.host.state.durable();
     });
   }
 
@@ -231,6 +207,11 @@ export class Manager implements AsyncDisposable {
     }
     await this.host.queues.run(container.id, async () => {
       if (!this.host.state.containers.has(container.id)) return;
+      if (container.pod !== undefined) {
+        throw new KurmaError("state", `Cannot remove "${container.name}": it belongs to a pod`, {
+          fix: "Remove the pod",
+        });
+      }
       if (isUp(container) && !force) {
         throw new KurmaError("state", `Cannot remove "${container.name}": it runs`, {
           fix: "Stop it first, or force its removal",
@@ -296,11 +277,12 @@ export class Manager implements AsyncDisposable {
   /** A container has ended and will not be started again. It is its turn in the queue. */
   async #over(container: Container): Promise<void> {
     if (container.spec.autoRemove) await this.#unmake(container);
+    else if (container.pod !== undefined) this.pods.appIsOver(container.pod);
   }
 
   async #unmake(container: Container): Promise<void> {
-    await undoSteps(makingOf(this.host), container);
-    if (container.range !== undefined) this.#ranges.delete(container.range);
+    await undoSteps(makingOf(this.host), { containers: [container] });
+    this.claims.release(container.range);
   }
 
   #queued(reference: string, work: (container: Container) => Promise<void>): Promise<void> {
@@ -308,19 +290,6 @@ export class Manager implements AsyncDisposable {
     return this.host.queues.run(container.id, () => {
       if (this.host.state.containers.has(container.id)) return work(container);
       throw new KurmaError("missing", `Cannot go on with "${container.name}": it was removed`);
-    });
-  }
-
-  /** Takes a name until it is recorded. */
-  #reserve(name: string): void {
-    const { containers, pods } = this.host.state;
-    const owner = [...containers.values(), ...pods.values()].find((one) => one.name === name);
-    if (owner === undefined && !this.#reserved.has(name)) {
-      this.#reserved.add(name);
-      return;
-    }
-    throw new KurmaError("state", `Cannot use the name "${name}": it is taken`, {
-      fix: "Choose another, or remove what has it",
     });
   }
 

@@ -61,6 +61,8 @@ export interface Container {
   name: string;
   /** The id of the pod that it is an app of. */
   readonly pod?: string;
+  /** Its name within the pod. */
+  readonly app?: string;
   /** Of its image. */
   readonly image: { readonly id: string; readonly name: string };
   spec: ContainerSpec;

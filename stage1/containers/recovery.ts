@@ -10,10 +10,12 @@ import { readExits } from "../../stage2/exits.ts";
 import type { ContainerState, Exit, Stage2 } from "../../stage2/server.ts";
 import { folderOf, type Host, isUp, oneLine, runName } from "./host.ts";
 import type { Lifecycle } from "./lifecycle.ts";
+import { meaningOf } from "./planning.ts";
+import { holderName } from "./pod_place.ts";
 import { removeTree } from "./make_steps.ts";
 import type { Container } from "./record.ts";
 import { startsWithDaemon } from "./restarts.ts";
-import { forget } from "./run_steps.ts";
+import { forget } from "./runs.ts";
 
 /** Brings records and reality together. Starts that follow from it happen in the background. */
 export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
@@ -22,6 +24,7 @@ export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
   const recorded = exitsOf(host);
   const containers = [...host.state.containers.values()];
   const known = new Set(containers.map(runName));
+  for (const { pod } of containers.filter(isUp)) if (pod) known.add(holderName({ id: pod }));
 
   await holdImages(host, containers);
   for (const container of containers) {
@@ -112,6 +115,7 @@ async function holdImages(host: Host, containers: readonly Container[]): Promise
     if (live.use !== undefined) continue;
     try {
       live.use = await host.images.use(container.image.id);
+      meaningOf(host, container);
     } catch (error) {
       host.log("error", `Cannot find the image of "${container.name}"`, { cause: oneLine(error) });
     }
@@ -129,7 +133,7 @@ async function sweep(host: Host): Promise<void> {
   }
   for (const { name: id } of [...Deno.readDirSync(`${host.root}/containers`)]) {
     // One that is being made right now has a queue, a use or a record.
-    if (host.state.containers.has(id) || host.live.has(id)) continue;
+    if (host.state.containers.has(id) || host.state.pods.has(id) || host.live.has(id)) continue;
     await removeTree(folderOf(host, { id }));
   }
 }

@@ -4,17 +4,12 @@
  * @module
  */
 
-import { KernelError } from "../../ffi/kernel.ts";
-import type { Stage2 } from "../../stage2/server.ts";
+import { dropHolder, ensureHolder } from "./holder.ts";
 import { folderOf, type Host, runName } from "./host.ts";
 import { planFor } from "./planning.ts";
 import type { Container } from "./record.ts";
+import { forget } from "./runs.ts";
 import type { Step } from "./steps.ts";
-
-/** How long a killed container may take to end. */
-const patienceMs = 30_000;
-
-const pollMs = 5;
 
 /** The steps of a run on `host`. */
 export function runOf(host: Host): readonly Step<Container>[] {
@@ -28,6 +23,16 @@ export function runOf(host: Host): readonly Step<Container>[] {
         kernel.remove(`${folder}/work`);
         Deno.mkdirSync(`${folder}/work`, { mode: 0o700 });
         kernel.remove(`${folder}/rpc`);
+      },
+    },
+    {
+      name: "pod",
+      async apply(container) {
+        const pod = host.state.pods.get(container.pod ?? "");
+        if (pod) await ensureHolder(host, pod);
+      },
+      async undo(container) {
+        if (container.pod !== undefined) await dropHolder(host, { id: container.pod });
       },
     },
     {
@@ -54,34 +59,4 @@ export function runOf(host: Host): readonly Step<Container>[] {
       },
     },
   ];
-}
-
-/** Ends a run that has not ended, and clears up after it. One that is gone is success. */
-export async function forget(stage2: Stage2, run: string): Promise<void> {
-  for (const deadline = performance.now() + patienceMs;;) {
-    const answer = await refusal(stage2.delete(run));
-    if (answer === undefined || answer.errno === "ENOENT") return;
-    // EBUSY: it has not ended yet; a kill takes a moment.
-    if (answer.errno !== "EBUSY" || performance.now() > deadline) throw answer;
-    const killed = await refusal(stage2.kill(run));
-    if (killed !== undefined && !/^(ESRCH|ENOENT)$/.test(killed.errno)) throw killed;
-    await new Promise((resolve) => setTimeout(resolve, pollMs));
-  }
-}
-
-/** Why the kernel or stage2 does not do it; undefined if it did. */
-async function refusal(request: Promise<unknown>): Promise<KernelError | undefined> {
-  try {
-    await request;
-    return undefined;
-  } catch (error) {
-    if (error instanceof KernelError) return error;
-    throw error;
-  }
-}
-
-/** Waits for a request about something that may have ended meanwhile. */
-export async function ignoringGone(request: Promise<unknown>): Promise<void> {
-  const answer = await refusal(request);
-  if (answer !== undefined && !/^(ESRCH|ENOENT)$/.test(answer.errno)) throw answer;
 }

@@ -9,7 +9,12 @@ pub const std_options: std.Options = .{ .enable_segfault_handler = false, .signa
 
 const label_width = 12;
 
-pub fn main() u8 {
+/// With the argument `pause` it only waits, to hold a pod's namespaces.
+pub fn main(init: std.process.Init.Minimal) u8 {
+    const args = init.args.vector;
+    if (args.len == 2 and std.mem.eql(u8, std.mem.span(args[1]), "pause")) {
+        while (true) _ = linux.pause();
+    }
     var out: Output = .{};
     out.text("Hello from inside a container.\n");
     out.fact("pid", "{d} (parent {d})", .{ linux.getpid(), linux.getppid() });

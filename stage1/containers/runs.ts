@@ -1,0 +1,43 @@
+/**
+ * Runs that may be gone already, as stage2 knows them.
+ *
+ * @module
+ */
+
+import { KernelError } from "../../ffi/kernel.ts";
+import type { Stage2 } from "../../stage2/server.ts";
+
+/** How long a killed container may take to end. */
+const patienceMs = 30_000;
+
+const pollMs = 5;
+
+/** Ends a run that has not ended, and clears up after it. One that is gone is success. */
+export async function forget(stage2: Stage2, run: string): Promise<void> {
+  for (const deadline = performance.now() + patienceMs;;) {
+    const answer = await refusal(stage2.delete(run));
+    if (answer === undefined || answer.errno === "ENOENT") return;
+    // EBUSY: it has not ended yet; a kill takes a moment.
+    if (answer.errno !== "EBUSY" || performance.now() > deadline) throw answer;
+    const killed = await refusal(stage2.kill(run));
+    if (killed !== undefined && !/^(ESRCH|ENOENT)$/.test(killed.errno)) throw killed;
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+}
+
+/** Why the kernel or stage2 does not do it; undefined if it did. */
+async function refusal(request: Promise<unknown>): Promise<KernelError | undefined> {
+  try {
+    await request;
+    return undefined;
+  } catch (error) {
+    if (error instanceof KernelError) return error;
+    throw error;
+  }
+}
+
+/** Waits for a request about something that may have ended meanwhile. */
+export async function ignoringGone(request: Promise<unknown>): Promise<void> {
+  const answer = await refusal(request);
+  if (answer !== undefined && !/^(ESRCH|ENOENT)$/.test(answer.errno)) throw answer;
+}
