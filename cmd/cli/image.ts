@@ -4,11 +4,11 @@
  * @module
  */
 
-import type { Damage, StoredImage } from "../../stage1/images/mod.ts";
+import type { Damage, Removed, StoredImage } from "../../stage1/images/mod.ts";
 import { command, type Group } from "./command.ts";
 import { boolean, bytes, choice, string } from "./flags.ts";
 import { rowsOutput, shown, structured } from "./output.ts";
-import type { Column } from "./table.ts";
+import type { Column, Surroundings } from "./table.ts";
 import { ago, size } from "./units.ts";
 
 /** The store, loaded by the commands that need it. */
@@ -40,6 +40,63 @@ function row({ record, names, created, used, bytes }: StoredImage) {
   };
 }
 
+/** How commands that change something show what they did; `text` is for scripts of one line. */
+const output = choice("How to show it", ["text", "json", "yaml", "table"], {
+  short: "o",
+  placeholder: "FORM",
+});
+type Form = "text" | "json" | "yaml" | "table";
+
+/** What a command did, in each of its forms. */
+interface Answer<Row> {
+  text: string;
+  /** For programs. */
+  value: unknown;
+  rows: readonly Row[];
+  columns: readonly Column<Row>[];
+}
+
+async function answered<Row>(answer: Answer<Row>, form: Form, context: Surroundings) {
+  if (form === "text") return answer.text;
+  if (form !== "table") return await structured(answer.value, form);
+  return await shown({ ...answer, name: () => "" }, form, context);
+}
+
+/** An image that was brought in. */
+function broughtIn(stored: StoredImage, form: Form, context: Surroundings): Promise<string> {
+  const value = row(stored);
+  return answered({ text: value.id, value, rows: [value], columns }, form, context);
+}
+
+/** Columns that are called as the fields are. */
+function fieldColumns(...fields: string[]): Column<Readonly<Record<string, string>>>[] {
+  return fields.map((field) => ({ title: field.toUpperCase(), text: (row) => row[field] ?? "" }));
+}
+
+/** One thing with a few fields. */
+function one(
+  fields: Readonly<Record<string, string>>,
+  text: string,
+  form: Form,
+  context: Surroundings,
+) {
+  const columns = fieldColumns(...Object.keys(fields));
+  return answered({ text, value: fields, rows: [fields], columns }, form, context);
+}
+
+/** What went: names, and images with their last. */
+function gone(removed: Removed, text: string, form: Form, context: Surroundings): Promise<string> {
+  const rows = [
+    ...removed.names.map((name) => ({ removed: "name", name })),
+    ...removed.images.map((id) => ({ removed: "image", name: id })),
+  ];
+  return answered(
+    { text, value: removed, rows, columns: fieldColumns("removed", "name") },
+    form,
+    context,
+  );
+}
+
 const list = command({
   summary: "List the images in the store",
   details: ["The one used last comes first. Layers that images share count in the size of each."],
@@ -60,7 +117,10 @@ const show = command({
   summary: "Show all that the store knows of an image",
   args: ["image"],
   flags: {
-    output: choice("How to show it", ["json", "yaml"], { short: "o", placeholder: "FORM" }),
+    output: choice("How to show it", ["json", "yaml", "table"], {
+      short: "o",
+      placeholder: "FORM",
+    }),
   },
   examples: [
     ["kurma image show team/app:1.2", "By its name"],
@@ -69,10 +129,13 @@ const show = command({
   async run(context, { image }, { output }) {
     const { showImage } = await images();
     const stored = showImage(image, context);
-    return await structured(
-      { ...stored.record, ...row(stored), layers: stored.record.layers },
-      output,
-    );
+    const value = { ...stored.record, ...row(stored), layers: stored.record.layers };
+    const rows = Object.entries(value).map(([field, value]) => ({
+      field,
+      value: typeof value === "string" ? value : JSON.stringify(value),
+    }));
+    const columns = fieldColumns("field", "value");
+    return await answered({ text: "", value, rows, columns }, output, context);
   },
 });
 
@@ -83,17 +146,19 @@ const pull = command({
     "name (appc://NAME); a path is imported. A pull that was cut short goes on where it stopped. Prints the image's id.",
   ],
   args: ["reference"],
-  flags: {},
+  flags: { output },
   examples: [
     ["kurma image pull busybox", "The latest one of Docker Hub"],
     ["kurma image pull registry.example.com:5000/team/app:1.2", "From a registry of your own"],
   ],
-  async run({ root, config }, { reference }) {
+  async run(context, { reference }, { output }) {
+    const { root, config } = context;
     const [{ pullImage }, { progressOnStderr }] = await Promise.all([
       import("../../stage1/images/pull.ts"),
       import("./progress.ts"),
     ]);
-    return (await pullImage(reference, { root, config, onProgress: progressOnStderr() })).record.id;
+    const stored = await pullImage(reference, { root, config, onProgress: progressOnStderr() });
+    return await broughtIn(stored, output, context);
   },
 });
 
@@ -104,17 +169,20 @@ const push = command({
     "came. Prints the digest that the reference names now.",
   ],
   args: ["image", "reference?"],
-  flags: {},
+  flags: { output },
   examples: [
     ["kurma image push registry.example.com/team/app:1.2", "By its own name"],
     ["kurma image push 3f2a91c0 registry.example.com/team/app", "Under another one"],
   ],
-  async run({ root, config }, { image, reference }) {
+  async run(context, { image, reference }, { output }) {
+    const { root, config } = context;
     const [{ pushImage }, { progressOnStderr }] = await Promise.all([
       import("../../stage1/images/push.ts"),
       import("./progress.ts"),
     ]);
-    return await pushImage(image, reference, { root, config, onProgress: progressOnStderr() });
+    const onProgress = progressOnStderr();
+    const digest = await pushImage(image, reference, { root, config, onProgress });
+    return await one({ image, reference: reference ?? image, digest }, digest, output, context);
   },
 });
 
@@ -128,17 +196,20 @@ const bringIn = command({
   args: ["file"],
   flags: {
     name: string("What kurma run and the other commands call it", { placeholder: "NAME" }),
+    output,
   },
   examples: [
     ["kurma image import busybox.aci --name busybox", "Run it as busybox from now on"],
     ["kurma image import - --name app < app.tar", "From standard input"],
   ],
-  async run({ root }, { file }, { name }) {
+  async run(context, { file }, { name, output }) {
+    const { root } = context;
     const [{ importImage }, { progressOnStderr }] = await Promise.all([
       images(),
       import("./progress.ts"),
     ]);
-    return (await importImage(file, { root, name, onProgress: progressOnStderr() })).record.id;
+    const stored = await importImage(file, { root, name, onProgress: progressOnStderr() });
+    return await broughtIn(stored, output, context);
   },
 });
 
@@ -146,14 +217,15 @@ const tag = command({
   summary: "Give an image one more name",
   details: ["Another image that has the name loses it. Prints the name as it is kept."],
   args: ["image", "name"],
-  flags: {},
+  flags: { output },
   examples: [
     ["kurma image tag busybox busybox:stable", "busybox:stable is the same image from now on"],
     ["kurma image tag 3f2a91c0 team/app:1.2", "A name for an image that has none"],
   ],
-  async run(context, { image, name }) {
+  async run(context, { image, name }, { output }) {
     const { tagImage } = await images();
-    return tagImage(image, name, context);
+    const kept = tagImage(image, name, context);
+    return await one({ image, name: kept }, kept, output, context);
   },
 });
 
@@ -164,19 +236,21 @@ const rm = command({
     "What a container uses stays.",
   ],
   args: ["image+"],
-  flags: {},
+  flags: { output },
   examples: [
     ["kurma image rm busybox:stable", "The name, or the image if that was its last"],
     ["kurma image rm 3f2a91c0", "The image with all its names"],
   ],
-  async run(context, { image }) {
+  async run(context, { image }, { output }) {
     const { removeImage } = await images();
-    const lines: string[] = [];
-    for (const each of image) {
-      const removed = await removeImage(each, context);
-      lines.push(...removed.names, ...removed.images);
-    }
-    return lines.join("\n");
+    const all: Removed[] = [];
+    for (const each of image) all.push(await removeImage(each, context));
+    const text = all.flatMap(({ names, images }) => [...names, ...images]).join("\n");
+    const removed = {
+      names: all.flatMap(({ names }) => names),
+      images: all.flatMap(({ images }) => images),
+    };
+    return await gone(removed, text, output, context);
   },
 });
 
@@ -188,14 +262,16 @@ const prune = command({
     "max-size": bytes("Remove the least recently used too, until all take no more", {
       placeholder: "SIZE",
     }),
+    output,
   },
   examples: [
     ["kurma image prune", "Only what nobody can call by a name"],
     ["kurma image prune --max-size 20GiB", "And the oldest, until 20 GiB are left"],
   ],
-  async run({ root }, _args, flags) {
+  async run(context, _args, { "max-size": maxBytes, output }) {
     const { pruneImages } = await images();
-    return (await pruneImages({ root, maxBytes: flags["max-size"] })).images.join("\n");
+    const removed = await pruneImages({ root: context.root, maxBytes });
+    return await gone(removed, removed.images.join("\n"), output, context);
   },
 });
 
@@ -209,19 +285,21 @@ const takeOut = command({
   flags: {
     format: choice("What to write", ["oci", "docker"], { placeholder: "FORMAT" }),
     tag: string("Its tag in there, instead of that of its name"),
+    output,
   },
   examples: [
     ["kurma image export busybox busybox.tar", "For skopeo, podman, or another Kurma"],
     ["kurma image export busybox ./layout --tag stable", "A folder, with a tag of your choice"],
     ["kurma image export busybox busybox.tar --format docker", "For docker load and podman load"],
   ],
-  async run({ root }, { image, file }, { format, tag }) {
+  async run(context, { image, file }, { format, tag, output }) {
+    const { root } = context;
     const [{ exportImage }, { progressOnStderr }] = await Promise.all([
       images(),
       import("./progress.ts"),
     ]);
     await exportImage(image, file, { root, format, tag, onProgress: progressOnStderr() });
-    return file;
+    return await one({ image, file }, file, output, context);
   },
 });
 
@@ -236,13 +314,14 @@ const verify = command({
   args: [],
   flags: {
     "check-only": boolean("Change nothing: only say what is damaged"),
-    output: choice("How to show it", ["text", "json", "yaml"], { short: "o", placeholder: "FORM" }),
+    output,
   },
   examples: [
     ["kurma image verify", "Silent if all is well"],
     ["kurma image verify --check-only -o json | jq length", "How much is damaged"],
   ],
-  async run({ root, config }, _args, { output, "check-only": checkOnly }) {
+  async run(context, _args, { output, "check-only": checkOnly }) {
+    const { root, config } = context;
     const [{ verifyImages }, { progressOnStderr }] = await Promise.all([
       images(),
       import("./progress.ts"),
@@ -250,13 +329,25 @@ const verify = command({
     // In a pipe it stays silent while all is well.
     const onProgress = Deno.stderr.isTerminal() ? progressOnStderr() : undefined;
     const damages = await verifyImages({ root, config, checkOnly, onProgress });
-    const text = output === "text"
-      ? damages.map(damageLine).join("\n")
-      : await structured(damages, output);
+    const answer = {
+      text: damages.map(damageLine).join("\n"),
+      value: damages,
+      rows: damages,
+      columns: damageColumns,
+    };
+    const text = await answered(answer, output, context);
     const isDamaged = damages.some(({ repaired }) => repaired === undefined);
     return { text, status: isDamaged ? damagedStatus : 0 };
   },
 });
+
+const damageColumns: readonly Column<Damage>[] = [
+  { title: "IMAGE", text: ({ image }) => shortId(image) },
+  { title: "DIGEST", text: ({ digest }) => shortId(digest) },
+  { title: "PATH", text: ({ path }) => path === undefined ? "" : `/${path}` },
+  { title: "PROBLEM", text: ({ problem }) => problem, shrinks: true },
+  { title: "OUTCOME", text: ({ repaired, fix }) => repaired ?? fix ?? "" },
+];
 
 function damageLine({ image, digest, path, problem, repaired, fix }: Damage): string {
   const what = path === undefined ? problem : `/${path} ${problem}`;

@@ -6,7 +6,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import { quote } from "./sources/digest.ts";
-import { formatReference, parseReference } from "./sources/reference.ts";
+import { formatReference, parseReference, type RegistryReference } from "./sources/reference.ts";
 import type { Store, StoredImage } from "./store.ts";
 
 /** Fewer digits of an id say too little. */
@@ -29,7 +29,8 @@ export function normalName(name: string): string {
 }
 
 /**
- * The image that `text` names: a whole id, a name, or the first digits of an id.
+ * The image that `text` names: a whole id, a name, a name with a digest, or the first
+ * digits of an id. The digest is that of the manifest, or of the index that led to it.
  *
  * @returns Undefined if there is none.
  * @throws {KurmaError} `invalid`: it may be several; the message lists them.
@@ -40,9 +41,9 @@ export function findImage(store: Store, text: string): StoredImage | undefined {
   if (exact !== undefined) return exact;
   const digits = /^(?:sha256:|sha512-)?([0-9a-f]{4,})$/.exec(text)?.[1];
   const named = storedNameIn(text);
-  const found = images.filter(({ record, names }) =>
-    (named !== undefined && names.includes(named)) ||
-    (digits !== undefined && digits.length >= minDigits && isShort(record.id, text, digits))
+  const found = images.filter((image) =>
+    (named !== undefined && (image.names.includes(named) || isPinned(image, named))) ||
+    (digits !== undefined && digits.length >= minDigits && isShort(image.record.id, text, digits))
   );
   if (found.length <= 1) return found[0];
   const candidates = found.map(({ record, names }) => names[0] ?? record.id.slice(0, 31));
@@ -68,6 +69,25 @@ export function requireStored(store: Store, text: string): StoredImage {
       fix: "`kurma image list` shows what there is",
     },
   );
+}
+
+/** Whether `name`, which has a digest, means the image: by one of its names, and its digest. */
+function isPinned({ record, names }: StoredImage, name: string): boolean {
+  const wanted = registryReference(name);
+  const digests = [record.manifestBlob?.digest, record.pulled?.digest];
+  if (wanted?.digest === undefined || !digests.includes(wanted.digest)) return false;
+  const { registry, repository, tag } = wanted;
+  return [...names, ...(record.pulled ? [record.pulled.from] : [])].some((own) => {
+    const has = registryReference(own);
+    return has?.registry === registry && has.repository === repository &&
+      (tag === undefined || has.tag === tag);
+  });
+}
+
+/** A name of the store taken apart, if it is one of a registry. */
+function registryReference(name: string): RegistryReference | undefined {
+  const reference = name === "hello" ? undefined : parseReference(name);
+  return reference?.kind === "registry" ? reference : undefined;
 }
 
 function isShort(id: string, text: string, digits: string): boolean {

@@ -1,5 +1,6 @@
 /** `kurma image`, as a user and a script see it. */
 
+import { parse as parseYaml } from "yaml";
 import { assertEquals, assertMatch } from "../assert.ts";
 import { type Scratch, test } from "../harness.ts";
 import { images } from "../images_fixture.ts";
@@ -86,6 +87,55 @@ storeTest("image prune takes what has no name", async ({ kurma }) => {
   assertEquals((await kurma(["image", "prune"])).stdout, "");
   assertEquals(JSON.parse((await kurma(["image", "list", "-o", "json"])).stdout).length, 1);
 });
+
+storeTest(
+  "each command says what it did as text, JSON, YAML and a table",
+  async ({ dir, kurma }, id) => {
+    const name = "docker.io/library/two:latest";
+    const commands: [args: string[], json: unknown, table: RegExp][] = [
+      [
+        ["import", oci, "--name", "two"],
+        undefined,
+        /^NAME +ID +FORMAT +SIZE +CREATED\ntwo:latest /,
+      ],
+      [["list"], undefined, /^NAME +ID [^]*busybox:latest /],
+      [["show", "busybox"], undefined, /^FIELD +VALUE\nid +sha512-[^]*\nworkingDir|^FIELD/],
+      [
+        ["tag", "two", "three"],
+        { image: "two", name: "docker.io/library/three:latest" },
+        /^IMAGE +NAME\ntwo /,
+      ],
+      [
+        ["export", "two", `${dir}/FORM`],
+        { image: "two", file: `${dir}/json` },
+        /^IMAGE +FILE\ntwo /,
+      ],
+      [["verify"], [], /^IMAGE +DIGEST +PATH +PROBLEM +OUTCOME$/],
+      [["rm", "three"], undefined, /^REMOVED +NAME\nname +docker.io\/library\/three:latest$/],
+      [["prune"], { names: [], images: [] }, /^REMOVED +NAME$/],
+    ];
+    for (const form of ["json", "yaml", "table"]) {
+      for (const [args, json, table] of commands) {
+        const own = args.map((arg) => arg.replace("FORM", form));
+        const { status, stdout, stderr } = await kurma(["image", ...own, "--output", form]);
+        const what = `${own.join(" ")} as ${form}`;
+        assertEquals(status, 0, `${what}: ${stderr}`);
+        if (form === "table") assertMatch(stdout.trimEnd(), table, what);
+        if (form === "yaml") assertEquals(typeof parseYaml(stdout), "object", what);
+        if (form === "json" && json !== undefined) assertEquals(JSON.parse(stdout), json, what);
+      }
+    }
+    const imported = JSON.parse((await kurma(["image", "import", oci, "-o", "json"])).stdout);
+    assertEquals([imported.format, imported.layers, imported.names], ["oci", 2, [name]]);
+    const removed = JSON.parse(
+      (await kurma(["image", "rm", "two", "busybox", "-o", "json"])).stdout,
+    );
+    assertEquals(removed, {
+      names: [name, "docker.io/library/busybox:latest"],
+      images: [imported.id, id],
+    });
+  },
+);
 
 const mistakes: [args: string[], status: number, stderr: RegExp][] = [
   [

@@ -45,6 +45,46 @@ pullTest("show tells where an image came from and why it was accepted", async ({
   assertEquals((await kurma(["image", "verify"])).status, 0);
 });
 
+pullTest("an image is found by the digest of its index, and of its manifest", async (place) => {
+  const { host, kurma, config, dir } = place;
+  const { Digest } = await inspect(`${host}/busybox`);
+  const raw = await mustRun([
+    "skopeo",
+    "inspect",
+    "--raw",
+    "--tls-verify=false",
+    `docker://${host}/busybox`,
+  ]);
+  const mediaType = "application/vnd.oci.image.index.v1+json";
+  const child = {
+    mediaType: "application/vnd.oci.image.manifest.v1+json",
+    digest: Digest,
+    size: raw.length,
+  };
+  const manifests = [{ ...child, platform: { os: "linux", architecture: "amd64" } }];
+  const pushed = await fetch(`http://${host}/v2/busybox/manifests/multi`, {
+    method: "PUT",
+    headers: { "content-type": mediaType },
+    body: JSON.stringify({ schemaVersion: 2, mediaType, manifests }),
+  });
+  await pushed.body?.cancel();
+  const index = pushed.headers.get("docker-content-digest");
+  assert(pushed.status === 201 && index !== Digest, `${pushed.status}`);
+
+  const id = printed(await kurma(["image", "pull", `${host}/busybox:multi`]));
+  await Deno.remove(`${config}/hosts.yaml`); // From here on the registry cannot be asked.
+  for (const name of [`busybox@${index}`, `busybox:multi@${index}`, `busybox@${Digest}`]) {
+    const ran = await kurma(["run", `${host}/${name}`, "/bin/echo", "hi"]);
+    assertEquals([ran.status, ran.stdout], [0, "hi\n"], ran.stderr);
+  }
+  for (const name of [`other@${index}`, `busybox:1@${index}`, `busybox@${id}`]) {
+    assertEquals((await kurma(["image", "show", `${host}/${name}`])).status, 3, name);
+  }
+  await kurma(["image", "export", id, `${dir}/out`, "--tag", "t"]);
+  const exported = JSON.parse(await mustRun(["skopeo", "inspect", `oci:${dir}/out:t`]));
+  assertEquals(exported.Digest, Digest);
+});
+
 pullTest("what is pushed has the digest that was pulled, says skopeo", async ({ host, kurma }) => {
   await kurma(["image", "pull", `${host}/busybox`]);
   const { Digest } = await inspect(`${host}/busybox`);
@@ -57,6 +97,12 @@ pullTest("what is pushed has the digest that was pulled, says skopeo", async ({ 
   await kurma(["image", "import", docker, "--name", `${host}/saved:2`]);
   const digest = printed(await kurma(["image", "push", `${host}/saved:2`]));
   assertEquals((await inspect(`${host}/saved:2`)).Digest, digest);
+
+  const said = await kurma(["image", "push", `${host}/saved:2`, `${host}/saved:3`, "-o", "json"]);
+  const [image, reference] = [`${host}/saved:2`, `${host}/saved:3`];
+  assertEquals(JSON.parse(said.stdout), { image, reference, digest });
+  const pulled = JSON.parse((await kurma(["image", "pull", reference, "-o", "json"])).stdout);
+  assertEquals([pulled.layers, pulled.names], [2, [image, reference]]);
 
   const id = printed(await kurma(["image", "import", aci]));
   const refused = await kurma(["image", "push", id, `${host}/aci`]);
