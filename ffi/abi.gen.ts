@@ -16,6 +16,7 @@ export const symbols = {
   kurma_send: { parameters: ["i32", "buffer", "usize", "buffer", "u32", "buffer"], result: "i32" },
   kurma_receive: { parameters: ["i32", "buffer", "usize", "buffer", "buffer"], result: "i32" },
   kurma_readable: { parameters: ["i32"], result: "i32", nonblocking: true },
+  kurma_peers: { parameters: ["buffer", "buffer", "u32", "buffer"], result: "void" },
   kurma_open_root: { parameters: ["i32", "buffer"], result: "i32" },
   kurma_open_in: { parameters: ["i32", "buffer", "u32", "u32", "u32", "u32", "buffer"], result: "i32" },
   kurma_make_folder: { parameters: ["i32", "buffer", "u32", "u32", "u32", "buffer"], result: "i32" },

@@ -61,6 +61,16 @@ export interface Packet {
   descriptors: Descriptor[];
 }
 
+/** A connection that somebody made to a unix stream socket of this process. */
+export interface PeerSocket {
+  /** Never another socket's while the machine runs. socket(7), SO_COOKIE */
+  cookie: bigint;
+  /** Who called connect(2), as our own namespaces number them. unix(7), SO_PEERCRED */
+  pid: number;
+  uid: number;
+  gid: number;
+}
+
 /** The kernel as stage1 sees it. All methods but {@linkcode Kernel.wait} block briefly. */
 export interface Kernel {
   /**
@@ -144,6 +154,8 @@ export interface Kernel {
    * @throws {KernelError} `step` is `socket`.
    */
   receive(socket: Descriptor, size: number): Promise<Packet | null>;
+  /** Who is connected to the unix stream socket of this process that listens at `path`. */
+  peers(path: string): PeerSocket[];
   /** Ends a connection: a `receive` that waits on it ends with null, and whoever called it closes. */
   hangUp(socket: Descriptor): void;
   /**

@@ -27,6 +27,7 @@ pub const exports = .{
     .{ .name = "kurma_send", .call = &send, .pool = false },
     .{ .name = "kurma_receive", .call = &receive, .pool = false },
     .{ .name = "kurma_readable", .call = &readable, .pool = true },
+    .{ .name = "kurma_peers", .call = &peers, .pool = false },
 } ++ inside.exports;
 
 comptime {
@@ -199,6 +200,43 @@ fn readable(fd: i32) callconv(.c) i32 {
         const result = linux.os.poll(&polls, polls.len, -1);
         if (linux.os.errno(result) != .INTR) return polls[0].revents;
     }
+}
+
+/// For each of `fds`, four numbers: what the kernel tells this socket apart by, and the
+/// pid, uid and gid of who connected to it. All are 0 unless accept(2) made it from a stream
+/// socket that listens at `path`. unix(7), SO_PEERCRED; socket(7)
+fn peers(path: [*:0]const u8, fds: [*]const i32, count: u32, out: [*]u64) callconv(.c) void {
+    const os = linux.os;
+    for (fds[0..count], 0..) |fd, index| {
+        const peer = out[index * 4 ..][0..4];
+        @memset(peer, 0);
+        const kind = option(i32, fd, os.SO.TYPE) orelse continue;
+        const listens = option(i32, fd, os.SO.ACCEPTCONN) orelse continue;
+        if (kind != os.SOCK.STREAM or listens != 0 or !isAt(fd, path)) continue;
+        const who = option([3]u32, fd, os.SO.PEERCRED) orelse continue;
+        const cookie = option(u64, fd, os.SO.COOKIE) orelse continue;
+        peer.* = .{ cookie, who[0], who[1], who[2] };
+    }
+}
+
+/// Whether a socket's own name is `path`: what accept(2) makes has that of the listener.
+fn isAt(fd: i32, path: [*:0]const u8) bool {
+    var name: linux.os.sockaddr.un = undefined;
+    var len: linux.os.socklen_t = @sizeOf(linux.os.sockaddr.un);
+    if (linux.os.errno(linux.os.getsockname(fd, @ptrCast(&name), &len)) != .SUCCESS) return false;
+    const start = @offsetOf(linux.os.sockaddr.un, "path");
+    if (name.family != linux.os.AF.UNIX or len <= start or len > @sizeOf(linux.os.sockaddr.un)) return false;
+    const own = std.mem.sliceTo(name.path[0 .. len - start], 0);
+    return std.mem.eql(u8, own, std.mem.span(path));
+}
+
+/// getsockopt(2) at the level of sockets; null for what is no socket, or has no such option.
+fn option(T: type, fd: i32, name: u32) ?T {
+    var value: T = undefined;
+    var len: linux.os.socklen_t = @sizeOf(T);
+    const result = linux.os.getsockopt(fd, linux.os.SOL.SOCKET, name, @ptrCast(&value), &len);
+    if (linux.os.errno(result) != .SUCCESS or len != @sizeOf(T)) return null;
+    return value;
 }
 
 fn invalid(failure: *Failure, step: Failure.Step, errno: linux.E) i32 {

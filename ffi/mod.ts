@@ -17,7 +17,7 @@ import {
   Memory_kind,
   symbols,
 } from "./abi.gen.ts";
-import { type Kernel, KernelError } from "./kernel.ts";
+import { type Kernel, KernelError, type PeerSocket } from "./kernel.ts";
 
 /** The C library makes the memory file that the rest is loaded from. */
 const libc = Deno.dlopen("libc.so.6", {
@@ -158,6 +158,20 @@ export const kernel: Kernel = {
     );
     if (length === 0) return null;
     return { bytes: bytes.subarray(0, length), descriptors: [...fds].filter((fd) => fd >= 0) };
+  },
+
+  peers(path) {
+    const descriptors = Deno.readDirSync("/proc/self/fd").map(({ name }) => Number(name));
+    const fds = Int32Array.from([...descriptors]);
+    const numbers = new BigUint64Array(fds.length * 4);
+    native.kurma_peers(cString(path), fds, fds.length, numbers);
+    const found: PeerSocket[] = [];
+    fds.forEach((_, index) => {
+      const [cookie, pid, uid, gid] = numbers.subarray(index * 4, index * 4 + 4);
+      if (cookie === 0n) return;
+      found.push({ cookie, pid: Number(pid), uid: Number(uid), gid: Number(gid) });
+    });
+    return found;
   },
 
   hangUp(socket) {

@@ -6,7 +6,15 @@
  */
 
 import { KernelError } from "../ffi/kernel.ts";
-import type { Access, Descriptor, Kernel, MemoryKind, Packet, Spawn } from "../ffi/kernel.ts";
+import type {
+  Access,
+  Descriptor,
+  Kernel,
+  MemoryKind,
+  Packet,
+  PeerSocket,
+  Spawn,
+} from "../ffi/kernel.ts";
 
 /** What a {@linkcode RecordingKernel} answers. */
 export interface Answers {
@@ -104,6 +112,11 @@ export class RecordingKernel implements Kernel {
   receive(socket: Descriptor, size: number): Promise<Packet | null> {
     this.#note("receive", socket, size);
     return Promise.resolve(null);
+  }
+
+  peers(path: string): PeerSocket[] {
+    this.#note("peers", path);
+    return [];
   }
 
   hangUp(socket: Descriptor): void {

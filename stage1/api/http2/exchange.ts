@@ -1,0 +1,76 @@
+/**
+ * A request and its answer, whatever version of HTTP carries them. The shapes are those
+ * that `@connectrpc/connect` calls universal.
+ *
+ * @module
+ */
+
+/** Whatever bytes go through both ways: a connection, or TLS over one. */
+export interface Duplex {
+  /** Reads at least one byte; null at the end. */
+  read(into: Uint8Array): Promise<number | null>;
+  /** Writes at least one byte. */
+  write(bytes: Uint8Array): Promise<number>;
+  /** Ends both ways; what waits rejects. */
+  close(): void;
+}
+
+/** Who is at the other end. */
+export type Peer =
+  | { readonly kind: "unix"; readonly pid: number; readonly uid: number; readonly gid: number }
+  | { readonly kind: "tcp"; readonly address: string };
+
+/** What a client asks. */
+export interface Request {
+  readonly httpVersion: "1.1" | "2";
+  readonly method: string;
+  /** Absolute. Its host is always `kurma`: what a client calls us decides nothing. */
+  readonly url: string;
+  /** The path without the query. */
+  readonly path: string;
+  readonly header: Headers;
+  /** Read at the pace of whoever reads it; rejects when the client is gone. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal: AbortSignal;
+  readonly peer: Peer;
+}
+
+/** What it is answered. */
+export interface Response {
+  readonly status: number;
+  readonly header?: Headers;
+  /** Read at the pace of the client. */
+  readonly body?: AsyncIterable<Uint8Array>;
+  /** Read when `body` is at its end. */
+  readonly trailer?: Headers;
+}
+
+/** Answers one request. One that throws is a bug: the client gets status 500. */
+export type Handler = (request: Request) => Promise<Response>;
+
+/** Why the body of a request ends early. */
+export class ClientGone extends Error {
+  override name = "ClientGone";
+
+  constructor(message = "The client is gone") {
+    super(message);
+  }
+}
+
+/** A response that is only text. */
+export function textResponse(status: number, text: string): Response {
+  const bytes = new TextEncoder().encode(`${text}\n`);
+  return {
+    status,
+    header: new Headers({
+      "content-type": "text/plain; charset=utf-8",
+      "content-length": String(bytes.length),
+    }),
+    body: once(bytes),
+  };
+}
+
+async function* once(bytes: Uint8Array) {
+  yield await Promise.resolve(bytes);
+}

@@ -1,0 +1,343 @@
+/**
+ * The server's side of an HTTP/1.1 connection: one request after the other, bodies with a
+ * length or in chunks, both ways. For clients such as curl that speak JSON.
+ *
+ * @module
+ * @see RFC 9112
+ */
+
+import { isBroken } from "./broken.ts";
+import type { ConnectionOptions } from "./connection.ts";
+import { ClientGone, type Request, type Response, textResponse } from "./exchange.ts";
+import { contentLength, urlOf } from "./head.ts";
+import { Output } from "./output.ts";
+import type { ReadBuffer } from "./read_buffer.ts";
+
+/** A request that breaks the rules; the connection ends behind its answer. */
+class BadRequest extends Error {
+  override name = "BadRequest";
+
+  constructor(readonly status: number, message: string) {
+    super(message);
+  }
+}
+
+/** A request whose body has not been read. */
+interface Head {
+  readonly method: string;
+  readonly target: string;
+  readonly header: Headers;
+  readonly length: number | "chunked";
+  /** Whether the client sends its body only when it is asked to. */
+  readonly expects: boolean;
+  readonly keepAlive: boolean;
+}
+
+const crlf = 0x0d0a;
+/** Of a chunk's size, with extensions. */
+const maxChunkLine = 256;
+
+export class Http1Connection {
+  readonly #options: ConnectionOptions;
+  readonly #output: Output;
+  readonly #buffer: ReadBuffer;
+  #stopping = false;
+  #over = false;
+  #busy = false;
+  #lastBusy = performance.now();
+  /** When the head of a request that is not whole began to come. */
+  #headSince: number | undefined = performance.now();
+  /** A read that looks whether the client is still there. */
+  #watch: Promise<boolean> | undefined;
+  #abort: AbortController | undefined;
+
+  constructor(options: ConnectionOptions, buffer: ReadBuffer) {
+    this.#options = options;
+    this.#buffer = buffer;
+    this.#output = new Output(options.duplex, () => this.abort("The client takes no more"));
+  }
+
+  get isIdle(): boolean {
+    return !this.#busy;
+  }
+
+  get lastBusy(): number {
+    return this.#lastBusy;
+  }
+
+  /** Serves until either side ends the connection. Does not reject. */
+  async serve(): Promise<void> {
+    try {
+      while (!this.#over && !this.#stopping) {
+        const head = await this.#head();
+        if (head === undefined) break;
+        this.#busy = true;
+        const goOn = await this.#exchange(head);
+        this.#busy = false;
+        this.#lastBusy = performance.now();
+        if (!goOn) break;
+      }
+      await this.#output.drained();
+    } catch (error) {
+      if (error instanceof BadRequest) await this.#refuse(error);
+      else if (!this.#over && !isBroken(error) && !(error instanceof ClientGone)) {
+        this.#options.onBug(error);
+      }
+    }
+    this.abort("The connection ends");
+  }
+
+  /** Takes no more requests; one that runs is answered, then the connection ends. */
+  shutdown(): void {
+    this.#stopping = true;
+    if (!this.#busy) this.abort("The server stops");
+  }
+
+  /** Ends the connection now. */
+  abort(reason: string): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#abort?.abort(new ClientGone(reason));
+    this.#output.close();
+    this.#options.duplex.close();
+  }
+
+  /** Looks whether a time is up; called about once a second. */
+  tick(now: number): void {
+    const { handshakeMs, idleMs } = this.#options.limits;
+    if (this.#busy) return;
+    if (this.#headSince !== undefined && now - this.#headSince > handshakeMs) {
+      this.abort("No request came");
+    } else if (now - this.#lastBusy > idleMs) this.shutdown();
+  }
+
+  async #exchange(head: Head): Promise<boolean> {
+    const { peer, handler, onBug } = this.#options;
+    this.#abort = new AbortController();
+    const body = this.#body(head);
+    const request: Request = {
+      httpVersion: "1.1",
+      method: head.method,
+      url: urlOf(head.target),
+      path: head.target.split("?", 1)[0],
+      header: head.header,
+      body: body.bytes,
+      signal: this.#abort.signal,
+      peer,
+    };
+    if (head.length === 0) this.#watchClient();
+    else if (head.expects) {
+      // Now, since behind the answer's head it would be no answer.
+      this.#output.push(latin1("HTTP/1.1 100 Continue\r\n\r\n"));
+      this.#output.flush();
+    }
+    let response: Response;
+    try {
+      response = await handler(request);
+    } catch (error) {
+      if (error instanceof BadRequest) throw error;
+      if (!this.#over) onBug(error);
+      response = textResponse(500, "A bug in Kurma");
+    }
+    const goOn = head.keepAlive && !this.#stopping;
+    await this.#respond(response, head.method === "HEAD", goOn);
+    // What is left of a body that nobody wanted would be taken for the next request.
+    return goOn && body.isRead() && !this.#over;
+  }
+
+  async #respond(response: Response, headOnly: boolean, keepAlive: boolean): Promise<void> {
+    const { status, body, trailer } = response;
+    const header = new Headers(response.header);
+    const chunked = body !== undefined && !header.has("content-length");
+    if (chunked) header.set("transfer-encoding", "chunked");
+    if (body === undefined) header.set("content-length", "0");
+    if (!keepAlive) header.set("connection", "close");
+    const lines = [...header].map(([name, value]) => `${name}: ${value}\r\n`).join("");
+    this.#output.push(latin1(`HTTP/1.1 ${status} \r\n${lines}\r\n`));
+    const iterator = body?.[Symbol.asyncIterator]();
+    try {
+      while (iterator && !headOnly && !this.#over) {
+        const { done, value } = await iterator.next();
+        if (done) break;
+        if (value.length === 0) continue;
+        if (chunked) this.#output.push(latin1(`${value.length.toString(16)}\r\n`));
+        this.#output.push(value);
+        if (chunked) this.#output.push(latin1("\r\n"));
+        await this.#output.room();
+      }
+    } catch (error) {
+      if (!this.#over) this.#options.onBug(error);
+      this.abort("A bug in Kurma");
+      return;
+    } finally {
+      if (this.#over || headOnly) await iterator?.return?.();
+    }
+    if (chunked && !headOnly) {
+      const fields = [...(trailer ?? [])].map(([name, value]) => `${name}: ${value}\r\n`).join("");
+      this.#output.push(latin1(`0\r\n${fields}\r\n`));
+    }
+    this.#output.flush();
+  }
+
+  /** The body of a request, read from the connection at the pace of whoever reads it. */
+  #body(head: Head): { bytes: AsyncIterable<Uint8Array>; isRead(): boolean } {
+    let isRead = head.length === 0;
+    const pieces = head.length === "chunked" ? this.#chunks() : this.#bytes(head.length);
+    const bytes = async function* (connection: Http1Connection) {
+      if (isRead) return;
+      yield* pieces;
+      isRead = true;
+      connection.#watchClient();
+    };
+    return { bytes: bytes(this), isRead: () => isRead };
+  }
+
+  async *#bytes(length: number): AsyncGenerator<Uint8Array> {
+    for (let left = length; left > 0;) {
+      await this.#atLeast(1);
+      const piece = this.#take(Math.min(left, this.#buffer.length));
+      left -= piece.length;
+      yield piece;
+    }
+  }
+
+  async *#chunks(): AsyncGenerator<Uint8Array> {
+    while (true) {
+      const line = await this.#line(maxChunkLine);
+      const size = /^([0-9a-f]{1,8})(?:[ \t]*;.*)?$/i.exec(line)?.[1];
+      if (size === undefined) throw new BadRequest(400, "A chunk without a size");
+      const length = parseInt(size, 16);
+      if (length === 0) break;
+      yield* this.#bytes(length);
+      if (await this.#line(2) !== "") throw new BadRequest(400, "A chunk longer than its size");
+    }
+    // Trailers mean nothing to us; they count as a head.
+    for (let left = maxHead; (await this.#line(left)) !== "";) left -= 128;
+  }
+
+  /** The next head; undefined if the client is done. */
+  async #head(): Promise<Head | undefined> {
+    if (this.#buffer.length > 0) this.#headSince = performance.now();
+    while (true) {
+      const end = this.#find("\r\n\r\n");
+      if ((end < 0 ? this.#buffer.length : end) > maxHead) {
+        throw new BadRequest(431, "The head is too large");
+      }
+      if (end >= 0) {
+        const text = textOf(this.#take(end + 4).subarray(0, end));
+        this.#headSince = undefined;
+        return parseHead(text);
+      }
+      if (this.#buffer.length > 0) this.#headSince ??= performance.now();
+      else this.#buffer.shrink();
+      if (!await this.#fill()) return undefined;
+    }
+  }
+
+  /** A line without its end. */
+  async #line(limit: number): Promise<string> {
+    while (true) {
+      const end = this.#find("\r\n");
+      if (end > limit || (end < 0 && this.#buffer.length > limit + 2)) {
+        throw new BadRequest(400, "A line that is too long");
+      }
+      if (end >= 0) return textOf(this.#take(end + 2).subarray(0, end));
+      if (!await this.#fill()) throw new ClientGone();
+    }
+  }
+
+  async #atLeast(bytes: number): Promise<void> {
+    while (this.#buffer.length < bytes) if (!await this.#fill()) throw new ClientGone();
+  }
+
+  /** A copy of the next bytes, which are then gone from the buffer. */
+  #take(length: number): Uint8Array {
+    const bytes = this.#buffer.view(0, length).slice();
+    this.#buffer.skip(length);
+    return bytes;
+  }
+
+  /** Where line ends stand in the buffer, from its start; -1 if they do not. */
+  #find(ends: "\r\n" | "\r\n\r\n"): number {
+    const { bytes, start, end } = this.#buffer;
+    const isEnd = (at: number) => (bytes[at] << 8 | bytes[at + 1]) === crlf;
+    for (let at = start; at + ends.length <= end; at++) {
+      if (isEnd(at) && (ends.length === 2 || isEnd(at + 2))) return at - start;
+    }
+    return -1;
+  }
+
+  async #fill(): Promise<boolean> {
+    const watch = this.#watch;
+    this.#watch = undefined;
+    return await (watch ?? this.#buffer.fill(this.#options.duplex));
+  }
+
+  /** Reads ahead while a request is answered: a client that goes away ends its request. */
+  #watchClient(): void {
+    if (this.#watch !== undefined || this.#buffer.length > 0) return;
+    const gone = (error?: unknown) => {
+      if (error !== undefined && !this.#over && !isBroken(error)) this.#options.onBug(error);
+      if (this.#busy) this.abort("The client is gone");
+      return false;
+    };
+    this.#watch = this.#buffer.fill(this.#options.duplex)
+      .then((alive) => alive || gone(), gone);
+  }
+
+  async #refuse({ status, message }: BadRequest): Promise<void> {
+    this.#busy = false;
+    await this.#respond(textResponse(status, message), false, false);
+    await this.#output.drained();
+  }
+}
+
+const maxHead = 32 * 1024;
+
+/**
+ * The head of a request.
+ *
+ * @throws {BadRequest}
+ */
+function parseHead(text: string): Head {
+  const [first, ...lines] = text.replace(/^(\r\n)+/, "").split("\r\n");
+  const [, method, target, version] = /^([A-Z]{1,20}) (\S+) HTTP\/(\d\.\d)$/.exec(first) ?? [];
+  if (method === undefined) throw new BadRequest(400, "This is no HTTP request");
+  if (version !== "1.1") throw new BadRequest(505, "Only HTTP/1.1 and HTTP/2 are spoken here");
+  const path = target.replace(/^https?:\/\/[^/?]*/, "");
+  if (!/^\/[\x21-\x7e]*$/.test(path)) throw new BadRequest(400, "The request has no path");
+  const header = new Headers();
+  for (const line of lines) {
+    const [, name, value] = linePattern.exec(line) ?? [];
+    if (name === undefined) throw new BadRequest(400, "A header field is malformed");
+    header.append(name, value);
+  }
+  if (!header.has("host")) throw new BadRequest(400, "The request names no host");
+  const coding = header.get("transfer-encoding");
+  const length = contentLength(header);
+  if (length === null || (coding !== null && length !== undefined)) {
+    throw new BadRequest(400, "The length of the body is not certain");
+  }
+  if (coding !== null && coding.toLowerCase() !== "chunked") {
+    throw new BadRequest(501, "Bodies are sent plain or in chunks");
+  }
+  return {
+    method,
+    target: path,
+    header,
+    length: coding === null ? length ?? 0 : "chunked",
+    expects: header.get("expect")?.toLowerCase() === "100-continue",
+    keepAlive: !/\bclose\b/i.test(header.get("connection") ?? ""),
+  };
+}
+
+// deno-lint-ignore no-control-regex -- RFC 9110, 5.5 has no other control characters.
+const linePattern = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*$/;
+
+function textOf(bytes: Uint8Array): string {
+  return new TextDecoder("latin1").decode(bytes);
+}
+
+function latin1(text: string): Uint8Array {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}

@@ -1,0 +1,117 @@
+/**
+ * What goes out on a connection: frames gather while a write is under way, and leave in
+ * one write. Who sends data waits while too much is queued.
+ *
+ * @module
+ */
+
+import { setImmediate } from "node:timers";
+import type { Duplex } from "./exchange.ts";
+
+/** Past this, who sends data waits. */
+const highWater = 256 * 1024;
+
+/** Small pieces are joined into writes of at most this. */
+const joined = 64 * 1024;
+
+export class Output {
+  readonly #duplex: Duplex;
+  readonly #failed: (error: unknown) => void;
+  #queue: Uint8Array[] = [];
+  #queued = 0;
+  #scheduled = false;
+  #writing: Promise<void> | undefined;
+  #closed = false;
+  #waiting: (() => void)[] = [];
+
+  /** @param failed Told once, when the other side takes no more. */
+  constructor(duplex: Duplex, failed: (error: unknown) => void) {
+    this.#duplex = duplex;
+    this.#failed = failed;
+  }
+
+  /** Bytes that are not written yet. */
+  get queued(): number {
+    return this.#queued;
+  }
+
+  get isFull(): boolean {
+    return this.#queued >= highWater;
+  }
+
+  /** Queues bytes, which may not change any more. They leave at the end of this turn. */
+  push(bytes: Uint8Array): void {
+    if (this.#closed) return;
+    this.#queue.push(bytes);
+    this.#queued += bytes.length;
+    if (this.#scheduled || this.#writing !== undefined) return;
+    this.#scheduled = true;
+    setImmediate(() => this.flush());
+  }
+
+  /** Lets what is queued leave now. */
+  flush(): void {
+    this.#scheduled = false;
+    if (this.#writing === undefined && this.#queued > 0) this.#writing = this.#write();
+  }
+
+  /** Settles when there is room, or when the connection is over. */
+  async room(): Promise<void> {
+    while (this.isFull && !this.#closed) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  /** Settles when all that was queued is written, or the connection is over. */
+  async drained(): Promise<void> {
+    this.flush();
+    while (this.#writing !== undefined && !this.#closed) await this.#writing;
+  }
+
+  /** Drops what is queued. */
+  close(): void {
+    this.#closed = true;
+    this.#queue = [];
+    this.#queued = 0;
+    this.#wake();
+  }
+
+  async #write(): Promise<void> {
+    try {
+      while (this.#queue.length > 0 && !this.#closed) {
+        const bytes = this.#next();
+        for (let at = 0; at < bytes.length;) at += await this.#duplex.write(bytes.subarray(at));
+        if (this.#closed) break;
+        this.#queued -= bytes.length;
+        if (!this.isFull) this.#wake();
+      }
+    } catch (error) {
+      this.close();
+      this.#failed(error);
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  #next(): Uint8Array {
+    let length = 0;
+    let count = 0;
+    while (count < this.#queue.length && length + this.#queue[count].length <= joined) {
+      length += this.#queue[count++].length;
+    }
+    if (count <= 1) return this.#queue.shift()!;
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (const part of this.#queue.splice(0, count)) {
+      bytes.set(part, at);
+      at += part.length;
+    }
+    return bytes;
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+}
