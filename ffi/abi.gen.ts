@@ -75,6 +75,7 @@ export const Failure_step = [
   "landlock",
   "read_attributes",
   "keyring",
+  "attach",
 ] as const;
 
 export const Report = {
@@ -137,10 +138,15 @@ export const Request_operation = [
   "list",
   "quit",
   "acknowledge",
+  "resize",
+  "attach",
+  "close_input",
+  "stats",
+  "update",
 ] as const;
 
 export const Reply = {
-  size: 560,
+  size: 568,
   sequence: 0,
   kind: 8,
   state: 12,
@@ -151,8 +157,10 @@ export const Reply = {
   record: 40,
   id: 48,
   oom: 184,
-  subject_len: 188,
-  subject: 192,
+  process: 188,
+  subject_len: 192,
+  _: 196,
+  subject: 200,
 } as const;
 
 /** The values of Reply.kind, by number. */
@@ -172,6 +180,45 @@ export const Reply_state = [
   "running",
   "stopped",
 ] as const;
+
+export const Stats = {
+  size: 352,
+  cpu_usage_ns: 0,
+  cpu_user_ns: 8,
+  cpu_system_ns: 16,
+  cpu_periods: 24,
+  cpu_throttled_periods: 32,
+  cpu_throttled_ns: 40,
+  memory_bytes: 48,
+  memory_peak_bytes: 56,
+  memory_limit_bytes: 64,
+  memory_anonymous_bytes: 72,
+  memory_file_bytes: 80,
+  memory_inactive_file_bytes: 88,
+  swap_bytes: 96,
+  oom_kills: 104,
+  pids: 112,
+  pids_limit: 120,
+  io_read_bytes: 128,
+  io_written_bytes: 136,
+  io_reads: 144,
+  io_writes: 152,
+  cpu_pressure: 160,
+  memory_pressure: 224,
+  io_pressure: 288,
+} as const;
+
+export const Pressure = {
+  size: 64,
+  some_10: 0,
+  some_60: 8,
+  some_300: 16,
+  some_total_us: 24,
+  full_10: 32,
+  full_60: 40,
+  full_300: 48,
+  full_total_us: 56,
+} as const;
 
 /** The values of Memory.kind, by number. */
 export const Memory_kind = [

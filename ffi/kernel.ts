@@ -141,7 +141,7 @@ export interface Kernel {
    */
   connect(path: string): Descriptor;
   /**
-   * Sends one packet with copies of up to four descriptors.
+   * Sends one packet with copies of up to six descriptors.
    *
    * @throws {KernelError} `step` is `socket`; nothing was sent.
    */

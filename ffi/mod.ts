@@ -151,7 +151,7 @@ export const kernel: Kernel = {
     // Only the wait is on a pool thread: it takes numbers, and no memory of ours.
     await native.kurma_readable(socket);
     const bytes = new Uint8Array(size);
-    const fds = new Int32Array(4);
+    const fds = new Int32Array(6);
     const length = checked(
       `descriptor ${socket}`,
       (failure) => native.kurma_receive(socket, bytes, BigInt(size), fds, failure),

@@ -32,6 +32,8 @@ pub const Options = struct {
     held: bool,
     /// Where its init leaves how it ended, if somebody is to find that there.
     ended: ?fd_t = null,
+    /// A socket to stage1 for the command, if the plan wants one.
+    stage1: ?fd_t = null,
     /// A user namespace that may be the plan's: `first` and the following ids of the host,
     /// as many as `userns.range`. It is used if the plan wants exactly that.
     shared: ?struct { first: u32, namespace: ?fd_t } = null,
@@ -54,6 +56,7 @@ pub fn create(options: Options, arena: std.mem.Allocator, plan: *const Plan, sta
 }
 
 fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t, subject: *[]const u8) error{Failed}!linux.pid_t {
+    if (plan.kurma.stage1 and options.stage1 == null) return failure.fail(.plan, .BADF);
     const namespace: ?fd_t = if (plan.has(.user)) try userNamespace(failure, options, plan, status) else null;
     var root = try rootfs.prepare(failure, arena, plan, namespace, subject);
     subject.* = plan.kurma.id;
@@ -140,6 +143,9 @@ fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, 
             .log_fd = if (plan.kurma.log == null) -1 else inherited.log,
             .listener_fd = if (plan.kurma.rpc == null) -1 else inherited.listener,
             .ended_fd = if (options.ended == null) -1 else inherited.ended,
+            .terminal_fd = if (plan.config.process.terminal and options.survives) inherited.terminal else -1,
+            .stage1_fd = if (options.stage1 == null) -1 else inherited.stage1,
+            .input = plan.kurma.stdin,
             .log = plan.kurma.log,
             .stop = plan.kurma.stop,
         },
@@ -154,7 +160,9 @@ const inherited = struct {
     const log = 5;
     const listener = 6;
     const ended = 7;
-    const last = ended;
+    const terminal = 8;
+    const stage1 = 9;
+    const last = stage1;
 };
 
 /// The cloned child: alone in its namespaces, with a copy of our memory.
@@ -165,6 +173,8 @@ const Child = struct {
     status: fd_t,
     log: ?fd_t,
     listener: ?fd_t,
+    /// The master, for the init of a container that may outlive who has it otherwise.
+    terminal: ?fd_t = null,
     options: Options,
     failure: Failure = .{},
     subject: []const u8 = "",
@@ -186,7 +196,10 @@ const Child = struct {
         if (plan.has(.network)) try linux.net.loopbackUp(failure);
         const terminal = try child.root.enter(failure, plan, &child.subject);
         child.subject = plan.kurma.id;
-        if (terminal) |pty| try pty.use(failure, child.status);
+        if (terminal) |pty| {
+            try pty.use(failure, child.status);
+            if (child.options.survives) child.terminal = pty.master;
+        }
         return child.becomeInit();
     }
 
@@ -217,12 +230,16 @@ const Child = struct {
         const log = if (child.log) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
         const listener = if (child.listener) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
         const ended = if (child.options.ended) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
+        const terminal = if (child.terminal) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
+        const stage1 = if (child.options.stage1) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
         try linux.process.closeOnExecFrom(failure, inherited.settings);
         try inherit(failure, settings, inherited.settings);
         try inherit(failure, child.status, inherited.status);
         if (log) |fd| try inherit(failure, fd, inherited.log);
         if (listener) |fd| try inherit(failure, fd, inherited.listener);
         if (ended) |fd| try inherit(failure, fd, inherited.ended);
+        if (terminal) |fd| try inherit(failure, fd, inherited.terminal);
+        if (stage1) |fd| try inherit(failure, fd, inherited.stage1);
         descriptor_limit.restore();
         const argv = [_:null]?[*:0]const u8{"init"};
         const envp = [_:null]?[*:0]const u8{ "INITD_INTERCEPT=1", stage3.init.settings_variable ++ "=" ++ std.fmt.comptimePrint("{d}", .{inherited.settings}), linux.weakness.inherited() };

@@ -14,7 +14,8 @@ const Status = stage3.settings.Status;
 const os = linux.os;
 const fd_t = linux.fd_t;
 
-/// Makes a container; descriptors: the plan, and 0 to 2 if the command is to have any.
+/// Makes a container; descriptors: the plan, 0 to 2 if the command is to have any, and the
+/// socket to stage1 if the plan says so.
 pub const Create = struct {
     program: fd_t,
     id: [wire.id_size]u8,
@@ -30,8 +31,9 @@ pub const Create = struct {
         var failure: Failure = .{};
         var reading: Reading = .{};
         const plan = reading.open(&failure, order.descriptors, &order.id, plan_module.parse) catch return .failed(failure, reading.problem.text());
+        const stage1 = if (plan.kurma.stage1) reading.last orelse return .failed(.{ .step = .plan, .errno = @backingInt(linux.E.BADF) }, "stage1") else null;
         const ended = if (order.ends) |folder| slots.Slots.makeEnd(folder, &failure, order.slot) catch return .failed(failure, "ends") else null;
-        const options: launch.Options = .{ .program = order.program, .survives = true, .held = true, .ended = ended, .shared = .{ .first = order.first_id, .namespace = order.namespace } };
+        const options: launch.Options = .{ .program = order.program, .survives = true, .held = true, .ended = ended, .stage1 = stage1, .shared = .{ .first = order.first_id, .namespace = order.namespace } };
         return launch.create(options, reading.arena.allocator(), &plan, status);
     }
 };
@@ -61,22 +63,12 @@ pub const Remove = struct {
     }
 };
 
-/// Stops or continues a container's processes.
-pub const Freeze = struct {
-    id: [wire.id_size]u8,
-    frozen: bool,
-
-    pub fn work(order: Freeze, _: fd_t) Status {
-        var failure: Failure = .{};
-        placement.setFrozen(&failure, wire.name(&order.id).?, order.frozen) catch return .failed(failure, wire.name(&order.id).?);
-        return .{ .kind = .finished };
-    }
-};
-
 /// A worker's memory, with the plan in it.
 const Reading = struct {
     arena: std.heap.FixedBufferAllocator = undefined,
     problem: plan_module.Problem = .{},
+    /// The descriptor after the plan and the streams that the plan wants, if it wants one.
+    last: ?fd_t = null,
 
     /// Reads the plan, checks that it is of the container that the request names, and
     /// takes the streams. An invalid plan fails with step `plan`, and `problem` says why.
@@ -86,7 +78,12 @@ const Reading = struct {
         reading.arena = .init(memory);
         const plan = parse(reading.arena.allocator(), text, &reading.problem) catch return failure.fail(.plan, .INVAL);
         if (!std.mem.eql(u8, plan.kurma.id, wire.name(id).?)) return failure.fail(.plan, .BADMSG);
-        try takeStreams(failure, descriptors);
+        var streams = descriptors;
+        if (@hasField(@TypeOf(plan.kurma), "stage1") and plan.kurma.stage1 and descriptors.count > 1) {
+            streams.count -= 1;
+            reading.last = try linux.file.duplicateAbove(failure, descriptors.fds[streams.count], 2);
+        }
+        try takeStreams(failure, streams);
         return plan;
     }
 

@@ -77,6 +77,24 @@ pub fn setFrozen(failure: *Failure, id: []const u8, frozen: bool) error{Failed}!
     try (if (frozen) made.freeze(failure, patience_ms) else made.thaw(failure, patience_ms));
 }
 
+/// Changes the limits that are given.
+pub fn limit(failure: *Failure, id: []const u8, limits: *const cgroup.Limits) error{Failed}!void {
+    var places: Places = .{};
+    try places.open(failure);
+    defer places.close();
+    const made: cgroup.Cgroup = try .named(failure, &places.root, id);
+    try made.apply(failure, limits);
+}
+
+/// What the container uses.
+pub fn stats(failure: *Failure, id: []const u8) error{Failed}!cgroup.Stats {
+    var places: Places = .{};
+    try places.open(failure);
+    defer places.close();
+    const made: cgroup.Cgroup = try .named(failure, &places.root, id);
+    return made.stats();
+}
+
 /// Removes the folder that all containers' cgroups are in, if it is empty.
 pub fn removeRoot() void {
     var failure: Failure = .{};

@@ -59,6 +59,11 @@ pub const Envelope = struct {
     /// of the host, at most 107 bytes.
     rpc: ?Text = null,
     stop: Stop = .{},
+    /// Its stdin, or what its terminal reads, stays open, and is had by attaching.
+    stdin: bool = false,
+    /// A socket to stage1 comes with the request, for the command to inherit: its number is
+    /// in `KURMA_STAGE1_FD`. With the server only.
+    stage1: bool = false,
 };
 
 /// Files `log`, `log.1`, … in a folder of this container alone, which becomes its root's.

@@ -25,6 +25,10 @@ pub const Init = struct {
     log_fd: linux.fd_t = -1,
     listener_fd: linux.fd_t = -1,
     ended_fd: linux.fd_t = -1,
+    terminal_fd: linux.fd_t = -1,
+    stage1_fd: linux.fd_t = -1,
+    /// Its main process's input stays open.
+    input: bool = false,
     log: ?plan_module.Log = null,
     stop: plan_module.Stop = .{},
 };
@@ -66,6 +70,8 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
         .log_fd = talk.init.log_fd,
         .listener_fd = talk.init.listener_fd,
         .ended_fd = talk.init.ended_fd,
+        .terminal_fd = talk.init.terminal_fd,
+        .stage1_fd = talk.init.stage1_fd,
         .log_max_size = if (talk.init.log) |log| log.maxSize else 0,
         .log_max_files = if (talk.init.log) |log| log.maxFiles else 0,
         .stop_signal = talk.init.stop.signal,
@@ -75,6 +81,7 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
             .no_new_privs = process.noNewPrivileges,
             .terminal = process.terminal,
             .held = talk.held,
+            .input = talk.init.input,
             .set_oom_score_adj = process.oomScoreAdj != null,
         },
     };

@@ -27,11 +27,11 @@ pub const Terminal = struct {
     master: fd_t,
     slave: fd_t,
 
-    /// Sends the master out over the status socket and makes the slave our 0 to 2.
+    /// Sends the master out over the status socket and makes the slave our 0 to 2. The
+    /// master stays open until exec.
     pub fn use(terminal: Terminal, failure: *Failure, status: fd_t) error{Failed}!void {
         const message: Status = .{ .kind = .terminal };
         try linux.socket.sendPacket(failure, status, std.mem.asBytes(&message), terminal.master);
-        file.close(terminal.master);
         for (0..3) |stream| _ = try failure.check(.terminal, os.dup3(terminal.slave, @intCast(stream), 0));
         file.close(terminal.slave);
     }

@@ -9,7 +9,8 @@ import { Reply, Reply_kind, Reply_state, Request, Request_operation } from "../f
 import { KurmaError } from "../ffi/errors.ts";
 import type { Descriptor, Kernel, KernelError } from "../ffi/kernel.ts";
 import { kernelError, textAt } from "./report.ts";
-import type { ExecPlan, Plan } from "./spec.ts";
+import type { ExecPlan, Plan, Resources } from "./spec.ts";
+import { type Stats, statsAt } from "./stats.ts";
 
 /** 0 to 2 of a process; null for the null device. All are copied. */
 export type Streams = readonly [Descriptor, Descriptor, Descriptor] | null;
@@ -25,6 +26,8 @@ export interface ContainerState {
   pid: number;
   /** With state `stopped`: how it ended. */
   exit?: Exit;
+  /** Pids of the processes that `exec` started in it, if there are any. */
+  processes?: number[];
 }
 
 /** The end of a process. */
@@ -46,6 +49,8 @@ export interface Listener {
    * that ended before. When what it returns settles, the end counts as known for good.
    */
   onExit?(id: string, exit: Exit): void | Promise<void>;
+  /** Called for each process of a client before us that ends; it is in no record. */
+  onProcessExit?(id: string, pid: number, exit: Exit): void;
   /** Called with what belongs into a log: why the connection before this one was cut off. */
   onNotice?(text: string): void;
 }
@@ -54,7 +59,10 @@ export interface Listener {
 export interface Created {
   /** Of its init, on the host. */
   pid: number;
-  /** The master of its terminal if the plan wanted one; the caller closes it. */
+  /**
+   * The master of its terminal if the plan wanted one; the caller closes it. With a log, what
+   * comes out of it is the init's to read: see {@linkcode Stage2.attach}.
+   */
   terminal?: Descriptor;
 }
 
@@ -120,11 +128,15 @@ export class Stage2 implements Disposable {
   /**
    * Makes a container: everything but its command's exec, which `start` lets happen.
    *
+   * @param stage1 A socket for the command to inherit, with a plan that says `stage1`; copied.
    * @throws {KernelError} nothing of it is left.
    */
-  async create(plan: Plan, streams: Streams): Promise<Created> {
+  async create(plan: Plan, streams: Streams, stage1?: Descriptor): Promise<Created> {
     const argument = plan.config.linux.uidMappings?.[0].hostID;
-    return await this.#request("create", plan.kurma.id, { plan, streams, argument });
+    const descriptors = [...streams ?? [], ...stage1 === undefined ? [] : [stage1]];
+    const options = { plan, descriptors, argument };
+    const { pid, terminal } = await this.#request("create", plan.kurma.id, options);
+    return { pid, terminal };
   }
 
   /**
@@ -139,18 +151,76 @@ export class Stage2 implements Disposable {
   /** Starts a further process in a running container. */
   async exec(plan: ExecPlan, streams: Streams): Promise<Executed> {
     const { promise, resolve } = Promise.withResolvers<Exit>();
-    const answer = await this.#request("exec", plan.kurma.id, { plan, streams, ended: resolve });
+    const options = { plan, descriptors: streams ?? [], ended: resolve };
+    const answer = await this.#request("exec", plan.kurma.id, options);
     return { pid: answer.pid, terminal: answer.terminal, ended: promise };
   }
 
-  /** Sends a signal to the container's main process. */
-  async signal(id: string, number: number): Promise<void> {
-    await this.#request("signal", id, { argument: number });
+  /** Sends a signal to the container's main process, or to `process` that `exec` started. */
+  async signal(id: string, number: number, process = 0): Promise<void> {
+    await this.#request("signal", id, { argument: number, process });
   }
 
-  /** Ends every process of the container. */
-  async kill(id: string): Promise<void> {
-    await this.#request("kill", id);
+  /** Ends every process of the container, or `process` alone that `exec` started. */
+  async kill(id: string, process = 0): Promise<void> {
+    await this.#request("kill", id, { process });
+  }
+
+  /**
+   * Sees what the main process prints from now on, beside its log. Whoever takes nothing for
+   * 10 s is cut off; it may attach again.
+   *
+   * @param outputs Where stdout and stderr go, or one for both: writing ends of pipes or
+   * sockets, which become non-blocking. Copied. None: only the input is wanted.
+   * @param process A process that `exec` started; for it, the answer is its terminal.
+   * @returns Where its input can be written to, if the plan says `stdin`, else the master of
+   * its terminal, else undefined. The caller closes it; others may have copies.
+   * @throws {KernelError} `errno` is EOPNOTSUPP: it has no log, and outputs are wanted.
+   */
+  async attach(
+    id: string,
+    outputs: readonly Descriptor[] = [],
+    process = 0,
+  ): Promise<Descriptor | undefined> {
+    const answer = await this.#request("attach", id, { descriptors: outputs, process });
+    return answer.terminal;
+  }
+
+  /**
+   * Lets the main process see the end of its input, once all who attached have closed theirs.
+   * What a terminal reads has no end.
+   */
+  async closeInput(id: string): Promise<void> {
+    await this.#request("close_input", id);
+  }
+
+  /**
+   * Gives a terminal another size; its processes hear SIGWINCH.
+   *
+   * @throws {KernelError} `errno` is ENOTTY: there is no terminal.
+   */
+  async resize(id: string, size: { rows: number; columns: number }, process = 0): Promise<void> {
+    const argument = size.rows * 65_536 + size.columns;
+    await this.#request("resize", id, { argument, process });
+  }
+
+  /**
+   * What the container uses now.
+   *
+   * @throws {KernelError} `errno` is EOPNOTSUPP: it has no cgroup.
+   */
+  async stats(id: string): Promise<Stats> {
+    const { view } = await this.#request("stats", id);
+    return statsAt(view, Reply.subject);
+  }
+
+  /**
+   * Changes limits of a container that has a cgroup; those not given stay as they are.
+   *
+   * @throws {KernelError} `step` is `limit`; those before it in the list are changed.
+   */
+  async update(id: string, resources: Resources): Promise<void> {
+    await this.#request("update", id, { plan: { kurma: { id }, resources } });
   }
 
   /** Stops all processes of a container that has a cgroup. */
@@ -234,10 +304,11 @@ export class Stage2 implements Disposable {
     const sequence = ++this.#sequence;
     view.setBigUint64(Request.sequence, sequence, true);
     view.setUint32(Request.operation, Request_operation.indexOf(operation), true);
+    view.setInt32(Request.process, options.process ?? 0, true);
     view.setBigUint64(Request.argument, BigInt(options.argument ?? 0), true);
     packet.set(name, Request.id);
     const waiting = Promise.withResolvers<Answer>();
-    this.#waiting.set(sequence, { ...waiting, ...options, pid: 0 });
+    this.#waiting.set(sequence, { ...waiting, ...options });
     try {
       this.#send(packet, options);
     } catch (error) {
@@ -247,12 +318,12 @@ export class Stage2 implements Disposable {
     return waiting.promise;
   }
 
-  #send(packet: Uint8Array, { plan, streams }: RequestOptions): void {
-    if (!plan) return this.#kernel.send(this.#socket, packet);
+  #send(packet: Uint8Array, { plan, descriptors = [] }: RequestOptions): void {
+    if (!plan) return this.#kernel.send(this.#socket, packet, descriptors);
     const text = new TextEncoder().encode(JSON.stringify(plan));
     const file = this.#kernel.memfd("plan", text, "data");
     try {
-      this.#kernel.send(this.#socket, packet, [file, ...(streams ?? [])]);
+      this.#kernel.send(this.#socket, packet, [file, ...descriptors]);
     } finally {
       this.#kernel.close(file);
     }
@@ -281,7 +352,9 @@ export class Stage2 implements Disposable {
     const kind = Reply_kind[view.getUint32(Reply.kind, true)];
     if (kind === "exited" && sequence === 0n) {
       const { id, exit } = containerState(view);
-      if (exit) this.#end(id, exit);
+      const process = view.getInt32(Reply.process, true);
+      if (exit && process !== 0) this.#listener.onProcessExit?.(id, process, exit);
+      else if (exit) this.#end(id, exit);
       return;
     }
     if (kind === "notice") {
@@ -295,11 +368,15 @@ export class Stage2 implements Disposable {
     switch (kind) {
       case "state":
         waiting.terminal = descriptors[0] ?? waiting.terminal;
-        waiting.listed?.push(containerState(view));
+        if (waiting.listed) addListed(waiting.listed, view);
         return;
       case "done":
         if (!waiting.ended) this.#waiting.delete(sequence);
-        waiting.resolve({ pid: view.getInt32(Reply.pid, true), terminal: waiting.terminal });
+        waiting.resolve({
+          pid: view.getInt32(Reply.pid, true),
+          terminal: waiting.terminal,
+          view,
+        });
         return;
       case "exited": {
         this.#waiting.delete(sequence);
@@ -319,9 +396,10 @@ function closedByServer(): KurmaError {
 }
 
 interface RequestOptions {
+  process?: number;
   argument?: number;
-  plan?: Plan | ExecPlan;
-  streams?: Streams;
+  plan?: Plan | ExecPlan | { kurma: { id: string }; resources: Resources };
+  descriptors?: readonly Descriptor[];
   /** Takes what `list` is told. */
   listed?: ContainerState[];
   /** Takes the end of an exec. */
@@ -331,11 +409,26 @@ interface RequestOptions {
 interface Answer {
   pid: number;
   terminal?: Descriptor;
+  /** The whole reply. */
+  view: DataView;
 }
 
-interface Waiting extends RequestOptions, Answer {
+interface Waiting extends RequestOptions {
+  terminal?: Descriptor;
   resolve(answer: Answer): void;
   reject(error: unknown): void;
+}
+
+/** Notes what one reply to `list` says. A container comes before its processes. */
+function addListed(listed: ContainerState[], view: DataView): void {
+  const process = view.getInt32(Reply.process, true);
+  const state = containerState(view);
+  if (process === 0) {
+    listed.push(state);
+    return;
+  }
+  const container = listed.find(({ id }) => id === state.id);
+  if (container) container.processes = [...container.processes ?? [], process];
 }
 
 function containerState(view: DataView): ContainerState {

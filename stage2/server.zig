@@ -10,11 +10,12 @@ const placement = @import("placement.zig");
 const client_module = @import("client.zig");
 const Early = @import("early.zig").Early;
 const exits = @import("exits.zig");
+const ledger_module = @import("ledger.zig");
 const namespaces = @import("namespaces.zig");
 const descriptor_limit = @import("descriptor_limit.zig");
 const orders = @import("orders.zig");
-const Slots = @import("slots.zig").Slots;
 const table_module = @import("table.zig");
+const tasks = @import("tasks.zig");
 const wire = @import("wire.zig");
 const worker_module = @import("worker.zig");
 const Entry = table_module.Entry;
@@ -54,8 +55,7 @@ const Server = struct {
     client: client_module.Client = .{},
     program: fd_t = none,
     workers: u32 = 0,
-    record: ?exits.Log = null,
-    slots: ?Slots = null,
+    ledger: ledger_module.Ledger = .{},
     namespaces: namespaces.Namespaces = .{},
     /// The request to end that waits until everything is cleared up.
     quitting: ?u64 = null,
@@ -73,7 +73,7 @@ const Server = struct {
         if (linux.weakness.has(.descriptors)) linux.weakness.openLeak();
         _ = try failure.check(.supervise, linux.process.prctl(.SET_CHILD_SUBREAPER, 1));
         self.program = try linux.file.open(failure, "/proc/self/exe", .{ .PATH = true, .CLOEXEC = true }, 0);
-        if (state) |path| try self.openState(path);
+        if (state) |path| try self.ledger.open(failure, path);
         self.epoll = @intCast(try failure.check(.supervise, os.epoll_create1(os.EPOLL.CLOEXEC)));
         self.client.epoll = self.epoll;
         self.client.tag = @backingInt(Tag.client);
@@ -170,7 +170,7 @@ const Server = struct {
         if (request.operation == .acknowledge) return self.acknowledge(request);
         if (wire.name(&request.id) == null) return failure.fail(.plan, .INVAL);
         if (request.operation == .create) return self.create(request, descriptors);
-        const entry = self.table.find(&request.id) orelse return failure.fail(.supervise, .NOENT);
+        const entry = try self.named(request);
         switch (request.operation) {
             .create, .list, .quit, .acknowledge => unreachable, // Handled above.
             .exec => return self.exec(request, entry, descriptors),
@@ -182,17 +182,38 @@ const Server = struct {
                 return; // Answered when its exec is done.
             },
             .signal => {
-                if (entry.pidfd == none) return failure.fail(.signal, .SRCH);
-                try linux.process.signalPidfd(failure, entry.pidfd, std.math.cast(u32, request.argument) orelse return failure.fail(.signal, .INVAL));
+                try linux.process.signalPidfd(failure, try alive(failure, entry), std.math.cast(u32, request.argument) orelse return failure.fail(.signal, .INVAL));
             },
             // One whose making hangs ends with its worker.
             .kill => if (entry.state == .creating and entry.pid == 0 and entry.worker != 0) {
                 _ = try failure.check(.signal, os.kill(entry.worker, .KILL));
             } else {
-                if (entry.pidfd == none) return failure.fail(.signal, .SRCH);
-                try linux.process.signalPidfd(failure, entry.pidfd, @backingInt(os.SIG.KILL));
+                try linux.process.signalPidfd(failure, try alive(failure, entry), @backingInt(os.SIG.KILL));
             },
-            .freeze, .thaw => return self.setFrozen(request, entry),
+            .freeze, .thaw => {
+                if (!entry.cgroup) return failure.fail(.freeze, .OPNOTSUPP);
+                return self.task(request, tasks.Freeze{ .id = request.id, .frozen = request.operation == .freeze });
+            },
+            .stats => {
+                if (!entry.cgroup) return failure.fail(.cgroup, .OPNOTSUPP);
+                return self.task(request, tasks.Stats{ .id = request.id });
+            },
+            .update => {
+                if (!entry.cgroup) return failure.fail(.cgroup, .OPNOTSUPP);
+                return self.task(request, tasks.Limit{ .id = request.id, .descriptors = descriptors.* });
+            },
+            .resize => {
+                const size = tasks.Size.of(request.argument) orelse return failure.fail(.terminal, .INVAL);
+                if (entry.kind == .container) return self.task(request, tasks.Resize{ .pidfd = try alive(failure, entry), .size = size });
+                if (entry.terminal == none) return failure.fail(.terminal, .NOTTY);
+                try size.set(failure, entry.terminal);
+            },
+            .attach => {
+                if (entry.kind == .container) return self.task(request, tasks.Attach{ .pidfd = try alive(failure, entry), .descriptors = descriptors.* });
+                if (entry.terminal == none) return failure.fail(.attach, .OPNOTSUPP);
+                self.reply(&.{ .sequence = request.sequence, .kind = .state, .id = request.id }, entry.terminal);
+            },
+            .close_input => return self.task(request, tasks.CloseInput{ .pidfd = try alive(failure, entry) }),
             .delete => {
                 self.settle();
                 if (entry.state != .stopped) return failure.fail(.supervise, .BUSY);
@@ -206,6 +227,21 @@ const Server = struct {
         self.reply(&.{ .sequence = request.sequence, .kind = .done, .id = request.id }, null);
     }
 
+    /// What the request is about.
+    fn named(self: *Server, request: *const Request) error{Failed}!*Entry {
+        const container = self.table.find(&request.id) orelse return self.failure.fail(.supervise, .NOENT);
+        if (request.process == 0) return container;
+        switch (request.operation) {
+            .signal, .kill, .resize, .attach => {},
+            else => return self.failure.fail(.plan, .INVAL), // Of a container as a whole.
+        }
+        return self.table.findExec(&request.id, request.process) orelse self.failure.fail(.supervise, .SRCH);
+    }
+
+    fn alive(failure: *Failure, entry: *const Entry) error{Failed}!fd_t {
+        return if (entry.pidfd == none) failure.fail(.signal, .SRCH) else entry.pidfd;
+    }
+
     fn create(self: *Server, request: *const Request, descriptors: *linux.socket.Descriptors) error{Failed}!void {
         if (self.table.find(&request.id) != null) return self.failure.fail(.supervise, .EXIST);
         if (wire.name(&request.id).?.len > exits.max_id) return self.failure.fail(.plan, .NAMETOOLONG);
@@ -216,7 +252,7 @@ const Server = struct {
             .descriptors = descriptors.*,
             .first_id = first_id,
             .namespace = self.namespaces.find(first_id),
-            .ends = if (self.slots) |*slots| slots.ends else null,
+            .ends = self.ledger.ends(),
             .slot = 0,
         });
     }
@@ -275,9 +311,17 @@ const Server = struct {
                 entry.state = .created;
                 self.answer(entry);
             },
-            .finished => {},
+            .finished => if (entry.kind == .task) {
+                var message: Reply = .{ .sequence = entry.sequence, .kind = .done, .id = entry.id };
+                message.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
+                self.reply(&message, null);
+                entry.state = .none;
+            },
             .namespace => if (descriptors.take()) |fd| self.namespaces.keep(entry.first_id, fd),
-            .terminal => self.reply(&.{ .sequence = entry.sequence, .kind = .state, .state = .creating, .id = entry.id }, if (descriptors.count > 0) descriptors.fds[0] else null),
+            .terminal => if (descriptors.take()) |fd| {
+                self.reply(&.{ .sequence = entry.sequence, .kind = .state, .state = .creating, .id = entry.id }, fd);
+                if (entry.kind == .exec) entry.terminal = fd else linux.file.close(fd);
+            },
             .failed => {
                 failure.* = status.failure;
                 const waits = if (entry.deleting != 0) entry.deleting else entry.sequence;
@@ -327,23 +371,18 @@ const Server = struct {
             entry.cgroup = false;
             return;
         }
+        if (entry.kind == .container) self.ledger.forget(self.position(entry));
         if (entry.deleting != 0) self.reply(&.{ .sequence = entry.deleting, .kind = .done, .id = entry.id }, null);
-        if (self.slots) |*slots| {
-            var failure: Failure = .{};
-            // What stays of it names a process that is gone: nobody takes it for alive.
-            if (entry.kind == .container) slots.clear(&failure, self.position(entry)) catch {};
-        }
         self.table.remove(entry);
         if (self.quitting) |sequence| self.quit(sequence) catch self.refuse(sequence, &@splat(0));
     }
 
-    /// Freezes or thaws in a worker, as an entry of its own: it may take long.
-    fn setFrozen(self: *Server, request: *const Request, container: *Entry) error{Failed}!void {
-        if (!container.cgroup) return self.failure.fail(.freeze, .OPNOTSUPP);
+    /// Has a worker do something for a container, as an entry of its own.
+    fn task(self: *Server, request: *const Request, order: anytype) error{Failed}!void {
         const entry = self.table.add() orelse return self.failure.fail(.supervise, .NFILE);
-        entry.* = .{ .kind = .exec, .state = .none, .id = request.id, .deleting = request.sequence, .sequence = request.sequence };
+        entry.* = .{ .kind = .task, .state = .creating, .id = request.id, .sequence = request.sequence };
         errdefer self.table.remove(entry);
-        try self.employ(entry, orders.Freeze{ .id = request.id, .frozen = request.operation == .freeze });
+        try self.employ(entry, order);
     }
 
     /// Gives an order to a new worker on behalf of `entry`.
@@ -407,44 +446,14 @@ const Server = struct {
         while (entry.status != none) self.hear(self.position(entry)) catch return;
     }
 
-    /// Opens what is kept in the folder `path`. The record comes first: it is locked, and so
-    /// nobody else has the rest.
-    fn openState(self: *Server, path: [:0]const u8) error{Failed}!void {
-        const failure = &self.failure;
-        // It stays open with the record.
-        const folder = try linux.file.open(failure, path, .{ .DIRECTORY = true, .CLOEXEC = true }, 0);
-        self.record = try .open(failure, folder, "exits");
-        self.slots = try .open(failure, folder);
-    }
-
     /// Takes over what a server before this one has left.
     fn adopt(self: *Server) error{Failed}!void {
-        const slots = if (self.slots) |*slots| slots else return;
-        self.untold = slots.adopt(&self.table);
-        var recorded: Recorded = .{ .server = self };
-        if (self.untold > 0) try self.record.?.replay(&self.failure, 0, &recorded);
+        self.untold = try self.ledger.adopt(&self.failure, &self.table);
         for (self.table.entries[0..self.table.used], 0..) |*entry, index| {
             if (entry.adopted) try self.watch(entry.pidfd, @fromBackingInt(index + @backingInt(Tag.first_entry)));
         }
         self.settle();
     }
-
-    /// Finds ends that were recorded before the server that did it was killed.
-    const Recorded = struct {
-        server: *Server,
-
-        pub fn exit(recorded: *Recorded, record: *const exits.Record) error{Failed}!void {
-            for (recorded.server.table.entries[0..recorded.server.table.used]) |*entry| {
-                if (!entry.untold or entry.last_pid != record.pid or !std.mem.eql(u8, wire.name(&entry.id).?, record.id())) continue;
-                entry.untold = false;
-                recorded.server.untold -= 1;
-                entry.exit_status = if (record.signal != 0) record.signal else record.status << 8;
-                entry.ended_ns = record.time_ns;
-                entry.oom = record.oom == 1;
-                entry.record = record.sequence;
-            }
-        }
-    };
 
     /// One that is not our child has ended: how, its init has left in a file.
     fn adoptedEnded(self: *Server, entry: *Entry) void {
@@ -456,15 +465,14 @@ const Server = struct {
         entry.last_pid = entry.pid;
         entry.pid = 0;
         entry.has_ended = true;
-        self.slots.?.findEnd(self.position(entry), entry);
+        self.ledger.findEnd(self.position(entry), entry);
         self.finish(entry);
     }
 
     /// Leaves what is known of a container to the server after this one.
     fn remember(self: *Server, entry: *const Entry) void {
-        const slots = if (self.slots) |*slots| slots else return;
         var failure: Failure = .{};
-        slots.write(&failure, self.position(entry), entry) catch {
+        self.ledger.remember(&failure, self.position(entry), entry) catch {
             var notice: Reply = .{ .kind = .notice, .failure = failure, .id = entry.id };
             notice.setSubject("A stage2 after this one would not know the container: its record cannot be written");
             self.reply(&notice, null);
@@ -481,8 +489,7 @@ const Server = struct {
             self.untold += 1;
             return;
         }
-        // Who asked for an exec may be gone; nobody else knows of it.
-        if (entry.sequence != 0) self.tellEnd(entry, .{});
+        self.tellEnd(entry, .{});
         entry.state = .none;
         self.giveUp(entry); // Its worker has ended too, or will.
     }
@@ -491,7 +498,7 @@ const Server = struct {
     fn settle(self: *Server) void {
         var index: usize = 0;
         while (self.untold > 0) {
-            var batch: [64]*Entry = undefined;
+            var batch: [ledger_module.batch_size]*Entry = undefined;
             var count: usize = 0;
             while (count < @min(self.untold, batch.len)) : (index += 1) {
                 const entry = &self.table.entries[index];
@@ -501,7 +508,7 @@ const Server = struct {
             }
             var failure: Failure = .{};
             // Ends that could not be recorded are told as such: the message has the reason.
-            self.note(&failure, batch[0..count]) catch {};
+            self.ledger.note(&failure, batch[0..count]) catch {};
             for (batch[0..count]) |entry| {
                 entry.untold = false;
                 self.remember(entry);
@@ -511,39 +518,36 @@ const Server = struct {
         }
     }
 
-    fn note(self: *Server, failure: *Failure, batch: []const *Entry) error{Failed}!void {
-        var ends: [64]exits.Exit = undefined;
-        placement.seeKills(batch);
-        for (batch, ends[0..batch.len]) |entry, *end| {
-            end.* = .{ .id = wire.name(&entry.id).?, .pid = entry.last_pid, .status = entry.exit_status, .oom = entry.oom, .time_ns = entry.ended_ns };
-        }
-        const record = if (self.record) |*record| record else return;
-        const last = try record.append(failure, ends[0..batch.len]);
-        for (batch, 1..) |entry, place| entry.record = last - batch.len + place;
-    }
-
     fn tellEnd(self: *Server, entry: *Entry, failure: Failure) void {
         var message = describe(entry);
         message.kind = .exited;
         message.failure = failure;
-        message.sequence = if (entry.kind == .exec) entry.sequence else 0;
+        if (entry.kind == .exec) {
+            message.sequence = entry.sequence;
+            message.process = entry.last_pid;
+        }
         self.reply(&message, null);
         if (entry.pidfd != none) linux.file.close(entry.pidfd);
         entry.pidfd = none;
     }
 
     fn acknowledge(self: *Server, request: *const Request) error{Failed}!void {
-        if (self.record) |*record| try record.acknowledge(&self.failure, request.argument);
+        try self.ledger.acknowledge(&self.failure, request.argument);
         self.reply(&.{ .sequence = request.sequence, .kind = .done }, null);
     }
 
     fn list(self: *Server, sequence: u64) void {
         self.settle(); // What is told is on disk.
-        for (self.table.entries[0..self.table.used]) |*entry| {
-            if (entry.kind != .container or entry.state == .none) continue;
-            var message = describe(entry);
-            message.sequence = sequence;
-            self.reply(&message, null);
+        // Containers first: what is told of a process is about one that is known.
+        for ([_]@FieldType(Entry, "kind"){ .container, .exec }) |kind| {
+            for (self.table.entries[0..self.table.used]) |*entry| {
+                if (entry.kind != kind or entry.state == .none) continue;
+                if (kind == .exec and entry.pid == 0) continue;
+                var message = describe(entry);
+                message.sequence = sequence;
+                if (kind == .exec) message.process = entry.pid;
+                self.reply(&message, null);
+            }
         }
         self.reply(&.{ .sequence = sequence, .kind = .done }, null);
     }
@@ -552,7 +556,7 @@ const Server = struct {
     /// waited for.
     fn quit(self: *Server, sequence: u64) error{Failed}!void {
         var clearing = false;
-        for (self.table.entries[0..self.table.used]) |*entry| switch (entry.state) {
+        for (self.table.entries[0..self.table.used]) |*entry| switch (if (entry.kind == .task) .none else entry.state) {
             .none => clearing = clearing or !entry.isFree(),
             .stopped => {},
             .creating, .created, .running => return self.failure.fail(.supervise, .BUSY),

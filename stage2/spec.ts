@@ -36,6 +36,10 @@ export interface Envelope {
   stop?: { signal?: number; limitMs?: number };
   /** Namespaces of other containers, by their ids; not named in `config.linux.namespaces`. */
   join?: readonly { type: Namespace; container: string }[];
+  /** Its stdin, or what its terminal reads, stays open, and is had by attaching. */
+  stdin?: boolean;
+  /** The command inherits a socket to stage1, which comes with the request. */
+  stage1?: boolean;
 }
 
 /** Rights by the kernel's names in lower case: landlock(7). */

@@ -10,6 +10,7 @@ pub const hooks = @import("hooks.zig");
 pub const json = @import("json.zig");
 pub const launch = @import("launch.zig");
 pub const mount_options = @import("mount_options.zig");
+pub const ledger = @import("ledger.zig");
 pub const once = @import("once.zig");
 pub const namespaces = @import("namespaces.zig");
 pub const options = @import("options.zig");
@@ -21,6 +22,7 @@ pub const report = @import("report.zig");
 pub const server = @import("server.zig");
 pub const slots = @import("slots.zig");
 pub const table = @import("table.zig");
+pub const tasks = @import("tasks.zig");
 pub const userns = @import("userns.zig");
 pub const rootfs = @import("rootfs.zig");
 

@@ -15,7 +15,8 @@ pub const capacity = 8192;
 pub const none: fd_t = 0;
 
 pub const Entry = struct {
-    kind: enum { free, container, exec } = .free,
+    /// A task is no process: a worker does something for a container.
+    kind: enum { free, container, exec, task } = .free,
     state: wire.Reply.State = .none,
     id: [wire.id_size]u8 = @splat(0),
     pid: pid_t = 0,
@@ -26,6 +27,8 @@ pub const Entry = struct {
     worker: pid_t = 0,
     /// Socket to the worker and the process, until the process runs.
     status: fd_t = none,
+    /// The master of an exec's terminal; that of a container is its init's to keep.
+    terminal: fd_t = none,
     /// The request that waits for an answer; 0 if none does. An exec keeps its own.
     sequence: u64 = 0,
     /// Whether its user namespace is its own.
@@ -68,6 +71,14 @@ pub const Table = struct {
         return null;
     }
 
+    /// The process `pid` that was started in the container of that name.
+    pub fn findExec(table: *Table, id: *const [wire.id_size]u8, pid: pid_t) ?*Entry {
+        for (table.entries[0..table.used]) |*entry| {
+            if (entry.kind == .exec and entry.pid == pid and std.mem.eql(u8, &entry.id, id)) return entry;
+        }
+        return null;
+    }
+
     /// The entry whose process or worker has this pid.
     pub fn findPid(table: *Table, pid: pid_t) ?*Entry {
         for (table.entries[0..table.used]) |*entry| {
@@ -88,6 +99,7 @@ pub const Table = struct {
     pub fn remove(table: *Table, entry: *Entry) void {
         if (entry.pidfd != none) linux.file.close(entry.pidfd);
         if (entry.status != none) linux.file.close(entry.status);
+        if (entry.terminal != none) linux.file.close(entry.terminal);
         entry.* = .{};
         while (table.used > 0 and table.entries[table.used - 1].isFree()) table.used -= 1;
     }

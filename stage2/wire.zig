@@ -30,9 +30,10 @@ pub const Request = extern struct {
         /// Descriptors as for `create`; the plan is a process plan. Answered with its pid
         /// when it runs; its end is an event of the same sequence.
         exec,
-        /// To the container's main process.
+        /// To the main process, or to `process`.
         signal,
-        /// Every process of the container ends; also one that hangs while it is made.
+        /// Every process of the container ends, also one that hangs while it is made; with
+        /// `process`, that one.
         kill,
         /// Stops all processes of the container, and lets them go on; it needs a cgroup.
         freeze,
@@ -45,6 +46,19 @@ pub const Request = extern struct {
         quit,
         /// The ends up to this record are known for good, and may go from the disk.
         acknowledge,
+        /// The terminal of the main process or of `process` gets the size in `argument`: rows
+        /// above 16 bits of columns.
+        resize,
+        /// Descriptors: where copies of what the main process prints are to go, if anywhere.
+        /// Answered with where its input comes from, if that is open, or else with its
+        /// terminal; for `process`, with its terminal.
+        attach,
+        /// The init does not keep the main process's input open any more.
+        close_input,
+        /// Answered with what the container uses, as `cgroup.Stats`, in place of a subject.
+        stats,
+        /// Descriptor: `{"kurma":{"id":ID},"resources":{...}}`. Limits change.
+        update,
         /// Of a client that is newer than we are: refused with ENOSYS.
         _,
     };
@@ -70,7 +84,11 @@ pub const Reply = extern struct {
     id: [id_size]u8 = @splat(0),
     /// 1 if the kernel killed a process of it for want of memory; with a cgroup of its own.
     oom: u32 = 0,
+    /// The pid of a process that `exec` started, of which this is told; 0 is the container.
+    process: i32 = 0,
+    /// Text or data.
     subject_len: u32 = 0,
+    _: u32 = 0,
     subject: [subject_size]u8 = @splat(0),
 
     pub const subject_size = 368;
@@ -87,7 +105,7 @@ pub const Reply = extern struct {
     pub const State = enum(u32) { none, creating, created, running, stopped };
 
     comptime {
-        assert(@sizeOf(Reply) == 48 + id_size + 8 + subject_size);
+        assert(@sizeOf(Reply) == 48 + id_size + 16 + subject_size);
     }
 
     pub fn setSubject(reply: *Reply, subject: []const u8) void {

@@ -5,12 +5,16 @@
 const std = @import("std");
 const linux = @import("linux");
 const capabilities = @import("capabilities");
+const clock = @import("clock.zig");
 const end_record = @import("ended.zig");
 const footprint = @import("footprint.zig");
+const handles = @import("handles.zig");
+const input_module = @import("input.zig");
 const process = @import("process.zig");
 const settings_block = @import("settings.zig");
 const stage1 = @import("stage1.zig");
 const Log = @import("log.zig").Log;
+const Outlets = @import("outlets.zig").Outlets;
 const Server = @import("server.zig").Server;
 const Watch = @import("watch.zig").Watch;
 const Failure = linux.Failure;
@@ -49,6 +53,11 @@ const Init = struct {
     main: linux.pid_t,
     signals: linux.fd_t,
     log: ?*Log,
+    outlets: ?*Outlets,
+    typist: ?input_module.Typist,
+    /// The terminal, held open as long as its output is read here: it would seem to have
+    /// ended whenever no process has it open. -1 if there is none.
+    terminal: linux.fd_t,
     server: ?*Server,
     watch: *Watch,
     /// When everything is to be killed, on the monotonic clock; null unless stopping.
@@ -67,21 +76,20 @@ const Init = struct {
             // Blocked before the fork, so that no signal is lost; the child lets them in again.
             .signals = try linux.process.catchSignals(failure),
             .log = null,
+            .outlets = null,
+            .typist = null,
+            .terminal = -1,
             .server = null,
             .watch = @ptrCast(try linux.file.mapPrivate(failure, -1, @sizeOf(Watch))),
             .deadline_ms = null,
             .orphan = false,
         };
-        var outputs: ?[2]linux.fd_t = null;
-        if (header.log_fd >= 0) {
-            const log = try Log.create(failure, .{ .directory = header.log_fd, .max_size = header.log_max_size, .max_files = header.log_max_files });
-            outputs = try log.openPipes(failure);
-            init.log = log;
-        }
+        var streams: Streams = @splat(-1);
+        try init.openStreams(failure, &streams);
         if (header.listener_fd >= 0) init.server = try Server.create(failure, .{ .listener = header.listener_fd, .confinement = &init.settings });
-        init.main = try start(failure, settings, outputs);
+        init.main = try start(failure, settings, streams);
         // Theirs alone from now on, so that the log ends when they do.
-        if (outputs) |writers| for (writers) |writer| linux.file.close(writer);
+        for (streams) |fd| if (fd >= 0) linux.file.close(fd);
         if (header.stage1_fd >= 0) linux.file.close(header.stage1_fd);
         // START and CHROOT want more; without them, signals to any user are all it sends.
         if (init.server == null) {
@@ -97,6 +105,33 @@ const Init = struct {
         footprint.rest();
     }
 
+    /// Makes the pipes between the main process and us, and all that hangs on them.
+    fn openStreams(init: *Init, failure: *Failure, streams: *Streams) error{Failed}!void {
+        const header = init.settings.header;
+        const master: linux.fd_t = @backingInt(handles.Number.terminal);
+        const has_terminal = header.terminal_fd >= 0;
+        if (has_terminal) try handles.keep(failure, header.terminal_fd, .terminal);
+        if (header.log_fd >= 0 or header.flags.input) init.outlets = try Outlets.create(failure);
+        if (header.log_fd >= 0) {
+            const log = try Log.create(failure, .{ .directory = header.log_fd, .max_size = header.log_max_size, .max_files = header.log_max_files });
+            log.outlets = init.outlets;
+            init.log = log;
+            if (has_terminal) {
+                init.terminal = try linux.file.duplicateAbove(failure, 0, 2);
+                try log.readTerminal(failure, master);
+            } else streams[1..3].* = try log.openPipes(failure);
+        }
+        if (!header.flags.input) return;
+        const pipe = try input_module.openPipe(failure);
+        if (!has_terminal) {
+            streams[0] = pipe;
+            return;
+        }
+        const nonblock: u32 = @bitCast(os.O{ .NONBLOCK = true });
+        _ = try failure.check(.terminal, os.fcntl(master, os.F.SETFL, nonblock));
+        init.typist = .{ .pipe = pipe, .master = master };
+    }
+
     fn serve(init: *Init) u8 {
         const watch = init.watch;
         var rhythm: footprint.Rhythm = .{};
@@ -104,8 +139,10 @@ const Init = struct {
             watch.reset();
             const signalled = watch.add(init.signals, os.POLL.IN);
             if (init.log) |log| log.prepare(watch);
+            if (init.outlets) |outlets| outlets.prepare(watch);
+            if (init.typist) |*typist| typist.prepare(watch);
             if (init.server) |server| server.prepare(watch);
-            if (init.deadline_ms) |deadline| watch.within(@intCast(deadline -| monotonicMs()));
+            if (init.deadline_ms) |deadline| watch.within(@intCast(deadline -| clock.monotonicMs()));
             rhythm.prepare(watch);
             watch.wait();
             if (watch.ready(signalled) != 0) init.takeSignals();
@@ -116,9 +153,12 @@ const Init = struct {
                 if (init.settings.header.ended_fd >= 0) end_record.write(init.settings.header.ended_fd, status, init.orphan);
                 return linux.process.exitStatus(status);
             }
+            // Before the log: who attaches ahead of the start is to see all.
+            if (init.outlets) |outlets| outlets.act(watch);
             if (init.log) |log| log.act(watch);
+            if (init.typist) |*typist| typist.act(watch);
             if (init.server) |server| server.act(watch);
-            if (init.deadline_ms) |deadline| if (monotonicMs() >= deadline) {
+            if (init.deadline_ms) |deadline| if (clock.monotonicMs() >= deadline) {
                 init.deadline_ms = null;
                 killAll();
                 _ = os.kill(init.main, .KILL);
@@ -150,7 +190,7 @@ const Init = struct {
     fn stop(init: *Init) void {
         const header = init.settings.header;
         _ = os.kill(init.main, @fromBackingInt(@intCast(header.stop_signal)));
-        if (init.deadline_ms == null) init.deadline_ms = monotonicMs() + header.stop_limit_ms;
+        if (init.deadline_ms == null) init.deadline_ms = clock.monotonicMs() + header.stop_limit_ms;
     }
 
     /// Reaps all that have ended; the main process's status if it was among them.
@@ -176,14 +216,18 @@ const Init = struct {
     fn finish(init: *Init) void {
         killAll();
         const log = init.log orelse return;
-        const deadline = monotonicMs() + drain_limit_ms;
-        while (!log.ended()) {
-            const now = monotonicMs();
+        const outlets = init.outlets.?; // There with every log.
+        if (init.terminal >= 0) linux.file.close(init.terminal);
+        const deadline = clock.monotonicMs() + drain_limit_ms;
+        while (!log.ended() or !outlets.areDone()) {
+            const now = clock.monotonicMs();
             if (now >= deadline) break;
             init.watch.reset();
             log.prepare(init.watch);
+            outlets.prepare(init.watch);
             init.watch.within(@intCast(deadline - now));
             init.watch.wait();
+            outlets.act(init.watch);
             log.act(init.watch);
         }
     }
@@ -195,24 +239,27 @@ fn killAll() void {
     if (os.getpid() == 1) _ = os.kill(-1, .KILL);
 }
 
+/// What the main process has in place of our 0 to 2; -1 where it has the same.
+const Streams = [3]linux.fd_t;
+
 /// Forks the main process. An exec that fails is told to stage2 by the child itself;
 /// one that succeeds closes the child's copy of the status socket.
-fn start(failure: *Failure, settings: Settings, outputs: ?[2]linux.fd_t) error{Failed}!linux.pid_t {
+fn start(failure: *Failure, settings: Settings, streams: Streams) error{Failed}!linux.pid_t {
     const pid = try failure.check(.init, os.fork());
     if (pid != 0) return @intCast(pid);
 
     var child_failure: Failure = .{};
     var subject: []const u8 = "";
-    startMain(&child_failure, settings, outputs, &subject) catch report(settings.header.status_fd, child_failure, subject);
+    startMain(&child_failure, settings, streams, &subject) catch report(settings.header.status_fd, child_failure, subject);
     linux.process.exit(switch (@as(linux.E, @fromBackingInt(child_failure.errno))) {
         .NOENT, .NOTDIR => 127,
         else => 126,
     });
 }
 
-fn startMain(failure: *Failure, settings: Settings, outputs: ?[2]linux.fd_t, subject: *[]const u8) error{Failed}!noreturn {
-    if (outputs) |writers| {
-        for (writers, 1..) |writer, stream| _ = try failure.check(.init, os.dup3(writer, @intCast(stream), 0));
+fn startMain(failure: *Failure, settings: Settings, streams: Streams, subject: *[]const u8) error{Failed}!noreturn {
+    for (streams, 0..) |fd, stream| {
+        if (fd >= 0) _ = try failure.check(.init, os.dup3(fd, @intCast(stream), 0));
     }
     if (settings.header.stage1_fd < 0) return process.become(failure, settings, subject);
     var own = settings;
@@ -228,12 +275,6 @@ fn releaseStreams(failure: *Failure, status: linux.fd_t) error{Failed}!void {
     defer linux.file.close(null_fd);
     for (0..3) |stream| _ = try failure.check(.init, os.dup3(null_fd, @intCast(stream), 0));
     linux.file.close(status);
-}
-
-fn monotonicMs() u64 {
-    var now: os.timespec = undefined;
-    _ = os.clock_gettime(.MONOTONIC, &now);
-    return @as(u64, @intCast(now.sec)) * std.time.ms_per_s + @as(u64, @intCast(now.nsec)) / std.time.ns_per_ms;
 }
 
 fn report(socket: linux.fd_t, failure: Failure, subject: []const u8) void {

@@ -8,6 +8,7 @@
 
 const std = @import("std");
 const linux = @import("linux");
+const Outlets = @import("outlets.zig").Outlets;
 const Watch = @import("watch.zig").Watch;
 const Failure = linux.Failure;
 const fd_t = linux.fd_t;
@@ -31,6 +32,8 @@ pub const Log = struct {
     /// Whole records in the current file, in bytes.
     size: u64,
     streams: [2]Stream,
+    /// Who gets a copy, if anybody may.
+    outlets: ?*Outlets,
     /// At the end of the file: a stream's last record was a P.
     split: bool,
     /// Lines and pieces that could not be written since the last that could, and why.
@@ -52,6 +55,7 @@ pub const Log = struct {
         pipe: fd_t,
         name: *const [6]u8,
         watched: u32,
+        is_watched: bool,
         /// The record before was a piece of a line that goes on.
         within_line: bool,
         len: usize,
@@ -82,24 +86,37 @@ pub const Log = struct {
             _ = try failure.check(.init, os.pipe2(&ends, .{ .CLOEXEC = true }));
             stream.pipe, writer.* = ends;
             // Ours only: what a program finds when its pipe is full is no business of this log.
-            const nonblock: u32 = @bitCast(os.O{ .NONBLOCK = true });
-            _ = try failure.check(.init, os.fcntl(stream.pipe, os.F.SETFL, nonblock));
+            try makeNonblocking(failure, stream.pipe);
         }
         return writers;
     }
 
+    /// Reads what comes out of the terminal behind `master` as stdout; it is this log's from
+    /// now on.
+    pub fn readTerminal(log: *Log, failure: *Failure, master: fd_t) error{Failed}!void {
+        try makeNonblocking(failure, master);
+        log.streams[0].pipe = master;
+    }
+
+    fn makeNonblocking(failure: *Failure, fd: fd_t) error{Failed}!void {
+        const nonblock: u32 = @bitCast(os.O{ .NONBLOCK = true });
+        _ = try failure.check(.init, os.fcntl(fd, os.F.SETFL, nonblock));
+    }
+
     /// Says what this turn is to wait for.
     pub fn prepare(log: *Log, watch: *Watch) void {
-        for (&log.streams) |*stream| if (stream.pipe >= 0) {
-            stream.watched = watch.add(stream.pipe, os.POLL.IN);
+        for (&log.streams, 0..) |*stream, index| if (stream.pipe >= 0) {
+            // A hang-up would be told all the time that somebody else is waited for.
+            stream.is_watched = !log.mustWait(index);
+            if (stream.is_watched) stream.watched = watch.add(stream.pipe, os.POLL.IN);
         };
     }
 
     /// Copies what this turn found in the pipes.
     pub fn act(log: *Log, watch: *const Watch) void {
-        for (&log.streams) |*stream| {
-            if (stream.pipe < 0 or watch.ready(stream.watched) == 0) continue;
-            log.pump(stream);
+        for (&log.streams, 0..) |*stream, index| {
+            if (stream.pipe < 0 or !stream.is_watched or watch.ready(stream.watched) == 0) continue;
+            log.pump(stream, index);
         }
     }
 
@@ -109,19 +126,26 @@ pub const Log = struct {
         return true;
     }
 
-    fn pump(log: *Log, stream: *Stream) void {
+    fn mustWait(log: *const Log, index: usize) bool {
+        return if (log.outlets) |outlets| outlets.isFull(index) else false;
+    }
+
+    fn pump(log: *Log, stream: *Stream, index: usize) void {
         // Not for ever: others want their turn.
         for (0..16) |_| {
+            if (log.mustWait(index)) break;
             const result = os.read(stream.pipe, stream.buffer[stream.len..].ptr, read_size);
             switch (os.errno(result)) {
                 .SUCCESS => {},
                 .INTR => continue,
+                .IO => {}, // A terminal that nobody has open any more.
                 else => break, // EAGAIN: the pipe is empty.
             }
-            if (result == 0) {
+            if (result == 0 or os.errno(result) == .IO) {
                 log.finish(stream);
                 break;
             }
+            if (log.outlets) |outlets| outlets.copy(index, stream.buffer[stream.len..][0..result]);
             stream.len += result;
             log.splitLines(stream);
         }

@@ -41,12 +41,13 @@ pub const Header = extern struct {
     log_fd: i32 = -1,
     /// A socket to stage1 that the main process inherits, or -1.
     stage1_fd: i32 = -1,
+    /// The master of the main process's terminal, to be kept, or -1.
+    terminal_fd: i32 = -1,
     /// Where the init leaves how the container ended (ended.zig), or -1.
     ended_fd: i32 = -1,
     /// From the stop signal to the kill, in milliseconds.
     stop_limit_ms: u32 = 10_000,
     log_max_files: u32 = 3,
-    _: u32 = 0,
     /// In bytes, of each file.
     log_max_size: u64 = 10 * 1024 * 1024,
 
@@ -59,7 +60,9 @@ pub const Header = extern struct {
         set_oom_score_adj: bool = false,
         /// Wait for a packet on the status socket before exec.
         held: bool = false,
-        _: u27 = 0,
+        /// The main process's input stays open, and others may write to it.
+        input: bool = false,
+        _: u26 = 0,
     };
 
     comptime {
@@ -78,13 +81,20 @@ pub const Status = extern struct {
     cgroup: bool = false,
     failure: Failure = .{},
     subject_len: u32 = 0,
-    subject: [236]u8 = @splat(0),
+    subject: [368]u8 = @splat(0),
 
     pub const Kind = enum(u32) { started, failed, terminal, held, finished, namespace };
 
     /// The failure of `subject`, cut to what fits.
     pub fn failed(failure: Failure, subject: []const u8) Status {
-        var status: Status = .{ .kind = .failed, .failure = failure };
+        var status: Status = .said(.failed, subject);
+        status.failure = failure;
+        return status;
+    }
+
+    /// A message with text or data, cut to what fits.
+    pub fn said(kind: Kind, subject: []const u8) Status {
+        var status: Status = .{ .kind = kind };
         status.subject_len = @min(subject.len, status.subject.len);
         @memcpy(status.subject[0..status.subject_len], subject[0..status.subject_len]);
         return status;

@@ -14,8 +14,8 @@ pub const Watch = struct {
     /// Nothing happened in the whole time of this turn.
     timed_out: bool,
 
-    /// Every client twice over, and the few descriptors of the init itself.
-    pub const capacity = 4096 + 16;
+    /// Every client twice over, who looks on, and the few descriptors of the init itself.
+    pub const capacity = 4096 + 64;
 
     pub fn reset(watch: *Watch) void {
         watch.len = 0;

@@ -55,6 +55,7 @@ pub const Failure = extern struct {
         landlock,
         read_attributes,
         keyring,
+        attach,
     };
 
     /// Records the cause. The first cause is the one worth reporting: a later one,

@@ -8,12 +8,12 @@ const Failure = @import("failure.zig").Failure;
 const file = @import("file.zig");
 const fd_t = linux.fd_t;
 
-/// What one packet may carry: a plan and three streams.
+/// What one packet may carry: a plan, three streams and a socket to stage1 at most.
 pub const Descriptors = struct {
     fds: [max]fd_t = @splat(-1),
     count: usize = 0,
 
-    pub const max = 4;
+    pub const max = 6;
 
     /// The first one, which is the caller's from now on.
     pub fn take(descriptors: *Descriptors) ?fd_t {

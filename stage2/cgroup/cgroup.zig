@@ -25,6 +25,7 @@ pub const limits = @import("limits.zig");
 pub const Limits = limits.Limits;
 pub const OomWatch = @import("oom.zig").OomWatch;
 pub const Stats = @import("stats.zig").Stats;
+pub const Pressure = @import("stats.zig").Pressure;
 
 const mode = 0o755;
 

@@ -13,6 +13,9 @@
 //!   guest allocate N [SECONDS]     takes N MiB of memory and uses them, after a while if told
 //!   guest echo                     copies stdin to stdout
 //!   guest terminal                 says "terminal ROWS COLUMNS", or "no terminal" and exits 1
+//!   guest resized                  says as `terminal`, now and whenever the size changes
+//!   guest chain [ANSWER]           says "link PID ANSWER" on the socket to stage1; without an
+//!                                  answer, it takes one from there and executes itself with it
 //!   guest try-open PATH [write]    says "open", or the errno's name and exits 1
 
 const std = @import("std");
@@ -49,11 +52,13 @@ pub fn main(start: std.process.Init.Minimal) u8 {
         .allocate => allocate(number(argument) orelse return usage, number(second) orelse 0),
         .echo => echo(),
         .terminal => terminal(),
+        .resized => resized(),
+        .chain => chain(argument, start.environ),
         .@"try-open" => tryOpen(argument orelse return usage, args.len > 3),
     };
 }
 
-const Verb = enum { exit, signal, sleep, @"catch", orphans, @"write-lines", tick, allocate, echo, terminal, @"try-open" };
+const Verb = enum { exit, signal, sleep, @"catch", orphans, @"write-lines", tick, allocate, echo, terminal, resized, chain, @"try-open" };
 
 fn signalSelf(signal: u32) u8 {
     _ = os.kill(os.getpid(), @fromBackingInt(signal));
@@ -131,6 +136,32 @@ fn terminal() u8 {
         return 1;
     }
     return print("terminal {d} {d}\n", .{ size.row, size.col });
+}
+
+fn resized() u8 {
+    var wanted = os.sigemptyset();
+    os.sigaddset(&wanted, .WINCH);
+    _ = os.sigprocmask(os.SIG.BLOCK, &wanted, null);
+    const fd: linux.fd_t = @intCast(os.signalfd(-1, &wanted, 0));
+    while (true) {
+        if (terminal() != 0) return 1;
+        var info: os.signalfd_siginfo = undefined;
+        _ = os.read(fd, @ptrCast(&info), @sizeOf(os.signalfd_siginfo));
+    }
+}
+
+fn chain(answer: ?[*:0]const u8, environ: std.process.Environ) u8 {
+    const text = environ.getPosix("KURMA_STAGE1_FD") orelse return usage;
+    const socket: linux.fd_t = @intCast(number(text) orelse return usage);
+    var buffer: [64:0]u8 = @splat(0);
+    const said = std.fmt.bufPrint(&buffer, "link {d} {s}", .{ os.getpid(), if (answer) |got| std.mem.span(got) else "" }) catch return 1;
+    if (os.write(socket, said.ptr, said.len) != said.len) return 1;
+    if (answer != null) return 0;
+    buffer = @splat(0);
+    _ = os.read(socket, &buffer, buffer.len - 1);
+    const argv = [_:null]?[*:0]const u8{ "guest", "chain", &buffer };
+    _ = os.execve("/proc/self/exe", &argv, @ptrCast(environ.block.slice.ptr));
+    return 1;
 }
 
 fn tryOpen(path: [*:0]const u8, write: bool) u8 {

@@ -27,6 +27,11 @@ export interface Wanted {
   layer?: string;
   /** A folder for its log. */
   log?: string;
+  /** Its input stays open. */
+  stdin?: boolean;
+  /** Its command gets a socket to stage1. */
+  stage1?: boolean;
+  stop?: { signal: number; limitMs: number };
 }
 
 /** How a server is started. */
@@ -112,6 +117,7 @@ export class Served implements AsyncDisposable {
         this.#exit(id).resolve(exit);
         if (forgetful) throw new Error("forgotten");
       },
+      onProcessExit: (_, pid, exit) => this.#exit(String(pid)).resolve(exit),
       onNotice: (text) => this.notices.push(text),
     });
     return this.stage2;
@@ -139,6 +145,9 @@ export class Served implements AsyncDisposable {
         ...kurma,
         cgroup: wanted.cgroup ?? false,
         ...(wanted.log ? { log: { directory: wanted.log } } : {}),
+        ...(wanted.stop ? { stop: wanted.stop } : {}),
+        stdin: wanted.stdin ?? false,
+        stage1: wanted.stage1 ?? false,
       },
       config: { ...config, linux: { ...config.linux, resources: wanted.resources } },
     };
@@ -165,6 +174,11 @@ export class Served implements AsyncDisposable {
   /** How the container ended, once it has. */
   ended(id: string): Promise<Exit> {
     return within(`the end of ${id}`, this.#exit(id).promise);
+  }
+
+  /** How a process of an earlier client ended, once it has. */
+  processEnded(pid: number): Promise<Exit> {
+    return this.ended(String(pid));
   }
 
   async find(id: string): Promise<ContainerState | undefined> {
@@ -298,6 +312,11 @@ export async function exists(path: string): Promise<boolean> {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
+}
+
+/** As many ids of containers. */
+export function names(amount: number): string[] {
+  return Array.from({ length: amount }, (_, index) => `c${index}`);
 }
 
 /** The pids of a process's children; undefined if it is gone. */
