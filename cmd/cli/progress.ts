@@ -29,20 +29,12 @@ export function progressOnStderr(): OnProgress {
   return (progress) => display.update(progress);
 }
 
-interface Part {
-  readonly startedMs: number;
-  readonly latest: Progress;
-}
-
 /** Bars are drawn anew no more often than this. */
 const intervalMs = 100;
 
-/** A speed over less than this says nothing. */
-const settledMs = 500;
-
 /** Shows the progress of several parts at once. */
 export class ProgressDisplay {
-  readonly #parts = new Map<string, Part>();
+  readonly #parts = new Map<string, Progress>();
   #drawnLines = 0;
   #drawnMs = -Infinity;
 
@@ -52,8 +44,7 @@ export class ProgressDisplay {
   /** Takes note of news, and shows them if they are due. */
   update(progress: Progress): void {
     const { subject, step } = progress;
-    const startedMs = this.#parts.get(subject)?.startedMs ?? this.now();
-    this.#parts.set(subject, { startedMs, latest: progress });
+    this.#parts.set(subject, progress);
     const ended = step !== "read";
     if (!this.screen.terminal) {
       if (ended) this.screen.write(finished(progress));
@@ -63,9 +54,9 @@ export class ProgressDisplay {
   }
 
   #draw(): void {
-    const lines = [...this.#parts.values()].map(({ startedMs, latest }) =>
+    const lines = [...this.#parts.values()].map((latest) =>
       latest.step === "read"
-        ? bar(latest, this.now() - startedMs, this.screen.columns)
+        ? bar(latest, this.screen.columns)
         : finished(latest).slice(0, this.screen.columns)
     );
     const back = this.#drawnLines > 0 ? `\x1b[${this.#drawnLines}A` : "";
@@ -81,12 +72,11 @@ function finished({ subject, step, bytes }: Progress): string {
 }
 
 /** One line of at most `columns`: what, how far, how fast, how long still; what fits of it. */
-export function bar({ subject, bytes, total }: Progress, elapsedMs: number, columns: number) {
+export function bar({ subject, bytes, total, perSecond, leftMs }: Progress, columns: number) {
   const name = brief(subject);
-  const perSecond = elapsedMs >= settledMs ? bytes / elapsedMs * 1000 : 0;
   const far = total ? `  ${size(bytes)} of ${size(total)}` : `  ${size(bytes)}`;
-  const fast = perSecond > 0 ? `  ${size(perSecond)}/s` : "";
-  const still = total && perSecond > 0 ? `  ${Math.ceil((total - bytes) / perSecond)} s left` : "";
+  const fast = perSecond ? `  ${size(perSecond)}/s` : "";
+  const still = leftMs !== undefined ? `  ${Math.ceil(leftMs / 1000)} s left` : "";
   const numbers = [far + fast + still, far + fast, far]
     .find((text) => name.length + text.length <= columns) ?? "";
   const room = Math.min(40, columns - name.length - numbers.length - 4);

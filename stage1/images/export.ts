@@ -11,6 +11,7 @@ import { type Chunk, collect, type Content, fileContent, memoryContent, Passage 
 import { requireStored } from "./find.ts";
 import type { OnProgress } from "./image.ts";
 import { openStore, type StoreOptions } from "./manage.ts";
+import { metered } from "./progress.ts";
 import { type Digest, digestOf, quote } from "./sources/digest.ts";
 import { mediaTypes } from "./sources/documents.ts";
 import { type BlobReference, type ImageRecord, type Store, writeAll } from "./store.ts";
@@ -50,7 +51,8 @@ export async function exportImage(
     });
   }
   const { format = "oci" } = options;
-  const open: Opener = (blob) => told(checkedBlob(store, blob), blob.digest, options);
+  const own = metered(options);
+  const open: Opener = (blob) => told(checkedBlob(store, blob), blob.digest, own);
   try {
     if (record.format === "aci") {
       if (format === "docker") throw notDocker(text);

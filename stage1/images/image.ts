@@ -96,6 +96,10 @@ export interface Progress {
   readonly bytes: number;
   /** Bytes in all, where that is known. */
   readonly total?: number;
+  /** Bytes, once it has gone on for half a second. */
+  readonly perSecond?: number;
+  /** Until the end at this speed, where `total` is known. */
+  readonly leftMs?: number;
 }
 
 export type OnProgress = (progress: Progress) => void;

@@ -6,7 +6,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import { importAci } from "./aci.ts";
-import { collect, type Content, fileContent } from "./bytes.ts";
+import { collect, fileContent } from "./bytes.ts";
 import { compressionOf, inflated, peek } from "./compression.ts";
 import { diskFolder, tarFolder } from "./folder.ts";
 import { findImage, nameIn, normalName, requireStored } from "./find.ts";
@@ -16,6 +16,7 @@ import { openStore, type StoreOptions } from "./manage.ts";
 import { importDockerArchive, type Imported, importLayout, isLayout } from "./oci.ts";
 import type { PullOptions } from "./pull.ts";
 import { quote } from "./sources/digest.ts";
+import { metered } from "./progress.ts";
 import { parseReference } from "./sources/reference.ts";
 import { identity, type ImageRecord, type Store, type StoredImage, writeAll } from "./store.ts";
 import { firstName } from "./tar.ts";
@@ -64,7 +65,7 @@ async function pulled(store: Store, text: string, options: PullOptions): Promise
     const reference = parseReference(text);
     if (reference.kind === "file" || reference.kind === "stdin") throw noFile(text);
     const { pullInto } = await import("./pull.ts");
-    return await pullInto(store, reference, options);
+    return await pullInto(store, reference, metered(options));
   } catch (cause) {
     if (!(cause instanceof KurmaError)) throw cause;
     const message = `Cannot find image ${quote(text)} in the store, nor pull it`;
@@ -74,12 +75,13 @@ async function pulled(store: Store, text: string, options: PullOptions): Promise
 
 /** What an ACI depends on comes along where images may be pulled. */
 function withDependencies(store: Store, { pull, ...options }: OpenOptions): ImportOptions {
-  if (pull === undefined) return options;
+  const own = metered(options);
+  if (pull === undefined) return own;
   return {
-    ...options,
+    ...own,
     async fetchDependency(dependency, by) {
       const { pullDependency } = await import("./pull.ts");
-      return await pullDependency(store, dependency, by, pull);
+      return await pullDependency(store, dependency, by, metered(pull));
     },
   };
 }
@@ -121,8 +123,9 @@ async function importFrom(
     await using workspace = await store.workspace();
     const path = `${workspace.path}/stdin`;
     using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
-    for await (const chunk of Deno.stdin.readable) await writeAll(file, chunk);
-    return await importFile(store, path, undefined, options, "standard input");
+    const what = "standard input";
+    await copyTo(file, Deno.stdin.readable, what, options);
+    return await importFile(store, path, undefined, options, what);
   }
   const found = await findPath(reference);
   if (found === undefined) throw noFile(reference);
@@ -237,13 +240,24 @@ export async function importFile(
   // Its files are needed in an order of their own: they are laid out where that is possible.
   await using workspace = await store.workspace();
   const plain = `${workspace.path}/archive`;
-  await inflateTo(plain, content, what);
+  using file = await Deno.open(plain, { write: true, createNew: true, mode: 0o600 });
+  await copyTo(file, inflated(content.chunks(), what), what, options);
   return await importArchive(store, plain, what, tag, options);
 }
 
-async function inflateTo(path: string, content: Content, what: string): Promise<void> {
-  using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
-  for await (const chunk of inflated(content.chunks(), what)) await writeAll(file, chunk);
+async function copyTo(
+  file: Deno.FsFile,
+  chunks: AsyncIterable<Uint8Array>,
+  subject: string,
+  { onProgress = () => {}, signal }: ImportOptions,
+): Promise<void> {
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    signal?.throwIfAborted();
+    await writeAll(file, chunk);
+    onProgress({ step: "read", subject, bytes: bytes += chunk.length });
+  }
+  onProgress({ step: "written", subject, bytes });
 }
 
 async function importArchive(

@@ -15,6 +15,7 @@ import { openStore, type StoreOptions } from "./manage.ts";
 import { importManifest } from "./oci.ts";
 import { importFile, importImage } from "./open.ts";
 import { PartialBlob } from "./partial.ts";
+import { metered } from "./progress.ts";
 import { type BlobOptions, copyBlob } from "./sources/blob.ts";
 import { type Digest, digestOf, quote } from "./sources/digest.ts";
 import { download } from "./sources/download.ts";
@@ -54,7 +55,7 @@ export async function pullImage(text: string, options: PullOptions): Promise<Sto
   using store = openStore(options);
   await store.sweep();
   using _lock = await store.removalLock(false);
-  const { id } = await pullInto(store, reference, options);
+  const { id } = await pullInto(store, reference, metered(options));
   return requireStored(store, id);
 }
 
@@ -289,13 +290,15 @@ async function pullFrom(
     throw new KurmaError("invalid", `Cannot pull ${quote(from)}: it depends on itself`);
   }
   using file = await PartialBlob.open(store.partialPath(key));
-  const sink = told(file, quote(from), onProgress);
+  let total: number | undefined;
+  const sink = told(file, quote(from), (progress) => onProgress({ ...progress, total }));
   let digest: Digest;
   try {
     ({ digest } = await download(remote.transport, place, sink, {
       signal,
       validator: place.digest === undefined ? await file.validator() : undefined,
       onValidator: (validator) => file.setValidator(validator),
+      onSize: (size) => void (total = size),
     }));
   } catch (error) {
     const isOfUse = place.digest !== undefined || await file.validator() !== undefined;

@@ -8,6 +8,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import { checkedBlob, manifestOf } from "./export.ts";
 import { requireStored, storedNameIn } from "./find.ts";
 import { openStore } from "./manage.ts";
+import { metered } from "./progress.ts";
 import type { PullOptions } from "./pull.ts";
 import { type Digest, quote } from "./sources/digest.ts";
 import { push } from "./sources/push.ts";
@@ -28,7 +29,7 @@ export async function pushImage(
   target: string | undefined,
   options: PullOptions,
 ): Promise<Digest> {
-  const { signal, onProgress = () => {} } = options;
+  const { signal, onProgress = () => {} } = metered(options);
   using store = openStore(options);
   using _lock = await store.removalLock(false);
   const { record, names } = requireStored(store, text);

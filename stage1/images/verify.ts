@@ -11,6 +11,7 @@ import { differences } from "./compare.ts";
 import { inflated } from "./compression.ts";
 import type { OnProgress } from "./image.ts";
 import { openStore, type StoreOptions } from "./manage.ts";
+import { metered } from "./progress.ts";
 import { render } from "./render.ts";
 import type { Digest } from "./sources/digest.ts";
 import { type BlobReference, type ImageRecord, keptLayers, type Store } from "./store.ts";
@@ -52,7 +53,7 @@ export interface VerifyOptions extends StoreOptions {
 export async function verifyImages(options: VerifyOptions = {}): Promise<Damage[]> {
   using store = openStore(options);
   const records = store.images().map(({ record }) => record);
-  const verification = new Verification(store, records, options);
+  const verification = new Verification(store, records, metered(options));
   {
     using _lock = await store.removalLock(false);
     await verification.checkBlobs();

@@ -22,6 +22,8 @@ export interface DownloadOptions {
   readonly signal?: AbortSignal;
   /** Called with what to give as `validator` should this download be cut short. */
   readonly onValidator?: (validator: string | undefined) => void | Promise<void>;
+  /** Called with the bytes of the whole file, where the server says how many. */
+  readonly onSize?: (bytes: number) => void;
 }
 
 export interface Downloaded {
@@ -71,6 +73,8 @@ export async function download(
       validator = current;
       if (isOther) continue; // The server ignored what was to be the same: once more, all of it.
       await options.onValidator?.(validator);
+      const length = Number(answer.headers.get("content-length") ?? NaN);
+      if (answer.status < 300 && length >= 0) options.onSize?.(sink.offset + length);
       await receive(answer, sink, hash, options.maxBytes ?? 64 * 2 ** 30, task);
       const actual = hash.digest();
       if (digest !== undefined && actual !== digest) {
