@@ -147,6 +147,13 @@ export interface Kernel {
    */
   send(socket: Descriptor, packet: Uint8Array, descriptors?: readonly Descriptor[]): void;
   /**
+   * Sends one datagram to the unix socket at `path`, and waits for nothing.
+   *
+   * @param path At most 107 bytes of UTF-8; one that begins with `@` is an abstract name.
+   * @throws {KernelError} `step` is `socket`: EAGAIN if its reader is slow; nothing was sent.
+   */
+  datagram(path: string, bytes: Uint8Array): void;
+  /**
    * Waits for the next packet, at most `size` bytes of it.
    *
    * @returns The packet and the descriptors it carried, which are the caller's; null when

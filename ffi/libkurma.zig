@@ -25,6 +25,7 @@ pub const exports = .{
     .{ .name = "kurma_listen", .call = &listen, .pool = false },
     .{ .name = "kurma_connect", .call = &connect, .pool = false },
     .{ .name = "kurma_send", .call = &send, .pool = false },
+    .{ .name = "kurma_datagram", .call = &datagram, .pool = false },
     .{ .name = "kurma_receive", .call = &receive, .pool = false },
     .{ .name = "kurma_readable", .call = &readable, .pool = true },
     .{ .name = "kurma_peers", .call = &peers, .pool = false },
@@ -181,6 +182,13 @@ fn connect(path: [*:0]const u8, failure: *Failure) callconv(.c) i32 {
 fn send(socket: i32, data: [*]const u8, len: usize, fds: [*]const i32, fd_count: u32, failure: *Failure) callconv(.c) i32 {
     if (fd_count > linux.socket.Descriptors.max) return invalid(failure, .socket, .@"2BIG");
     linux.socket.sendAll(failure, socket, data[0..len], fds[0..fd_count]) catch return -1;
+    return 0;
+}
+
+/// Sends one datagram to the socket at `path`, without waiting; `@NAME` is an abstract name.
+/// 0, or -1.
+fn datagram(path: [*:0]const u8, data: [*]const u8, len: usize, failure: *Failure) callconv(.c) i32 {
+    linux.socket.sendDatagram(failure, std.mem.span(path), data[0..len]) catch return -1;
     return 0;
 }
 

@@ -147,6 +147,14 @@ export const kernel: Kernel = {
     );
   },
 
+  datagram(path, bytes) {
+    const data = bytes as Uint8Array<ArrayBuffer>;
+    checked(
+      path,
+      (failure) => native.kurma_datagram(cString(path), data, BigInt(data.length), failure),
+    );
+  },
+
   async receive(socket, size) {
     // Only the wait is on a pool thread: it takes numbers, and no memory of ours.
     await native.kurma_readable(socket);

@@ -109,6 +109,10 @@ export class RecordingKernel implements Kernel {
     this.#answers.sent?.(descriptors.map((descriptor) => this.contents(descriptor)), this.#files());
   }
 
+  datagram(path: string, bytes: Uint8Array): void {
+    this.#note("datagram", path, new TextDecoder().decode(bytes));
+  }
+
   receive(socket: Descriptor, size: number): Promise<Packet | null> {
     this.#note("receive", socket, size);
     return Promise.resolve(null);

@@ -10,6 +10,7 @@ import { command } from "./command.ts";
 import { string } from "./flags.ts";
 import { mark, type Page } from "./man.ts";
 import { UsageError } from "./parse.ts";
+import { unitMark, unitText } from "./systemd_unit.ts";
 
 /** What stands at a link's path before it is made. */
 type Found = "nothing" | "ours" | "other";
@@ -17,7 +18,7 @@ type Found = "nothing" | "ours" | "other";
 /** @param pages Gives the manual pages, for those who ask for them. */
 export function installer(pages: () => readonly Page[]) {
   return command({
-    summary: "Make links for the names of this program, and its manual pages",
+    summary: "Make links for the names of this program, its manual pages, its service",
     details: [
       "Called by one of its names, the program takes that role: kurmad is the daemon, kurma-cli " +
       "the command line. What is there already stays; nothing of anybody else is replaced.",
@@ -25,21 +26,24 @@ export function installer(pages: () => readonly Page[]) {
     args: [],
     flags: {
       symlinks: string("Where to make the links", { placeholder: "DIR" }),
+      systemd: string("Where systemd reads units, for kurmad.service", { placeholder: "DIR" }),
       man: string("Where manual pages are, in whose man1 to write", { placeholder: "DIR" }),
     },
     examples: [
       ["kurma install --symlinks /usr/local/bin", "All names for everybody"],
+      ["kurma install --systemd /etc/systemd/system", "Then: systemctl enable --now kurmad"],
       ["kurma install --man /usr/local/share/man", "man kurma-install, and the others"],
     ],
-    run(_context, _args, { symlinks, man }) {
-      if (symlinks === undefined && man === undefined) {
+    run(_context, _args, { symlinks, man, systemd }) {
+      if (symlinks === undefined && man === undefined && systemd === undefined) {
         throw new UsageError(
-          "install needs --symlinks or --man",
+          "install needs --symlinks, --systemd or --man",
           "Say where the links go, as in kurma install --symlinks /usr/local/bin",
         );
       }
       return [
         ...(symlinks === undefined ? [] : linkNames(symlinks, Deno.execPath())),
+        ...(systemd === undefined ? [] : [writeUnit(systemd, Deno.execPath())]),
         ...(man === undefined ? [] : writePages(man, pages())),
       ].join("\n");
     },
@@ -71,10 +75,32 @@ export function writePages(folder: string, pages: readonly Page[]): string[] {
   return files.map(({ path }) => path);
 }
 
-/** Whether a page may be written at `path`: nothing is there, or a page of ours. */
-function isFree(path: string): boolean {
+/**
+ * Writes kurmad.service in `folder`, over one of an earlier time.
+ *
+ * @returns What to do next.
+ * @throws {KurmaError} `state` if a unit of another origin is there, `missing` if there is no
+ * such folder.
+ */
+export function writeUnit(folder: string, executable: string): string {
+  const path = `${trimmed(folder)}/kurmad.service`;
+  if (!isFree(path, unitMark)) {
+    throw new KurmaError("state", `Cannot write "${path}": not a unit of this program`, {
+      fix: "Remove what is there, or choose another folder",
+    });
+  }
   try {
-    return Deno.lstatSync(path).isFile && Deno.readTextFileSync(path).startsWith(mark);
+    Deno.writeTextFileSync(path, unitText(executable), { mode: 0o644 });
+  } catch (cause) {
+    throw unusable(folder, cause);
+  }
+  return `${path} is written; now: systemctl daemon-reload && systemctl enable --now kurmad`;
+}
+
+/** Whether `path` may be written: nothing is there, or a file of ours that begins so. */
+function isFree(path: string, beginning = mark): boolean {
+  try {
+    return Deno.lstatSync(path).isFile && Deno.readTextFileSync(path).startsWith(beginning);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return true;
     throw unusable(path, error);

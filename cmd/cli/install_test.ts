@@ -1,6 +1,6 @@
-import { assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
+import { assert, assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
 import { KurmaError } from "../../ffi/errors.ts";
-import { linkNames, writePages } from "./install.ts";
+import { linkNames, writePages, writeUnit } from "./install.ts";
 import { mark } from "./man.ts";
 
 const names = ["kurma", "kurma-api", "kurma-cli", "kurma-init", "kurmad"];
@@ -81,3 +81,23 @@ Deno.test("writePages() names a folder that is not there", () =>
     const error = await rejection(() => writePages(`${folder}/new`, []));
     assertEquals(error.message, `Cannot write in "${folder}/new": no such folder`);
   }));
+
+Deno.test("the unit starts this program as the daemon, and containers outlive it", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const said = writeUnit(folder, "/opt/my tools/kurma 100%");
+    assert(said.startsWith(`${folder}/kurmad.service is written`));
+    const text = await Deno.readTextFile(`${folder}/kurmad.service`);
+    assert(text.includes('\nExecStart="/opt/my tools/kurma 100%%" daemon\n'), text);
+    assert(text.includes("\nKillMode=process\n") && text.includes("\nType=notify\n"), text);
+    writeUnit(`${folder}/`, "/usr/bin/kurma");
+    await Deno.writeTextFile(`${folder}/kurmad.service`, "[Service]\n");
+    const error = await rejection(() => writeUnit(folder, "/usr/bin/kurma"));
+    assertEquals(
+      error.message,
+      `Cannot write "${folder}/kurmad.service": not a unit of this program`,
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

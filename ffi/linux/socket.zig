@@ -153,6 +153,20 @@ pub fn connect(failure: *Failure, path: []const u8) error{Failed}!fd_t {
     return socket;
 }
 
+/// Sends one datagram to the socket at `path`, without waiting. A name that begins with
+/// `@` is in the abstract namespace. unix(7)
+pub fn sendDatagram(failure: *Failure, path: []const u8, bytes: []const u8) error{Failed}!void {
+    const flags = linux.SOCK.DGRAM | linux.SOCK.CLOEXEC | linux.SOCK.NONBLOCK;
+    const socket: fd_t = @intCast(try failure.check(.socket, linux.socket(linux.AF.UNIX, flags, 0)));
+    defer file.close(socket);
+    var address = try addressOf(failure, path);
+    const abstract = path.len > 0 and path[0] == '@';
+    if (abstract) address.path[0] = 0;
+    // An abstract name is as long as the address says, a path ends with its NUL.
+    const len = @offsetOf(linux.sockaddr.un, "path") + path.len + @intFromBool(!abstract);
+    _ = try failure.check(.socket, linux.sendto(socket, bytes.ptr, bytes.len, linux.MSG.NOSIGNAL, @ptrCast(&address), @intCast(len)));
+}
+
 fn packetSocket(failure: *Failure) error{Failed}!fd_t {
     return @intCast(try failure.check(.socket, linux.socket(linux.AF.UNIX, linux.SOCK.SEQPACKET | linux.SOCK.CLOEXEC, 0)));
 }

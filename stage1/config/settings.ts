@@ -28,7 +28,7 @@ import { parseDuration, parseSize } from "../units.ts";
 export interface Setting<T> {
   readonly schema: Schema<T>;
   /** What counts where nobody says anything, as it is after checking. */
-  readonly fallback: T;
+  readonly fallback: NoInfer<T>;
   /** What it is for; sentences. */
   readonly help: string;
   /** A value as YAML has it, for the example; the default if left out. */
