@@ -69,10 +69,10 @@ soak: ## The same tests with the large counts
 	@KURMA_SOAK=1 $(MAKE) --no-print-directory test
 
 .PHONY: bench
-bench: $(TOOLS)/ready ## Measure Kurma beside the floor and its peers, RUNS=100 times; as root
+bench: $(TOOLS)/ready ## Measure Kurma beside the floor and its peers, RUNS=100 times; BENCH=images: importing; as root
 	@tests/setup
 	@$(MAKE) --no-print-directory dist/kurma build/tools/.made
-	@tests/isolated deno run -A $(DENO_FLAGS) bench/main.ts $(RUNS)
+	@tests/isolated deno run -A $(DENO_FLAGS) bench/$(or $(BENCH),main).ts $(RUNS)
 
 .PHONY: ok
 ok: build/native/.made ## The gate: format, lint, types, tidiness

@@ -11,6 +11,7 @@ const Entry = @import("archive.zig").Entry;
 const Path = @import("name.zig").Path;
 const Time = @import("header.zig").Time;
 const Folders = @import("folders.zig").Folders;
+const Writeback = @import("writeback.zig").Writeback;
 const xattr = @import("xattr.zig");
 const fd_t = linux.fd_t;
 
@@ -27,6 +28,7 @@ pub const Target = struct {
     root: fd_t,
     refusal: *Refusal,
     folders: *Folders,
+    writeback: *Writeback,
     skipped: Skipped = .{},
     /// The folder that the last entry was in: most entries are in the same one.
     parent_fd: fd_t = -1,
@@ -131,6 +133,7 @@ pub const Target = struct {
             left -= piece.len;
             var rest = piece;
             while (rest.len > 0) rest = rest[try target.refusal.check(os.write(fd, rest.ptr, rest.len))..];
+            target.writeback.wrote(piece.len);
         }
     }
 

@@ -25,6 +25,7 @@ const Refusal = @import("refusal.zig").Refusal;
 const Error = @import("refusal.zig").Error;
 const Stream = @import("stream.zig").Stream;
 const Target = @import("target.zig").Target;
+const Writeback = @import("writeback.zig").Writeback;
 const isolation = @import("isolation.zig");
 const Report = @import("report.zig").Report;
 
@@ -102,14 +103,17 @@ fn run(request: Request, refusal: *Refusal, report: *Report) Error!void {
         -1;
     // A folder outside the new root would be a way out of it.
     linux.file.close(dir);
+    var writeback: Writeback = try .start(root, refusal);
+    errdefer writeback.stop();
     try isolation.confine(root, refusal);
 
     archive.init(&stream, request.limits);
-    var target: Target = .{ .root = root, .refusal = refusal, .folders = &folders };
+    var target: Target = .{ .root = root, .refusal = refusal, .folders = &folders, .writeback = &writeback };
     try unpack(request.format, &target, manifest);
     try target.finish();
-    // One call for all files, on the descriptor that was open while they were written:
-    // an error of any write-back since then is reported here.
+    try writeback.finish(refusal);
+    // One call for all that is left, on the descriptor that was open while it was written:
+    // an error of any write-back since then is reported here, or was to the one above.
     _ = try refusal.check(os.syncfs(root));
     report.success(&digest, &stream, &archive, target.skipped);
 }
