@@ -124,19 +124,3 @@ for (const [type, change] of artifacts) {
     );
   });
 }
-
-Deno.test("parseDocument() answers with a value or a KurmaError for 20,000 mutations", () => {
-  const seeds = [manifest, index].map((seed) => encode(seed));
-  let state = 1;
-  const random = (below: number) =>
-    Math.floor((state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32 * below);
-  for (let round = 0; round < 20_000; round++) {
-    const bytes = seeds[random(2)].slice(0, random(4) === 0 ? random(300) : undefined);
-    for (let edit = 0; edit < 3; edit++) bytes[random(bytes.length)] = 32 + random(96);
-    try {
-      parseDocument(bytes, "test");
-    } catch (error) {
-      assert(error instanceof KurmaError && error.code === "invalid", String(error));
-    }
-  }
-});

@@ -81,6 +81,7 @@ const refusals: [string, RegExp][] = [
   ["rules: { a: accept, a: reject }", /unique/],
   ["other: 1", /"other" is not one of default and rules/],
   ["rules: {", /Cannot use policy/],
+  ["rules: { a: !!js accept }", /Unresolved tag/],
 ];
 for (const [text, message] of refusals) {
   Deno.test(`a policy is refused: ${text}`, async () => {
