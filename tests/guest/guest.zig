@@ -11,6 +11,7 @@
 //!   guest write-lines N            writes "line 1" to "line N"
 //!   guest tick N STATUS            writes "tick 1" to "tick N", one each 100 ms, and exits
 //!   guest allocate N [SECONDS]     takes N MiB of memory and uses them, after a while if told
+//!   guest fork-bomb                forks until it may not, says "N processes, ERRNO", and sleeps
 //!   guest echo                     copies stdin to stdout
 //!   guest terminal                 says "terminal ROWS COLUMNS", or "no terminal" and exits 1
 //!   guest resized                  says as `terminal`, now and whenever the size changes
@@ -50,6 +51,7 @@ pub fn main(start: std.process.Init.Minimal) u8 {
         .@"write-lines" => writeLines(number(argument) orelse return usage),
         .tick => tick(number(argument) orelse return usage, number(second) orelse return usage),
         .allocate => allocate(number(argument) orelse return usage, number(second) orelse 0),
+        .@"fork-bomb" => forkBomb(),
         .echo => echo(),
         .terminal => terminal(),
         .resized => resized(),
@@ -58,7 +60,7 @@ pub fn main(start: std.process.Init.Minimal) u8 {
     };
 }
 
-const Verb = enum { exit, signal, sleep, @"catch", orphans, @"write-lines", tick, allocate, echo, terminal, resized, chain, @"try-open" };
+const Verb = enum { exit, signal, sleep, @"catch", orphans, @"write-lines", tick, allocate, @"fork-bomb", echo, terminal, resized, chain, @"try-open" };
 
 fn signalSelf(signal: u32) u8 {
     _ = os.kill(os.getpid(), @fromBackingInt(signal));
@@ -117,6 +119,20 @@ fn allocate(megabytes: u32, seconds: u32) u8 {
     const memory = linux.file.mapPrivate(&failure, -1, @as(usize, megabytes) * 1024 * 1024) catch return 1;
     @memset(memory, 1);
     return 0;
+}
+
+fn forkBomb() u8 {
+    var made: u32 = 1; // The one that counts.
+    while (true) : (made += 1) {
+        const pid = os.fork();
+        switch (os.errno(pid)) {
+            .SUCCESS => if (pid == 0) return sleep(null),
+            else => |errno| {
+                _ = print("{d} processes, {s}\n", .{ made, report.errnoName(@backingInt(errno)) });
+                return sleep(null);
+            },
+        }
+    }
 }
 
 fn echo() u8 {

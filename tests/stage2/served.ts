@@ -23,6 +23,8 @@ export interface Wanted {
   cgroup?: boolean;
   resources?: Resources;
   terminal?: boolean;
+  /** Whether root inside is root outside: for kernels that cannot map ids. */
+  hostIds?: boolean;
   /** Instead of the image with the guest. */
   layer?: string;
   /** A folder for its log. */
@@ -133,7 +135,7 @@ export class Served implements AsyncDisposable {
     }
     const layers = [wanted.layer ?? `${this.dir}/image`];
     const { kurma, config } = planContainer(
-      { id, layers, scratch, firstId: 0x7000_0000 },
+      { id, layers, scratch, ...(wanted.hostIds ? {} : { firstId: 0x7000_0000 }) },
       resolve(bareConfig, {
         image: "guest",
         command: [guest, ...args],

@@ -1,0 +1,119 @@
+/**
+ * What the stage2 server does with cgroups of version 2 alone. unified_test.ts runs it in a
+ * kernel of its own; it says `ok NAME` for each thing that it saw.
+ *
+ *   deno run -A tests/stage2/unified.ts FOLDER
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "../assert.ts";
+import { cgroupValue, Output, pause, refusal, Served, until, type Wanted } from "./served.ts";
+
+/** Linux 6.1 cannot map the ids of what the image lies on here. */
+const own: Wanted = { cgroup: true, hostIds: true };
+
+const seen: Record<string, (server: Served) => Promise<void>> = {
+  async "limits stand in the files of version 2"(server) {
+    const resources = {
+      memory: { limit: 64 * 1024 * 1024 },
+      pids: { limit: 17 },
+      cpu: { quota: 50_000, period: 100_000, shares: 512 },
+    };
+    await server.create("web", ["sleep"], { ...own, resources });
+    assertEquals(await cgroupValue("web", "memory.max"), "67108864");
+    assertEquals(await cgroupValue("web", "pids.max"), "17");
+    assertEquals(await cgroupValue("web", "cpu.max"), "50000 100000");
+    assertEquals(await cgroupValue("web", "cpu.weight"), "59");
+    await server.remove("web");
+  },
+
+  async "a container is born in its cgroup, and nobody is moved"(server) {
+    await server.create("web", ["sleep"], own);
+    const { pid } = await server.find("web") ?? { pid: 0 };
+    assertEquals(Deno.readTextFileSync(`/proc/${pid}/cgroup`), "0::/kurma/web\n");
+    assertEquals(Deno.readTextFileSync(`/proc/${server.pid}/cgroup`), "0::/\n");
+    await server.stage2.start("web");
+    const { pid: further, ended } = await server.exec("web", ["sleep", "1"]);
+    assertEquals(Deno.readTextFileSync(`/proc/${further}/cgroup`), "0::/kurma/web\n");
+    await ended;
+    await server.remove("web");
+  },
+
+  async "a want of memory is told, also of a process of exec"(server) {
+    const wanted = { ...own, resources: { memory: { limit: 16 * 1024 * 1024 } } };
+    await server.run("hungry", ["allocate", "64"], wanted);
+    const { status, oom } = await server.ended("hungry");
+    assertEquals([status, oom], [137, true]);
+    await server.remove("hungry");
+    await server.run("web", ["sleep", "3"], wanted);
+    assertEquals((await (await server.exec("web", ["allocate", "64"])).ended).status, 137);
+    assertEquals((await server.stage2.stats("web")).memory.oomKills, 1);
+    const later = await server.ended("web");
+    assertEquals([later.status, later.oom], [0, true]);
+    await server.remove("web");
+  },
+
+  async "a fork bomb ends at its limit, and all of it with the container"(server) {
+    using output = new Output();
+    const plan = await server.plan("bomb", ["fork-bomb"], {
+      ...own,
+      resources: { pids: { limit: 20 } },
+    });
+    await server.stage2.create(plan, output.streams);
+    await server.stage2.start("bomb");
+    await until("the bomb's end", () => Promise.resolve(output.text !== "" || undefined));
+    assertEquals(output.text, "19 processes, EAGAIN\n"); // And the init.
+    assertEquals((await server.stage2.stats("bomb")).pids, { current: 20, limit: 20 });
+    // There is no room for one more, and the server goes on.
+    assertEquals(await refusal(server.exec("bomb", ["exit", "0"])), "clone EAGAIN");
+    await server.remove("bomb");
+    assertEquals(await cgroupValue("bomb", "cgroup.procs"), undefined);
+  },
+
+  async "limits change, and what is used is told"(server) {
+    await server.run("web", ["allocate", "8", "1"], own);
+    await server.stage2.update("web", { memory: { limit: 48 * 1024 * 1024 }, pids: { limit: 9 } });
+    assertEquals((await server.ended("web")).status, 0);
+    const { memory, pids, cpu } = await server.stage2.stats("web");
+    assertEquals([memory.limit, pids.limit], [48 * 1024 * 1024, 9]);
+    assert((cpu.usageNs ?? 0) > 0);
+    await server.remove("web");
+  },
+
+  async "frozen processes do nothing, and are killed nevertheless"(server) {
+    await server.run("web", ["sleep", "1"], own);
+    await server.stage2.freeze("web");
+    assert(/^frozen 1$/m.test(await cgroupValue("web", "cgroup.events") ?? ""));
+    await pause(1500);
+    assertEquals((await server.find("web"))?.state, "running");
+    await server.stage2.thaw("web");
+    assertEquals((await server.ended("web")).status, 0);
+    await server.remove("web");
+    await server.run("ice", ["sleep"], own);
+    await server.stage2.freeze("ice");
+    await server.stage2.kill("ice");
+    assertEquals((await server.ended("ice")).status, 137);
+    await server.remove("ice");
+  },
+
+  async "containers are adopted with their cgroups and their want of memory"(server) {
+    await server.run("web", ["sleep"], own);
+    const wanted = { ...own, resources: { memory: { limit: 16 * 1024 * 1024 } } };
+    await server.run("hungry", ["allocate", "64", "3"], wanted);
+    await server.killServer();
+    await server.restart();
+    assertEquals((await server.find("web"))?.state, "running");
+    assertEquals((await server.ended("hungry")).oom, true);
+    await server.stage2.freeze("web");
+    await server.stage2.thaw("web");
+    for (const id of ["web", "hungry"]) await server.remove(id);
+  },
+};
+
+await using server = await Served.start(Deno.args[0]);
+for (const [name, see] of Object.entries(seen)) {
+  await see(server);
+  console.log(`ok ${name}`);
+}
+await server.quit();
