@@ -11,10 +11,12 @@ const client_module = @import("client.zig");
 const Early = @import("early.zig").Early;
 const exits = @import("exits.zig");
 const ledger_module = @import("ledger.zig");
+const messages = @import("messages.zig");
 const namespaces = @import("namespaces.zig");
 const descriptor_limit = @import("descriptor_limit.zig");
 const orders = @import("orders.zig");
 const table_module = @import("table.zig");
+const Refusals = @import("refusals.zig").Refusals;
 const tasks = @import("tasks.zig");
 const wire = @import("wire.zig");
 const worker_module = @import("worker.zig");
@@ -60,6 +62,7 @@ const Server = struct {
     /// The request to end that waits until everything is cleared up.
     quitting: ?u64 = null,
     early: Early = .{},
+    refusals: Refusals = .{},
     /// Containers whose end is not on disk yet.
     untold: u32 = 0,
 
@@ -123,6 +126,7 @@ const Server = struct {
 
     /// Forgets what a client waits for: the numbers of the next one's requests are the same.
     fn forgetWaiting(self: *Server) void {
+        self.refusals.clear();
         for (self.table.entries[0..self.table.used]) |*entry| {
             entry.sequence = 0;
             entry.deleting = 0;
@@ -327,7 +331,8 @@ const Server = struct {
                 const waits = if (entry.deleting != 0) entry.deleting else entry.sequence;
                 var message: Reply = .{ .sequence = waits, .kind = .failed, .failure = status.failure, .id = entry.id };
                 message.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
-                self.reply(&message, null);
+                // Of what is only cleared up, nobody waits to hear.
+                if (waits != 0) self.fail(entry, &message);
                 entry.sequence = 0;
                 entry.deleting = 0;
                 entry.cgroup = entry.cgroup or status.cgroup or entry.deleted;
@@ -355,12 +360,18 @@ const Server = struct {
         if (entry.has_ended) self.finish(entry);
     }
 
+    /// Says that a request failed: of the making of a container when nothing of it is left.
+    fn fail(self: *Server, entry: *const Entry, message: *const Reply) void {
+        const later = entry.kind == .container and !entry.deleted and self.refusals.keep(message);
+        if (!later) self.reply(message, null);
+    }
+
     /// Forgets what never ran or is to be deleted, once nothing of it is left; says so if
     /// somebody waits to hear it.
     fn giveUp(self: *Server, entry: *Entry) void {
         if (entry.state != .none) {
-            self.failure = .{ .step = .clone, .errno = @backingInt(linux.E.CHILD) };
-            self.refuse(entry.sequence, &entry.id);
+            const failure: Failure = .{ .step = .clone, .errno = @backingInt(linux.E.CHILD) };
+            if (entry.sequence != 0) self.fail(entry, &messages.refusal(entry.sequence, failure, &entry.id));
             entry.state = .none;
         }
         if (entry.worker != 0 or entry.pid != 0) return;
@@ -372,8 +383,11 @@ const Server = struct {
             return;
         }
         if (entry.kind == .container) self.ledger.forget(self.position(entry));
-        if (entry.deleting != 0) self.reply(&.{ .sequence = entry.deleting, .kind = .done, .id = entry.id }, null);
+        const done: Reply = .{ .sequence = entry.deleting, .kind = .done, .id = entry.id };
+        const failed = if (entry.kind == .container) self.refusals.take(&entry.id) else null;
         self.table.remove(entry);
+        if (failed) |message| self.reply(&message, null);
+        if (done.sequence != 0) self.reply(&done, null);
         if (self.quitting) |sequence| self.quit(sequence) catch self.refuse(sequence, &@splat(0));
     }
 
@@ -519,13 +533,10 @@ const Server = struct {
     }
 
     fn tellEnd(self: *Server, entry: *Entry, failure: Failure) void {
-        var message = describe(entry);
+        var message = messages.describe(entry);
         message.kind = .exited;
         message.failure = failure;
-        if (entry.kind == .exec) {
-            message.sequence = entry.sequence;
-            message.process = entry.last_pid;
-        }
+        if (entry.kind == .exec) message.sequence = entry.sequence;
         self.reply(&message, null);
         if (entry.pidfd != none) linux.file.close(entry.pidfd);
         entry.pidfd = none;
@@ -543,9 +554,8 @@ const Server = struct {
             for (self.table.entries[0..self.table.used]) |*entry| {
                 if (entry.kind != kind or entry.state == .none) continue;
                 if (kind == .exec and entry.pid == 0) continue;
-                var message = describe(entry);
+                var message = messages.describe(entry);
                 message.sequence = sequence;
-                if (kind == .exec) message.process = entry.pid;
                 self.reply(&message, null);
             }
         }
@@ -568,10 +578,6 @@ const Server = struct {
         linux.process.exit(0);
     }
 
-    fn describe(entry: *const Entry) Reply {
-        return .{ .kind = .state, .state = entry.state, .pid = entry.pid, .status = entry.exit_status, .ended_ns = entry.ended_ns, .oom = @intFromBool(entry.oom), .record = entry.record, .id = entry.id };
-    }
-
     /// Answers the request that waits for the entry to get this far.
     fn answer(self: *Server, entry: *Entry) void {
         if (entry.sequence == 0) return;
@@ -580,9 +586,7 @@ const Server = struct {
     }
 
     fn refuse(self: *Server, sequence: u64, id: *const [wire.id_size]u8) void {
-        var message: Reply = .{ .sequence = sequence, .kind = .failed, .failure = self.failure, .id = id.* };
-        message.setSubject(wire.name(id) orelse "");
-        self.reply(&message, null);
+        self.reply(&messages.refusal(sequence, self.failure, id), null);
     }
 
     /// Tells whoever is connected.

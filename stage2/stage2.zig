@@ -18,6 +18,7 @@ pub const outbox = @import("outbox.zig");
 pub const placement = @import("placement.zig");
 pub const plan = @import("plan.zig");
 pub const wire = @import("wire.zig");
+pub const refusals = @import("refusals.zig");
 pub const report = @import("report.zig");
 pub const server = @import("server.zig");
 pub const slots = @import("slots.zig");

@@ -48,7 +48,7 @@ export class ByHand implements AsyncDisposable {
   }
 
   /** @param variable One more variable of its environment, `NAME=value`. */
-  static async start({ dir }: Scratch, variable = ""): Promise<ByHand> {
+  static async start({ dir }: Pick<Scratch, "dir">, variable = ""): Promise<ByHand> {
     const process = new Running([
       ...["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child"],
       ...["sh", "-c", script, "sh", dir, binary, variable],
@@ -106,6 +106,15 @@ export class ByHand implements AsyncDisposable {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     throw new assert.AssertionError({ message: `No child runs ${args.join(" ")}` });
+  }
+
+  /** Waits until it has as many children. */
+  async has(amount: number): Promise<void> {
+    for (let attempt = 0; attempt < 200; attempt++) {
+      if (children(this.pid).length === amount) return;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    throw new assert.AssertionError({ message: `It has not ${amount} children` });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
