@@ -11,6 +11,9 @@ import { resolve } from "../stage1/containers/resolve.ts";
 import { bareConfig } from "../stage1/images/image.ts";
 import type { Plan } from "../stage2/spec.ts";
 
+/** The first id of the host that every container here has. */
+const firstId = 0x7000_0000;
+
 /** A server with one container at a time. */
 export class Server implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
@@ -55,6 +58,7 @@ export class Server implements AsyncDisposable {
     const { promise: ended, resolve } = Promise.withResolvers<Exit>();
     this.#exits.set(id, resolve);
     const plan = this.#plan(id, scratch, command);
+    await this.#stage2.prepare(id, firstId);
 
     const before = performance.now();
     await this.#stage2.create(plan, null);
@@ -78,7 +82,7 @@ export class Server implements AsyncDisposable {
 
   /** What `kurma run` would ask for. */
   #plan(id: string, scratch: string, command: readonly string[]): Plan {
-    const place = { id, layers: [this.layer], scratch, firstId: 0x7000_0000 };
+    const place = { id, layers: [this.layer], scratch, firstId };
     return planContainer(place, resolve(bareConfig, { image: "floor", command }));
   }
 }

@@ -129,6 +129,7 @@ export const Request = {
 /** The values of Request.operation, by number. */
 export const Request_operation = [
   "create",
+  "run",
   "start",
   "exec",
   "signal",
@@ -144,6 +145,7 @@ export const Request_operation = [
   "close_input",
   "stats",
   "update",
+  "prepare",
 ] as const;
 
 export const Reply = {
@@ -180,6 +182,7 @@ export const Reply_state = [
   "created",
   "running",
   "stopped",
+  "prepared",
 ] as const;
 
 export const Stats = {

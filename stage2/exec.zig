@@ -35,7 +35,7 @@ pub fn create(target: Target, arena: std.mem.Allocator, plan: *const plan_module
 }
 
 fn clone(failure: *Failure, target: Target, arena: std.mem.Allocator, plan: *const plan_module.ExecPlan, status: fd_t, subject: *[]const u8) error{Failed}!linux.pid_t {
-    const block = try process_settings.describe(failure, arena, &plan.process, plan.kurma.user, .{ .own = plan.kurma.seccomp, .config = plan.seccomp, .landlock = plan.kurma.landlock }, .{ .status_fd = status, .held = false }, subject);
+    const block = try process_settings.describe(failure, arena, &plan.process, plan.kurma.user, .{ .own = plan.kurma.seccomp, .config = plan.seccomp, .landlock = plan.kurma.landlock }, .{ .status_fd = status }, subject);
     const pointers = arena.alloc(?[*:0]const u8, plan.process.args.len + plan.process.env.len + 2) catch return failure.fail(.plan, .NOMEM);
     const settings = stage3.settings.read(block, pointers.ptr);
     subject.* = plan.kurma.id;

@@ -13,6 +13,7 @@ const mount_options = @import("mount_options.zig");
 const placement = @import("placement.zig");
 const process_settings = @import("process_settings.zig");
 const rootfs = @import("rootfs.zig");
+const Sandbox = @import("sandbox.zig").Sandbox;
 const worker = @import("worker.zig");
 const userns = @import("userns.zig");
 const Failure = linux.Failure;
@@ -28,8 +29,9 @@ pub const Options = struct {
     program: fd_t,
     /// It lives on when the stage2 process dies.
     survives: bool,
-    /// Its command waits for a packet on the status socket before its exec.
-    held: bool,
+    /// Whether its command says, before its exec, that all is set up, and then waits for a
+    /// packet on the status socket.
+    ready: settings_block.Ready,
     /// Where its init leaves how it ended, if somebody is to find that there.
     ended: ?fd_t = null,
     /// A socket to stage1 for the command, if the plan wants one.
@@ -37,6 +39,14 @@ pub const Options = struct {
     /// A user namespace that may be the plan's: `first` and the following ids of the host,
     /// as many as `userns.range`. It is used if the plan wants exactly that.
     shared: ?struct { first: u32, namespace: ?fd_t } = null,
+    /// What was made before the plan was known.
+    ahead: ?*const Ahead = null,
+};
+
+/// A cgroup, which who made it is in, and namespaces in which a process waits.
+pub const Ahead = struct {
+    cgroup: placement.Reserved = .{},
+    sandbox: Sandbox = undefined,
 };
 
 /// Makes the container of `plan`, in a worker: its init becomes a child of the worker's
@@ -49,10 +59,10 @@ pub fn create(options: Options, arena: std.mem.Allocator, plan: *const Plan, sta
     var subject: []const u8 = plan.kurma.id;
     const pid = clone(&failure, options, arena, plan, status, &subject) catch {
         var message: settings_block.Status = .failed(failure, subject);
-        message.cgroup = plan.hasCgroup();
+        message.cgroup = plan.hasCgroup() or options.ahead != null;
         return message;
     };
-    return .{ .kind = .started, .pid = pid, .user_namespace = plan.has(.user), .cgroup = plan.hasCgroup() };
+    return .{ .kind = .started, .pid = pid, .user_namespace = plan.has(.user), .cgroup = plan.hasCgroup() or options.ahead != null };
 }
 
 fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t, subject: *[]const u8) error{Failed}!linux.pid_t {
@@ -68,7 +78,25 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     const log = if (plan.kurma.log) |wanted| try openLog(failure, plan, wanted, subject) else null;
     const listener = if (plan.kurma.rpc) |path| try openRpc(failure, path, subject) else null;
     subject.* = plan.kurma.id;
-    const unified = if (plan.hasCgroup()) try placement.enter(failure, plan.kurma.id, plan.config.linux.resources) else null;
+    const child = arena.create(Child) catch return failure.fail(.plan, .NOMEM);
+    child.* = .{ .plan = plan, .root = &root, .settings = settings, .status = status, .log = log, .listener = listener, .options = options };
+    if (options.ahead) |ahead| {
+        try ahead.cgroup.limit(failure, plan.kurma.id, plan.config.linux.resources);
+        if (ahead.sandbox.fits(plan)) {
+            child.root = arena.create(rootfs.Prepared) catch return failure.fail(.plan, .NOMEM);
+            child.root.* = root;
+            child.settled = true;
+            try ahead.sandbox.hand(failure, child);
+            return ahead.sandbox.pid;
+        }
+        ahead.sandbox.dismiss();
+    }
+    const unified = if (options.ahead) |ahead|
+        try ahead.cgroup.unified(failure, plan.kurma.id)
+    else if (plan.hasCgroup())
+        try placement.enter(failure, plan.kurma.id, plan.config.linux.resources)
+    else
+        null;
     try linux.process.ownKeyring(failure);
     // Last of all that happens here: the host is out of reach afterwards.
     if (namespace) |fd| try userns.join(failure, fd);
@@ -79,10 +107,7 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
         args.cgroup = @intCast(fd);
     }
     const pid = try failure.check(.clone, linux.process.clone3(&args));
-    if (pid == 0) {
-        var child: Child = .{ .plan = plan, .root = &root, .settings = settings, .status = status, .log = log, .listener = listener, .options = options };
-        child.run();
-    }
+    if (pid == 0) child.run();
     return @intCast(pid);
 }
 
@@ -93,11 +118,14 @@ fn userNamespace(failure: *Failure, options: Options, plan: *const Plan, status:
     const gids = plan.config.linux.gidMappings;
     const fits = if (options.shared) |shared| userns.isRange(uids, shared.first) and userns.isRange(gids, shared.first) else false;
     if (fits) if (options.shared.?.namespace) |namespace| return namespace;
+    return if (fits) makeNamespace(failure, uids, gids, status) else userns.create(failure, uids, gids);
+}
+
+/// A new user namespace, of which the caller of the worker is given a descriptor as well.
+pub fn makeNamespace(failure: *Failure, uids: []const userns.Mapping, gids: []const userns.Mapping, status: fd_t) error{Failed}!fd_t {
     const made = try userns.create(failure, uids, gids);
-    if (fits) {
-        const message: settings_block.Status = .{ .kind = .namespace };
-        try linux.socket.sendPacket(failure, status, std.mem.asBytes(&message), made);
-    }
+    const message: settings_block.Status = .{ .kind = .namespace };
+    try linux.socket.sendPacket(failure, status, std.mem.asBytes(&message), made);
     return made;
 }
 
@@ -138,7 +166,7 @@ fn namespaceFlags(plan: *const Plan) u64 {
 fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, options: Options, subject: *[]const u8) error{Failed}!fd_t {
     const block = try process_settings.describe(failure, arena, &plan.config.process, plan.kurma.user, .{ .own = plan.kurma.seccomp, .config = plan.config.linux.seccomp, .landlock = plan.kurma.landlock }, .{
         .status_fd = inherited.status,
-        .held = options.held,
+        .ready = options.ready,
         .init = .{
             .log_fd = if (plan.kurma.log == null) -1 else inherited.log,
             .listener_fd = if (plan.kurma.rpc == null) -1 else inherited.listener,
@@ -165,8 +193,16 @@ const inherited = struct {
     const last = stage1;
 };
 
-/// The cloned child: alone in its namespaces, with a copy of our memory.
-const Child = struct {
+/// What a process that is alone in its namespaces does whatever the plan says.
+pub fn settle(failure: *Failure, user: bool, network: bool) error{Failed}!void {
+    if (user) try userns.becomeRoot(failure);
+    linux.process.umask(0); // Modes are as written here; the main process gets its own.
+    if (network) try linux.net.loopbackUp(failure);
+}
+
+/// The cloned child: alone in its namespaces, with a copy of our memory, or with what of
+/// it was shared.
+pub const Child = struct {
     plan: *const Plan,
     root: *rootfs.Prepared,
     settings: fd_t,
@@ -176,10 +212,30 @@ const Child = struct {
     /// The master, for the init of a container that may outlive who has it otherwise.
     terminal: ?fd_t = null,
     options: Options,
+    /// `settle` is done.
+    settled: bool = false,
     failure: Failure = .{},
     subject: []const u8 = "",
 
-    fn run(child: *Child) noreturn {
+    pub const max_descriptors = 7 + rootfs.max_mounts;
+    pub const DescriptorList = [max_descriptors]*fd_t;
+
+    /// Where its descriptors are, for who passes them on; all but 0 to 2 and the program.
+    pub fn descriptors(child: *Child, space: *DescriptorList) []*fd_t {
+        space[0..3].* = .{ &child.settings, &child.status, &child.root.root };
+        var count: usize = 3;
+        for ([_]*?fd_t{ &child.log, &child.listener, &child.options.ended, &child.options.stage1 }) |optional| if (optional.*) |*fd| {
+            space[count] = fd;
+            count += 1;
+        };
+        for (child.root.binds[0..child.root.bind_count]) |*fd| if (fd.* >= 0) {
+            space[count] = fd;
+            count += 1;
+        };
+        return space[0..count];
+    }
+
+    pub fn run(child: *Child) noreturn {
         child.enter() catch {};
         worker.send(child.status, .failed(child.failure, child.subject));
         linux.process.exit(125);
@@ -188,12 +244,10 @@ const Child = struct {
     fn enter(child: *Child) error{Failed}!noreturn {
         const failure = &child.failure;
         const plan = child.plan;
-        if (plan.has(.user)) try userns.becomeRoot(failure);
+        if (!child.settled) try settle(failure, plan.has(.user), plan.has(.network));
         // After the change of user, which clears it.
         if (!child.options.survives) _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
-        linux.process.umask(0); // Modes are as written here; the main process gets its own.
         if (plan.has(.uts)) try child.setNames();
-        if (plan.has(.network)) try linux.net.loopbackUp(failure);
         const terminal = try child.root.enter(failure, plan, &child.subject);
         child.subject = plan.kurma.id;
         if (terminal) |pty| {

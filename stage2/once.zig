@@ -142,7 +142,7 @@ const Once = struct {
                 once.report.failure = status.failure;
                 once.report.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
             },
-            .held, .finished, .namespace => return failure.fail(.supervise, .PROTO), // Nothing of ours asks for it.
+            .held, .finished, .namespace, .prepared => return failure.fail(.supervise, .PROTO), // Nothing of ours asks for it.
             .terminal => if (descriptor) |master| {
                 once.space.* = try .open(failure, master);
                 once.terminal = once.space;
@@ -198,7 +198,7 @@ const Order = struct {
     plan: *const plan_module.Plan,
 
     fn work(order: Order, status: fd_t) stage3.settings.Status {
-        const options: launch.Options = .{ .program = order.program, .survives = false, .held = false };
+        const options: launch.Options = .{ .program = order.program, .survives = false, .ready = .unsaid };
         return launch.create(options, order.arena, order.plan, status);
     }
 };

@@ -8,18 +8,18 @@ const launch = @import("launch.zig");
 const placement = @import("placement.zig");
 const plan_module = @import("plan.zig");
 const slots = @import("slots.zig");
+const userns = @import("userns.zig");
 const wire = @import("wire.zig");
 const Failure = linux.Failure;
 const Status = stage3.settings.Status;
 const os = linux.os;
 const fd_t = linux.fd_t;
 
-/// Makes a container; descriptors: the plan, 0 to 2 if the command is to have any, and the
-/// socket to stage1 if the plan says so.
-pub const Create = struct {
+/// What the server knows of a container that is to be made.
+pub const Place = struct {
     program: fd_t,
     id: [wire.id_size]u8,
-    descriptors: linux.socket.Descriptors,
+    /// Of the host, that its range of ids begins with; 0 if it has none.
     first_id: u32,
     /// Of that range, if the server has one.
     namespace: ?fd_t,
@@ -27,14 +27,87 @@ pub const Create = struct {
     ends: ?fd_t,
     slot: usize,
 
+    fn options(place: *const Place, failure: *Failure, runs: bool, stage1: ?fd_t) error{Failed}!launch.Options {
+        const ended = if (place.ends) |folder| try slots.Slots.makeEnd(folder, failure, place.slot) else null;
+        return .{
+            .program = place.program,
+            .survives = true,
+            .ready = if (runs) .said else .held,
+            .ended = ended,
+            .stage1 = stage1,
+            .shared = .{ .first = place.first_id, .namespace = place.namespace },
+        };
+    }
+};
+
+/// Makes a container; descriptors: the plan, 0 to 2 if the command is to have any, and the
+/// socket to stage1 if the plan says so.
+pub const Create = struct {
+    place: Place,
+    descriptors: linux.socket.Descriptors,
+    /// Its command does not wait for the word to go on.
+    runs: bool,
+
     pub fn work(order: Create, status: fd_t) Status {
         var failure: Failure = .{};
         var reading: Reading = .{};
-        const plan = reading.open(&failure, order.descriptors, &order.id, plan_module.parse) catch return .failed(failure, reading.problem.text());
-        const stage1 = if (plan.kurma.stage1) reading.last orelse return .failed(.{ .step = .plan, .errno = @backingInt(linux.E.BADF) }, "stage1") else null;
-        const ended = if (order.ends) |folder| slots.Slots.makeEnd(folder, &failure, order.slot) catch return .failed(failure, "ends") else null;
-        const options: launch.Options = .{ .program = order.program, .survives = true, .held = true, .ended = ended, .stage1 = stage1, .shared = .{ .first = order.first_id, .namespace = order.namespace } };
-        return launch.create(options, reading.arena.allocator(), &plan, status);
+        reading.prepare(&failure, false) catch return .failed(failure, "");
+        const plan = reading.open(&failure, order.descriptors, &order.place.id, plan_module.parse) catch return .failed(failure, reading.problem.text());
+        const options = order.place.options(&failure, order.runs, reading.last) catch return .failed(failure, "ends");
+        return launch.create(options, reading.arena.allocator(), plan, status);
+    }
+};
+
+/// Makes the cgroup and the namespaces of a container whose plan is not known yet, and then,
+/// when it comes over the status socket, the container.
+pub const Prepare = struct {
+    place: Place,
+
+    pub fn work(order: Prepare, status: fd_t) Status {
+        var failure: Failure = .{};
+        var reading: Reading = .{};
+        var ahead: launch.Ahead = .{};
+        const name = wire.name(&order.place.id).?;
+        const namespace = order.prepare(&failure, &reading, &ahead, status) catch return failed(failure, name);
+        var runs = false;
+        var descriptors: linux.socket.Descriptors = .{};
+        const packet = linux.socket.receiveAll(&failure, status, std.mem.asBytes(&runs), &descriptors) catch return failed(failure, name);
+        if (packet.len == 0) { // Nobody wants it any more.
+            ahead.sandbox.dismiss();
+            return .{ .kind = .finished };
+        }
+        const plan = reading.open(&failure, descriptors, &order.place.id, plan_module.parse) catch return failed(failure, reading.problem.text());
+        var options = order.place.options(&failure, runs, reading.last) catch return failed(failure, "ends");
+        options.shared.?.namespace = namespace;
+        options.ahead = &ahead;
+        return launch.create(options, reading.arena.allocator(), plan, status);
+    }
+
+    /// Gives a worker that waits the plan; descriptors as for `Create`.
+    pub fn goOn(failure: *Failure, status: fd_t, runs: bool, descriptors: *const linux.socket.Descriptors) error{Failed}!void {
+        return linux.socket.sendAll(failure, status, std.mem.asBytes(&runs), descriptors.fds[0..descriptors.count]);
+    }
+
+    /// Returns the user namespace.
+    fn prepare(order: *const Prepare, failure: *Failure, reading: *Reading, ahead: *launch.Ahead, status: fd_t) error{Failed}!fd_t {
+        const place = &order.place;
+        const name = wire.name(&place.id).?;
+        try reading.prepare(failure, true);
+        try ahead.cgroup.make(failure, name);
+        const unified = try ahead.cgroup.unified(failure, name);
+        defer if (unified) |fd| linux.file.close(fd);
+        const range = [_]userns.Mapping{.{ .containerID = 0, .hostID = place.first_id, .size = userns.range }};
+        const namespace = place.namespace orelse try launch.makeNamespace(failure, &range, &range, status);
+        ahead.sandbox = try .create(failure, place.first_id, namespace, unified, place.program);
+        try linux.socket.sendPacket(failure, status, std.mem.asBytes(&Status{ .kind = .prepared }), null);
+        return namespace;
+    }
+
+    /// There may be a cgroup by now.
+    fn failed(failure: Failure, subject: []const u8) Status {
+        var message: Status = .failed(failure, subject);
+        message.cgroup = true;
+        return message;
     }
 };
 
@@ -47,8 +120,9 @@ pub const Exec = struct {
     pub fn work(order: Exec, status: fd_t) Status {
         var failure: Failure = .{};
         var reading: Reading = .{};
+        reading.prepare(&failure, false) catch return .failed(failure, "");
         const plan = reading.open(&failure, order.descriptors, &order.id, plan_module.parseExec) catch return .failed(failure, reading.problem.text());
-        return exec.create(order.target, reading.arena.allocator(), &plan, status);
+        return exec.create(order.target, reading.arena.allocator(), plan, status);
     }
 };
 
@@ -70,13 +144,18 @@ const Reading = struct {
     /// The descriptor after the plan and the streams that the plan wants, if it wants one.
     last: ?fd_t = null,
 
+    /// Gets the memory: its own, or shared with what it makes.
+    fn prepare(reading: *Reading, failure: *Failure, shared: bool) error{Failed}!void {
+        reading.arena = .init(try linux.file.mapFresh(failure, 4 * plan_module.max_bytes, shared));
+    }
+
     /// Reads the plan, checks that it is of the container that the request names, and
     /// takes the streams. An invalid plan fails with step `plan`, and `problem` says why.
-    fn open(reading: *Reading, failure: *Failure, descriptors: linux.socket.Descriptors, id: *const [wire.id_size]u8, comptime parse: anytype) error{Failed}!Parsed(parse) {
+    fn open(reading: *Reading, failure: *Failure, descriptors: linux.socket.Descriptors, id: *const [wire.id_size]u8, comptime parse: anytype) error{Failed}!*const Parsed(parse) {
         const text = try plan_module.readFile(failure, descriptors.fds[0]);
-        const memory = try linux.file.mapPrivate(failure, -1, 4 * plan_module.max_bytes);
-        reading.arena = .init(memory);
-        const plan = parse(reading.arena.allocator(), text, &reading.problem) catch return failure.fail(.plan, .INVAL);
+        const allocator = reading.arena.allocator();
+        const plan = allocator.create(Parsed(parse)) catch return failure.fail(.plan, .NOMEM);
+        plan.* = parse(allocator, text, &reading.problem) catch return failure.fail(.plan, .INVAL);
         if (!std.mem.eql(u8, plan.kurma.id, wire.name(id).?)) return failure.fail(.plan, .BADMSG);
         var streams = descriptors;
         if (@hasField(@TypeOf(plan.kurma), "stage1") and plan.kurma.stage1 and descriptors.count > 1) {

@@ -21,17 +21,43 @@ const patience_ms = 10_000;
 pub fn enter(failure: *Failure, id: []const u8, limits: ?cgroup.Limits) error{Failed}!?fd_t {
     var places: Places = .{};
     try places.open(failure);
-    // One that is empty is left from a stage2 that was killed; its name is ours again.
-    const left: cgroup.Cgroup = try .named(failure, &places.root, id);
-    var ignored: Failure = .{};
-    left.remove(&ignored, 0) catch {};
-    const made: cgroup.Cgroup = try .create(failure, &places.root, id);
+    const made = try places.make(failure, id);
+    try apply(failure, &made, limits);
+    try made.joinV1(failure, 0);
+    return made.openUnified(failure);
+}
+
+/// A cgroup that was made, and entered where it is of version 1, ahead of a container.
+/// What leads to it stays open: who is in it does not find it by its own place any more.
+pub const Reserved = struct {
+    places: Places = .{},
+
+    pub fn make(reserved: *Reserved, failure: *Failure, id: []const u8) error{Failed}!void {
+        try reserved.places.open(failure);
+        const made = try reserved.places.make(failure, id);
+        try apply(failure, &made, null);
+        return made.joinV1(failure, 0);
+    }
+
+    /// Sets what the plan limits; the rest stays as it is by default.
+    pub fn limit(reserved: *const Reserved, failure: *Failure, id: []const u8, limits: ?cgroup.Limits) error{Failed}!void {
+        const wanted = limits orelse return;
+        const made: cgroup.Cgroup = try .named(failure, &reserved.places.root, id);
+        return made.apply(failure, &wanted);
+    }
+
+    /// The folder of version 2, as `enter` returns it.
+    pub fn unified(reserved: *const Reserved, failure: *Failure, id: []const u8) error{Failed}!?fd_t {
+        const made: cgroup.Cgroup = try .named(failure, &reserved.places.root, id);
+        return made.openUnified(failure);
+    }
+};
+
+fn apply(failure: *Failure, made: *const cgroup.Cgroup, limits: ?cgroup.Limits) error{Failed}!void {
     // Without a list of devices the filter would stay open: the default ones are what is left.
     var wanted = limits orelse cgroup.Limits{};
     if (wanted.devices == null) wanted.devices = &.{};
     try made.apply(failure, &wanted);
-    try made.joinV1(failure, 0);
-    return made.openUnified(failure);
 }
 
 /// Moves the calling worker into the hierarchies of version 1 of the cgroup that the
@@ -117,6 +143,15 @@ const Places = struct {
         const watch = try cgroup.OomWatch.open(&made, &failure) orelse return false;
         defer watch.close();
         return watch.kills(&made) > 0;
+    }
+
+    /// Makes the cgroup `id`. One that is empty is left from a stage2 that was killed; its
+    /// name is ours again.
+    fn make(places: *const Places, failure: *Failure, id: []const u8) error{Failed}!cgroup.Cgroup {
+        const left: cgroup.Cgroup = try .named(failure, &places.root, id);
+        var ignored: Failure = .{};
+        left.remove(&ignored, 0) catch {};
+        return .create(failure, &places.root, id);
     }
 
     fn close(places: *Places) void {

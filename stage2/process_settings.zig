@@ -15,8 +15,8 @@ const Header = stage3.settings.Header;
 pub const Talk = struct {
     /// The number of the status socket in the process.
     status_fd: linux.fd_t,
-    /// It waits for a packet on that socket before its exec.
-    held: bool,
+    /// Whether it says there that all is set up, and then waits for a packet.
+    ready: stage3.settings.Ready = .unsaid,
     /// What an init is told beside its main process.
     init: Init = .{},
 };
@@ -80,8 +80,8 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
         .flags = .{
             .no_new_privs = process.noNewPrivileges,
             .terminal = process.terminal,
-            .held = talk.held,
             .input = talk.init.input,
+            .ready = talk.ready,
             .set_oom_score_adj = process.oomScoreAdj != null,
         },
     };

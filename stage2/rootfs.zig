@@ -20,7 +20,7 @@ const os = linux.os;
 const fd_t = linux.fd_t;
 
 /// More than any plan has; one that has more is refused.
-const max_mounts = 256;
+pub const max_mounts = 256;
 
 /// A pseudo-terminal in the container's own devpts.
 pub const Terminal = struct {

@@ -16,7 +16,7 @@ import { type Stats, statsAt } from "./stats.ts";
 export type Streams = readonly [Descriptor, Descriptor, Descriptor] | null;
 
 /** How far a container has come. */
-export type State = "creating" | "created" | "running" | "stopped";
+export type State = "creating" | "created" | "running" | "stopped" | "prepared";
 
 /** A container as the server knows it. */
 export interface ContainerState {
@@ -131,12 +131,42 @@ export class Stage2 implements Disposable {
    * @param stage1 A socket for the command to inherit, with a plan that says `stage1`; copied.
    * @throws {KernelError} nothing of it is left.
    */
-  async create(plan: Plan, streams: Streams, stage1?: Descriptor): Promise<Created> {
+  create(plan: Plan, streams: Streams, stage1?: Descriptor): Promise<Created> {
+    return this.#make("create", plan, streams, stage1);
+  }
+
+  /**
+   * As `create` and `start`, in one request.
+   *
+   * @throws {KernelError} nothing of it is left; `step` is `exec` when the command cannot be run.
+   */
+  run(plan: Plan, streams: Streams, stage1?: Descriptor): Promise<Created> {
+    return this.#make("run", plan, streams, stage1);
+  }
+
+  async #make(
+    operation: "create" | "run",
+    plan: Plan,
+    streams: Streams,
+    stage1?: Descriptor,
+  ): Promise<Created> {
     const argument = plan.config.linux.uidMappings?.[0].hostID;
     const descriptors = [...streams ?? [], ...stage1 === undefined ? [] : [stage1]];
     const options = { plan, descriptors, argument };
-    const { pid, terminal } = await this.#request("create", plan.kurma.id, options);
+    const { pid, terminal } = await this.#request(operation, plan.kurma.id, options);
     return { pid, terminal };
+  }
+
+  /**
+   * Makes what any container has, for one that is about to be created: the namespaces and the
+   * cgroup, where moving a process takes the kernel a while. Worth it for whoever knows the id
+   * ahead of the plan. `delete` undoes it, and so does the end of the connection.
+   *
+   * @param firstId The first id of the host that the container is going to have.
+   * @throws {KernelError} `errno` is EAGAIN: 16 are prepared already.
+   */
+  async prepare(id: string, firstId: number): Promise<void> {
+    await this.#request("prepare", id, { argument: firstId });
   }
 
   /**

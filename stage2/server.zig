@@ -11,6 +11,7 @@ const client_module = @import("client.zig");
 const Early = @import("early.zig").Early;
 const exits = @import("exits.zig");
 const ledger_module = @import("ledger.zig");
+const making = @import("making.zig");
 const messages = @import("messages.zig");
 const namespaces = @import("namespaces.zig");
 const descriptor_limit = @import("descriptor_limit.zig");
@@ -49,7 +50,7 @@ pub fn run(state: ?[:0]const u8) u8 {
 /// In static memory: untouched pages cost nothing.
 var server: Server = .{};
 
-const Server = struct {
+pub const Server = struct {
     failure: Failure = .{},
     table: table_module.Table = .{},
     epoll: fd_t = none,
@@ -58,11 +59,13 @@ const Server = struct {
     program: fd_t = none,
     workers: u32 = 0,
     ledger: ledger_module.Ledger = .{},
+    refusals: Refusals = .{},
+    /// Workers that wait for a plan.
+    prepared: u32 = 0,
     namespaces: namespaces.Namespaces = .{},
     /// The request to end that waits until everything is cleared up.
     quitting: ?u64 = null,
     early: Early = .{},
-    refusals: Refusals = .{},
     /// Containers whose end is not on disk yet.
     untold: u32 = 0,
 
@@ -130,6 +133,7 @@ const Server = struct {
         for (self.table.entries[0..self.table.used]) |*entry| {
             entry.sequence = 0;
             entry.deleting = 0;
+            if (entry.state == .prepared) making.discard(self, entry);
         }
     }
 
@@ -138,10 +142,11 @@ const Server = struct {
         self.forgetWaiting();
     }
 
-    /// Closes a descriptor that we watch. Closing alone would not end the watching: a
-    /// worker forked meanwhile holds a copy, and epoll goes by the file.
-    fn release(self: *Server, fd: fd_t) void {
+    /// Closes a socket that we watch. Closing alone would end neither the watching, since
+    /// epoll goes by the file, nor the connection: a worker forked meanwhile holds a copy.
+    pub fn release(self: *Server, fd: fd_t) void {
         _ = os.epoll_ctl(self.epoll, os.EPOLL.CTL_DEL, fd, null);
+        _ = os.shutdown(fd, os.SHUT.RDWR);
         linux.file.close(fd);
     }
 
@@ -173,11 +178,12 @@ const Server = struct {
         if (request.operation == .quit) return self.quit(request.sequence);
         if (request.operation == .acknowledge) return self.acknowledge(request);
         if (wire.name(&request.id) == null) return failure.fail(.plan, .INVAL);
-        if (request.operation == .create) return self.create(request, descriptors);
+        if (request.operation == .create or request.operation == .run) return making.create(self, request, descriptors);
+        if (request.operation == .prepare) return making.prepare(self, request);
         const entry = try self.named(request);
         switch (request.operation) {
-            .create, .list, .quit, .acknowledge => unreachable, // Handled above.
-            .exec => return self.exec(request, entry, descriptors),
+            .create, .run, .prepare, .list, .quit, .acknowledge => unreachable, // Handled above.
+            .exec => return making.exec(self, request, entry, descriptors),
             .start => {
                 // With a number, it is being started.
                 if (entry.state != .created or entry.sequence != 0) return failure.fail(.supervise, .BUSY);
@@ -220,11 +226,10 @@ const Server = struct {
             .close_input => return self.task(request, tasks.CloseInput{ .pidfd = try alive(failure, entry) }),
             .delete => {
                 self.settle();
-                if (entry.state != .stopped) return failure.fail(.supervise, .BUSY);
+                if (entry.state != .stopped and entry.state != .prepared) return failure.fail(.supervise, .BUSY);
                 entry.deleting = request.sequence;
-                entry.deleted = true;
-                entry.state = .none;
-                return self.giveUp(entry); // Answered when nothing of it is left.
+                entry.deleted = entry.state == .stopped;
+                return making.discard(self, entry); // Answered when nothing of it is left.
             },
             _ => return failure.fail(.plan, .NOSYS),
         }
@@ -246,43 +251,7 @@ const Server = struct {
         return if (entry.pidfd == none) failure.fail(.signal, .SRCH) else entry.pidfd;
     }
 
-    fn create(self: *Server, request: *const Request, descriptors: *linux.socket.Descriptors) error{Failed}!void {
-        if (self.table.find(&request.id) != null) return self.failure.fail(.supervise, .EXIST);
-        if (wire.name(&request.id).?.len > exits.max_id) return self.failure.fail(.plan, .NAMETOOLONG);
-        const first_id = std.math.cast(u32, request.argument) orelse return self.failure.fail(.plan, .RANGE);
-        try self.begin(request, descriptors, .container, orders.Create{
-            .program = self.program,
-            .id = request.id,
-            .descriptors = descriptors.*,
-            .first_id = first_id,
-            .namespace = self.namespaces.find(first_id),
-            .ends = self.ledger.ends(),
-            .slot = 0,
-        });
-    }
-
-    fn exec(self: *Server, request: *const Request, container: *Entry, descriptors: *linux.socket.Descriptors) error{Failed}!void {
-        if (container.state != .running) return self.failure.fail(.supervise, .BUSY);
-        try self.begin(request, descriptors, .exec, orders.Exec{
-            .target = .{ .pidfd = container.pidfd, .user_namespace = container.user_namespace, .cgroup = container.cgroup },
-            .id = request.id,
-            .descriptors = descriptors.*,
-        });
-    }
-
-    /// Gives an order to a new worker and notes who waits for it.
-    fn begin(self: *Server, request: *const Request, descriptors: *linux.socket.Descriptors, kind: @FieldType(Entry, "kind"), order: anytype) error{Failed}!void {
-        const failure = &self.failure;
-        if (descriptors.count == 0) return failure.fail(.plan, .BADF);
-        const entry = self.table.add() orelse return failure.fail(.supervise, .NFILE);
-        entry.* = .{ .kind = kind, .state = .creating, .id = request.id, .sequence = request.sequence, .first_id = if (kind == .container) @truncate(request.argument) else 0 };
-        errdefer self.table.remove(entry);
-        var filled = order;
-        if (@hasField(@TypeOf(order), "slot")) filled.slot = self.position(entry);
-        try self.employ(entry, filled);
-    }
-
-    fn position(self: *Server, entry: *const Entry) u64 {
+    pub fn position(self: *Server, entry: *const Entry) u64 {
         return (@intFromPtr(entry) - @intFromPtr(&self.table.entries)) / @sizeOf(Entry);
     }
 
@@ -313,13 +282,21 @@ const Server = struct {
             },
             .held => {
                 entry.state = .created;
-                self.answer(entry);
+                if (!entry.runs) self.answer(entry);
             },
             .finished => if (entry.kind == .task) {
                 var message: Reply = .{ .sequence = entry.sequence, .kind = .done, .id = entry.id };
                 message.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
                 self.reply(&message, null);
                 entry.state = .none;
+            },
+            .prepared => {
+                entry.cgroup = true;
+                entry.state = .prepared;
+                self.prepared += 1;
+                // Whoever wanted it has gone.
+                if (entry.sequence == 0) return making.discard(self, entry);
+                self.answer(entry);
             },
             .namespace => if (descriptors.take()) |fd| self.namespaces.keep(entry.first_id, fd),
             .terminal => if (descriptors.take()) |fd| {
@@ -349,6 +326,10 @@ const Server = struct {
         self.release(entry.status);
         entry.status = none;
         if (entry.state == .stopped) return; // It could not be deleted.
+        if (entry.state == .prepared) {
+            self.prepared -= 1;
+            entry.state = .none;
+        }
         const came = entry.pid != 0 or entry.has_ended;
         // A worker that was killed may have made a cgroup, and not said so.
         if (entry.kind == .container and entry.state == .creating and !came) entry.cgroup = true;
@@ -368,7 +349,7 @@ const Server = struct {
 
     /// Forgets what never ran or is to be deleted, once nothing of it is left; says so if
     /// somebody waits to hear it.
-    fn giveUp(self: *Server, entry: *Entry) void {
+    pub fn giveUp(self: *Server, entry: *Entry) void {
         if (entry.state != .none) {
             const failure: Failure = .{ .step = .clone, .errno = @backingInt(linux.E.CHILD) };
             if (entry.sequence != 0) self.fail(entry, &messages.refusal(entry.sequence, failure, &entry.id));
@@ -400,7 +381,7 @@ const Server = struct {
     }
 
     /// Gives an order to a new worker on behalf of `entry`.
-    fn employ(self: *Server, entry: *Entry, order: anytype) error{Failed}!void {
+    pub fn employ(self: *Server, entry: *Entry, order: anytype) error{Failed}!void {
         if (self.workers == max_workers) return self.failure.fail(.supervise, .AGAIN);
         const worker = try worker_module.spawn(&self.failure, order, @TypeOf(order).work);
         self.workers += 1;
@@ -569,6 +550,10 @@ const Server = struct {
         for (self.table.entries[0..self.table.used]) |*entry| switch (if (entry.kind == .task) .none else entry.state) {
             .none => clearing = clearing or !entry.isFree(),
             .stopped => {},
+            .prepared => {
+                making.discard(self, entry);
+                clearing = clearing or !entry.isFree();
+            },
             .creating, .created, .running => return self.failure.fail(.supervise, .BUSY),
         };
         self.quitting = if (clearing) sequence else null;

@@ -25,6 +25,8 @@ pub const Entry = struct {
     pidfd: fd_t = none,
     /// What makes it, until it is made.
     worker: pid_t = 0,
+    /// It goes on to run as soon as it is made.
+    runs: bool = false,
     /// Socket to the worker and the process, until the process runs.
     status: fd_t = none,
     /// The master of an exec's terminal; that of a container is its init's to keep.

@@ -25,6 +25,8 @@ pub const Request = extern struct {
         /// Descriptors: the plan, then 0 to 2 of the command. Answered when all is set up
         /// and the command waits; with the terminal's master if the plan wants one.
         create,
+        /// As `create` and `start` in one: answered when the command's exec succeeded.
+        run,
         /// Lets the command run. Answered when its exec succeeded.
         start,
         /// Descriptors as for `create`; the plan is a process plan. Answered with its pid
@@ -59,6 +61,10 @@ pub const Request = extern struct {
         stats,
         /// Descriptor: `{"kurma":{"id":ID},"resources":{...}}`. Limits change.
         update,
+        /// Makes the cgroup and the namespaces of a container that is about to be created,
+        /// with the range of ids that begins with `argument`. Its `create` is then faster; it
+        /// may want something else. Undone by `delete`, and when the connection ends.
+        prepare,
         /// Of a client that is newer than we are: refused with ENOSYS.
         _,
     };
@@ -102,7 +108,7 @@ pub const Reply = extern struct {
         notice,
     };
 
-    pub const State = enum(u32) { none, creating, created, running, stopped };
+    pub const State = enum(u32) { none, creating, created, running, stopped, prepared };
 
     comptime {
         assert(@sizeOf(Reply) == 48 + id_size + 16 + subject_size);

@@ -74,7 +74,7 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     }
 
     try linux.process.closeOnExecFrom(failure, if (header.stage1_fd < 0) 3 else stage1.target + 1);
-    if (header.flags.held) try awaitStart(failure, header.status_fd);
+    if (header.flags.ready != .unsaid) try awaitStart(failure, header);
     if (header.flags.no_new_privs) try installFilter(failure, settings);
     return exec(failure, settings.argv, envp);
 }
@@ -89,11 +89,13 @@ fn installFilter(failure: *Failure, settings: Settings) error{Failed}!void {
     _ = try seccomp.install(failure, settings.filter, @bitCast(settings.header.filter_flags));
 }
 
-/// Says that all is set up and waits for the word to go on; without one, whoever would
-/// give it is gone, and so are we.
-fn awaitStart(failure: *Failure, socket: linux.fd_t) error{Failed}!void {
+/// Says that all is set up and, if so wanted, waits for the word to go on; without one,
+/// whoever would give it is gone, and so are we.
+fn awaitStart(failure: *Failure, header: *const settings_block.Header) error{Failed}!void {
+    const socket = header.status_fd;
     const ready: settings_block.Status = .{ .kind = .held };
     _ = try failure.check(.socket, os.sendto(socket, std.mem.asBytes(&ready).ptr, @sizeOf(settings_block.Status), os.MSG.NOSIGNAL, null, 0));
+    if (header.flags.ready == .said) return;
     var word: [1]u8 = undefined;
     if ((try failure.check(.socket, os.recvfrom(socket, &word, word.len, 0, null, null))) == 0) linux.process.exit(125);
 }

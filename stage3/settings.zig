@@ -58,16 +58,24 @@ pub const Header = extern struct {
         /// The first string is `user[:group]`, to be looked up in the container.
         user_name: bool = false,
         set_oom_score_adj: bool = false,
-        /// Wait for a packet on the status socket before exec.
-        held: bool = false,
+        ready: Ready = .unsaid,
         /// The main process's input stays open, and others may write to it.
         input: bool = false,
-        _: u26 = 0,
+        _: u25 = 0,
     };
 
     comptime {
         assert(@sizeOf(Header) % 8 == 0);
     }
+};
+
+/// What a process does before its exec, when all is set up.
+pub const Ready = enum(u2) {
+    unsaid,
+    /// Says it on the status socket.
+    said,
+    /// Says it and waits for a packet.
+    held,
 };
 
 /// What goes from the container to stage2 over the status socket; a message with
@@ -83,7 +91,7 @@ pub const Status = extern struct {
     subject_len: u32 = 0,
     subject: [368]u8 = @splat(0),
 
-    pub const Kind = enum(u32) { started, failed, terminal, held, finished, namespace };
+    pub const Kind = enum(u32) { started, failed, terminal, held, finished, namespace, prepared };
 
     /// The failure of `subject`, cut to what fits.
     pub fn failed(failure: Failure, subject: []const u8) Status {

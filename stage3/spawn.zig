@@ -62,7 +62,7 @@ fn becomeConfined(failure: *Failure, settings: *const Settings, own: Own, argv: 
     header.uid = own.identity.uid;
     header.gid = own.identity.gid;
     header.flags.terminal = false;
-    header.flags.held = false;
+    header.flags.ready = .unsaid;
     header.stage1_fd = own.stage1;
     var confined = settings.*;
     confined.header = &header;

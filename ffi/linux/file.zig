@@ -147,8 +147,17 @@ pub fn fdArg(fd: fd_t) usize {
 }
 
 /// Maps `len` bytes of `fd`, or fresh memory for -1, writable and private to us.
-pub noinline fn mapPrivate(failure: *Failure, fd: fd_t, len: usize) error{Failed}![]align(std.heap.page_size_min) u8 {
-    const result = linux.mmap(null, len, .{ .READ = true, .WRITE = true }, .{ .TYPE = .PRIVATE, .ANONYMOUS = fd == -1 }, fd, 0);
+pub fn mapPrivate(failure: *Failure, fd: fd_t, len: usize) error{Failed}![]align(std.heap.page_size_min) u8 {
+    return map(failure, fd, len, .PRIVATE);
+}
+
+/// Maps `len` bytes of fresh memory, writable; shared with what we fork, or a copy there.
+pub fn mapFresh(failure: *Failure, len: usize, shared: bool) error{Failed}![]align(std.heap.page_size_min) u8 {
+    return map(failure, -1, len, if (shared) .SHARED else .PRIVATE);
+}
+
+noinline fn map(failure: *Failure, fd: fd_t, len: usize, kind: linux.MAP_TYPE) error{Failed}![]align(std.heap.page_size_min) u8 {
+    const result = linux.mmap(null, len, .{ .READ = true, .WRITE = true }, .{ .TYPE = kind, .ANONYMOUS = fd == -1 }, fd, 0);
     const address = try failure.check(.read, result);
     return @as([*]align(std.heap.page_size_min) u8, @ptrFromInt(address))[0..len];
 }

@@ -1,0 +1,153 @@
+//! A container's namespaces made ahead of its plan, with a process in them that waits.
+//! Making them is much of what a start costs, and nothing of it needs to know what will
+//! run: who announces a container before asking for it finds them ready.
+//!
+//! The process is the one that becomes the container's init. It is given the plan in
+//! memory that it shares with the worker that reads it, and descriptors over a socket.
+
+const std = @import("std");
+const linux = @import("linux");
+const launch = @import("launch.zig");
+const plan_module = @import("plan.zig");
+const userns = @import("userns.zig");
+const Failure = linux.Failure;
+const Plan = plan_module.Plan;
+const os = linux.os;
+const fd_t = linux.fd_t;
+
+/// The namespaces that it has, beside a user namespace.
+const kinds = [_]plan_module.Namespace.Kind{ .mount, .pid, .network, .ipc, .uts, .cgroup };
+
+const flags = flags: {
+    const Clone = linux.process.Clone;
+    break :flags Clone.newns | Clone.newpid | Clone.newnet | Clone.newipc | Clone.newuts | Clone.newcgroup;
+};
+
+pub const Sandbox = struct {
+    /// The process: a child of who made it.
+    pid: linux.pid_t,
+    /// To it. When this end is closed, the process ends.
+    socket: fd_t,
+    /// The first id of the host that its user namespace has.
+    first: u32,
+
+    /// Makes the namespaces and the process: in the user namespace `namespace`, in the
+    /// caller's cgroups of version 1, and in that of version 2 whose folder is `unified`.
+    /// What is to be handed over must lie in memory that is shared already.
+    pub fn create(failure: *Failure, first: u32, namespace: fd_t, unified: ?fd_t, program: fd_t) error{Failed}!Sandbox {
+        const sockets = try linux.socket.pair(failure);
+        errdefer linux.file.close(sockets[0]);
+        // Another process joins the user namespace, so that the caller keeps its rights.
+        const joiner = failure.check(.clone, os.fork()) catch |err| {
+            linux.file.close(sockets[1]);
+            return err;
+        };
+        if (joiner == 0) {
+            join(failure, namespace, unified, sockets[1], program) catch linux.process.exit(125);
+            linux.process.exit(0);
+        }
+        linux.file.close(sockets[1]);
+        var pid: linux.pid_t = 0;
+        var none: linux.socket.Descriptors = .{};
+        const packet = try linux.socket.receiveAll(failure, sockets[0], std.mem.asBytes(&pid), &none);
+        _ = try linux.process.wait(failure, @intCast(joiner));
+        if (packet.len != @sizeOf(linux.pid_t)) return failure.fail(.clone, .CHILD);
+        return .{ .pid = pid, .socket = sockets[0], .first = first };
+    }
+
+    /// Ends the process, for which there is no use.
+    pub fn dismiss(sandbox: *const Sandbox) void {
+        linux.file.close(sandbox.socket);
+        var ignored: Failure = .{}; // It is our child.
+        _ = linux.process.wait(&ignored, sandbox.pid) catch 0;
+    }
+
+    /// Whether a container of this plan has just these namespaces, and wants nothing that a
+    /// worker does to itself before it clones: this process was cloned long ago.
+    pub fn fits(sandbox: *const Sandbox, plan: *const Plan) bool {
+        const config = &plan.config.linux;
+        if (config.namespaces.len != kinds.len + 1 or !plan.has(.user)) return false;
+        for (kinds) |kind| if (!plan.has(kind)) return false;
+        return userns.isRange(config.uidMappings, sandbox.first) and userns.isRange(config.gidMappings, sandbox.first);
+    }
+
+    /// Lets the process go on as `child`, which lies in shared memory with all that it
+    /// points to. Our 0 to 2 become its own. ECONNREFUSED or EPIPE: it has ended.
+    pub fn hand(sandbox: *const Sandbox, failure: *Failure, child: *launch.Child) error{Failed}!void {
+        var space: launch.Child.DescriptorList = undefined;
+        const list = child.descriptors(&space);
+        var fds: [3 + launch.Child.max_descriptors]fd_t = undefined;
+        fds[0..3].* = .{ 0, 1, 2 };
+        for (list, fds[3..][0..list.len]) |from, *fd| fd.* = from.*;
+        var left: []const fd_t = fds[0 .. 3 + list.len];
+        while (left.len > 0) {
+            const part = left[0..@min(left.len, linux.socket.Descriptors.max)];
+            try linux.socket.sendAll(failure, sandbox.socket, std.mem.asBytes(&child), part);
+            left = left[part.len..];
+        }
+    }
+};
+
+fn join(failure: *Failure, namespace: fd_t, unified: ?fd_t, socket: fd_t, program: fd_t) error{Failed}!void {
+    try userns.join(failure, namespace);
+    var args: linux.process.CloneArgs = .{ .flags = linux.process.Clone.parent | flags };
+    if (unified) |fd| {
+        args.flags |= linux.process.Clone.into_cgroup;
+        args.cgroup = @intCast(fd);
+    }
+    const pid: linux.pid_t = @intCast(try failure.check(.clone, linux.process.clone3(&args)));
+    if (pid == 0) {
+        wait(failure, socket, program) catch linux.process.exit(125);
+        linux.process.exit(0);
+    }
+    try linux.socket.sendPacket(failure, socket, std.mem.asBytes(&pid), null);
+}
+
+/// The process in the namespaces: does what any plan wants, and waits for its own.
+fn wait(failure: *Failure, socket: fd_t, program: fd_t) error{Failed}!void {
+    // It holds nothing of stage2's: who waits for the end of a socket must see it.
+    const own: fd_t = try linux.file.duplicateAbove(failure, program, 4);
+    const talk: fd_t = try linux.file.duplicateAbove(failure, socket, 4);
+    const cloexec: u32 = @bitCast(os.O{ .CLOEXEC = true });
+    _ = try failure.check(.open, os.dup3(own, 3, cloexec));
+    _ = try failure.check(.open, os.dup3(talk, 4, cloexec));
+    try linux.process.closeRange(failure, 5, std.math.maxInt(u32));
+    try linux.process.ownKeyring(failure);
+    try launch.settle(failure, true, true);
+    // The sysfs of a network namespace is one, however often it is mounted, and making it
+    // takes its time. Where it may not be mounted, the plan's mount says so.
+    var ignored: Failure = .{};
+    makeSysfs(&ignored) catch {};
+
+    var child: *launch.Child = undefined;
+    var fds: [3 + launch.Child.max_descriptors]fd_t = undefined;
+    var count: usize = 0;
+    var space: launch.Child.DescriptorList = undefined;
+    while (true) {
+        var descriptors: linux.socket.Descriptors = .{};
+        const packet = try linux.socket.receiveAll(failure, 4, std.mem.asBytes(&child), &descriptors);
+        if (packet.len != @sizeOf(*launch.Child)) return; // Nobody wants it any more.
+        @memcpy(fds[count..][0..descriptors.count], descriptors.fds[0..descriptors.count]);
+        count += descriptors.count;
+        if (count == 3 + child.descriptors(&space).len) break;
+    }
+    linux.file.close(4);
+    for (fds[0..3], 0..) |fd, stream| {
+        _ = try failure.check(.open, os.dup3(fd, @intCast(stream), 0));
+        linux.file.close(fd);
+    }
+    // The numbers in the shared memory are the worker's, who may still need them.
+    var settled = child.*;
+    var root = child.root.*;
+    settled.root = &root;
+    for (settled.descriptors(&space), fds[3..count]) |place, fd| place.* = fd;
+    settled.options.program = 3;
+    settled.run();
+}
+
+/// Makes it and keeps it open, until exec.
+fn makeSysfs(failure: *Failure) error{Failed}!void {
+    const sysfs: linux.mount.FileSystem = try .open(failure, "sysfs");
+    defer sysfs.close();
+    _ = try sysfs.mount(failure, .{});
+}
