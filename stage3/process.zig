@@ -34,13 +34,8 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     const command = std.mem.span(settings.argv[0].?);
     subject.* = if (settings.user) |user| std.mem.span(user) else command;
     var identity: users.Identity = .{ .uid = header.uid, .gid = header.gid };
-    if (settings.user) |user| {
-        identity = try users.lookup(failure, std.mem.span(user));
-    } else {
-        if (settings.groups.len > users.max_groups) return failure.fail(.user, .INVAL);
-        identity.group_count = settings.groups.len;
-        @memcpy(identity.groups[0..settings.groups.len], settings.groups);
-    }
+    if (settings.user) |user| identity = try users.lookup(failure, std.mem.span(user));
+    try identity.join(failure, settings.groups);
     const envp = try withHome(failure, settings, identity);
 
     if (header.flags.terminal) {

@@ -20,6 +20,16 @@ pub const Identity = struct {
     group_count: usize = 0,
     /// The home folder of passwd(5), pointing into `passwd`.
     home: ?[]const u8 = null,
+
+    /// Adds further groups to those that the files name.
+    pub fn join(identity: *Identity, failure: *Failure, further: []const u32) error{Failed}!void {
+        for (further) |gid| {
+            if (std.mem.findScalar(u32, identity.groups[0..identity.group_count], gid) != null) continue;
+            if (identity.group_count == max_groups) return failure.fail(.user, .INVAL);
+            identity.groups[identity.group_count] = gid;
+            identity.group_count += 1;
+        }
+    }
 };
 
 /// Files larger than this are refused: no machine has so many users.
@@ -187,4 +197,14 @@ test "random text is root only if it says so" {
         const zeros = std.mem.findNone(u8, user, "0") == null;
         try std.testing.expect(zeros or std.mem.eql(u8, user, "root"));
     }
+}
+
+test "further groups come after those of the files, each once" {
+    var failure: Failure = .{};
+    var identity: Identity = .{ .uid = 1, .gid = 2 };
+    try identity.join(&failure, &.{ 2, 7, 2, 9 });
+    try std.testing.expectEqualSlices(u32, &.{ 2, 7, 9 }, identity.groups[0..identity.group_count]);
+    var many: [max_groups]u32 = undefined;
+    for (&many, 100..) |*gid, number| gid.* = @intCast(number);
+    try std.testing.expectError(error.Failed, identity.join(&failure, &many));
 }

@@ -84,6 +84,40 @@ serverTest("exec runs further processes, as users and with terminals", async (se
   await server.remove("web");
 });
 
+serverTest("exec takes all that a process may be given", async (server) => {
+  await server.run("web", ["sleep"]);
+  using output = new Output();
+  const { ended } = await server.stage2.exec({
+    kurma: { id: "web", user: "1000:2000", seccomp: "default" },
+    process: {
+      args: ["/guest"],
+      env: ["GREETING=hello", "EMPTY="],
+      cwd: "/etc",
+      noNewPrivileges: true,
+      user: { umask: 0o027, additionalGids: [7, 2000, 9] },
+      rlimits: [{ type: "RLIMIT_NOFILE", soft: 50, hard: 60 }],
+      capabilities: {
+        bounding: ["CAP_KILL", "CAP_CHOWN"],
+        permitted: ["CAP_KILL"],
+        effective: ["CAP_KILL"],
+        inheritable: ["CAP_KILL"],
+        ambient: ["CAP_KILL"],
+      },
+    },
+  }, output.streams);
+  assertEquals((await ended).status, 0);
+  const seen = parseReport(output.text);
+  assertEquals(seen.env, ["GREETING=hello", "EMPTY=", "HOME=/"]);
+  assertEquals([seen.cwd, seen.umask], ["/etc", 0o027]);
+  assertEquals(seen.rlimits.NOFILE, ["50", "60"]);
+  const { Uid, Gid, Groups, NoNewPrivs, Seccomp, CapBnd, CapEff, CapAmb } = seen.status;
+  assertEquals([Uid, Gid], ["1000\t1000\t1000\t1000", "2000\t2000\t2000\t2000"]);
+  assertEquals(Groups.trim(), "7 9 2000");
+  assertEquals([NoNewPrivs, Seccomp], ["1", "2"]);
+  assertEquals([CapBnd, CapEff, CapAmb].map((set) => parseInt(set, 16)), [0x21, 0x20, 0x20]);
+  await server.remove("web");
+});
+
 serverTest("many short processes in a container all tell their end", async (server) => {
   await server.run("web", ["sleep"]);
   for (let done = 0; done < count(200, 5000); done += 20) {
@@ -415,6 +449,35 @@ serverTest("packets that are no requests change nothing", async (server) => {
   await server.remove("web");
 });
 
+serverTest("requests of any kind never take the server down", async (server) => {
+  await server.run("web", ["sleep"]);
+  const requests = count(2_000, 200_000);
+  const ids = ["", "x", "web ", "../web", "y".repeat(135), "z\n"];
+  const one = <Value>(list: readonly Value[]) => list[Math.floor(Math.random() * list.length)];
+  const file = kernel.memfd("plan", new TextEncoder().encode('{"kurma":{"id":"x"}}'), "data");
+  let raw = kernel.connect(server.socket);
+  for (let sent = 0; sent < requests; sent++) {
+    const packet = crypto.getRandomValues(request(BigInt(sent + 1), one(Request_operation), ""));
+    const wanted = request(BigInt(sent + 1), one([...Request_operation, 77]), one(ids));
+    packet.set(wanted.subarray(0, 12)); // A number and an operation that there is, mostly.
+    packet.set(wanted.subarray(Request.id), Request.id);
+    const descriptors = Array(Math.floor(Math.random() * 4)).fill(file);
+    const said = await refusal(Promise.try(() => kernel.send(raw, packet, descriptors)));
+    if (said === "done") continue;
+    kernel.close(raw); // It was cut off for not reading, or has to wait.
+    raw = kernel.connect(server.socket);
+  }
+  kernel.close(raw);
+  kernel.close(file);
+  server.connect();
+  await until("the answers", async () => {
+    return (await server.stage2.list()).length === 1 || undefined;
+  });
+  console.log(`${requests} requests of any kind`);
+  assertEquals((await server.find("web"))?.state, "running");
+  await server.remove("web");
+});
+
 serverTest("a client that does not read is cut off", async (server) => {
   const ids = names(10);
   for (const id of ids) await server.run(id, ["sleep"]);
@@ -445,7 +508,9 @@ serverTest("its memory does not grow with the containers it has had", async (ser
   const before = [await pssOf(server.pid), descriptorsOf(server.pid)];
   for (let done = 0; done < count(200, 10_000); done++) await cycle();
   const after = [await pssOf(server.pid), descriptorsOf(server.pid)];
+  console.log(`stage2 after ${count(200, 10_000)} containers: ${after[0]} KiB PSS`);
   assert(after[0] <= before[0] + 32, `${before[0]} KiB before, ${after[0]} KiB after`);
+  assert(after[0] <= 2048, `${after[0]} KiB`);
   assertEquals(after[1], before[1]);
 });
 
