@@ -6,7 +6,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { type Digest, digester } from "./sources/digest.ts";
+import { type Algorithm, type Digest, digester } from "./sources/digest.ts";
 
 export type Chunk = Uint8Array<ArrayBuffer>;
 
@@ -60,6 +60,8 @@ export interface Expectation {
   /** Names them in messages. */
   readonly what: string;
   readonly digest?: Digest;
+  /** What the digest is taken by where none is expected. Default: sha256. */
+  readonly algorithm?: Algorithm;
   readonly size?: number;
 }
 
@@ -79,7 +81,7 @@ export class Passage {
     readonly onChunk: (chunk: Chunk, count: number) => void | Promise<void> = () => {},
   ) {
     this.#source = source[Symbol.asyncIterator]();
-    this.#digester = digester(expected.digest);
+    this.#digester = digester(expected.digest ?? expected.algorithm);
   }
 
   /** Bytes that came so far. */

@@ -7,7 +7,7 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import { quote } from "./sources/digest.ts";
 import { formatReference, parseReference, type RegistryReference } from "./sources/reference.ts";
-import type { Store, StoredImage } from "./store.ts";
+import type { ImageRecord, Store, StoredImage } from "./store.ts";
 
 /** Fewer digits of an id say too little. */
 const minDigits = 4;
@@ -37,13 +37,14 @@ export function normalName(name: string): string {
  */
 export function findImage(store: Store, text: string): StoredImage | undefined {
   const images = store.images();
-  const exact = images.find(({ record }) => record.id === text);
+  const exact = images.find(({ record }) => idsOf(record).includes(text));
   if (exact !== undefined) return exact;
   const digits = /^(?:sha256:|sha512-)?([0-9a-f]{4,})$/.exec(text)?.[1];
   const named = storedNameIn(text);
   const found = images.filter((image) =>
     (named !== undefined && (image.names.includes(named) || isPinned(image, named))) ||
-    (digits !== undefined && digits.length >= minDigits && isShort(image.record.id, text, digits))
+    (digits !== undefined && digits.length >= minDigits &&
+      idsOf(image.record).some((id) => isShort(id, text, digits)))
   );
   if (found.length <= 1) return found[0];
   const candidates = found.map(({ record, names }) => names[0] ?? record.id.slice(0, 31));
@@ -88,6 +89,11 @@ function isPinned({ record, names }: StoredImage, name: string): boolean {
 function registryReference(name: string): RegistryReference | undefined {
   const reference = name === "hello" ? undefined : parseReference(name);
   return reference?.kind === "registry" ? reference : undefined;
+}
+
+/** An image's id, and that of an ACI in Kurma of 2016: the sha512 of the file, as it came. */
+function idsOf({ id, format, blobs }: ImageRecord): string[] {
+  return format === "aci" ? [id, blobs[0].digest.replace(":", "-")] : [id];
 }
 
 function isShort(id: string, text: string, digits: string): boolean {

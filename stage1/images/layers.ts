@@ -94,7 +94,8 @@ export async function arrive(
     content.chunks(),
     {
       what,
-      ...(digest ? { digest } : {}),
+      // The digest of an ACI's file is its id in Kurma of 2016.
+      ...(digest ? { digest } : format === "aci" ? { algorithm: "sha512" as const } : {}),
       ...(content.size !== undefined ? { size: content.size } : {}),
     },
     async (chunk, bytes) => {

@@ -13,6 +13,8 @@ import { assert, assertEquals, assertMatch, rejection } from "../assert.ts";
 import { count, mustRun, test } from "../harness.ts";
 import { escapes, hostileAci, images, truncated } from "../images_fixture.ts";
 import { KurmaError } from "../../ffi/errors.ts";
+import { digestOf } from "../../stage1/images/sources/digest.ts";
+import { tar } from "../tar_fixture.ts";
 
 /** Every file and folder below `path` with what matters about it, as `find` sees it. */
 async function tree(path: string): Promise<string> {
@@ -63,7 +65,44 @@ test("all ways to save an image have one id and share their layers", async ({ di
   assertEquals(app.names, ["example.com/busybox:1"]);
   const plain = await mustRun(["sh", "-c", `gzip -dc ${aci} | sha512sum`]);
   assertEquals(app.record.id, `sha512-${plain.split(" ")[0]}`);
+  const file = `sha512-${(await mustRun(["sha512sum", aci])).split(" ")[0]}`;
+  for (const alias of [file, file.slice(0, 19), file.slice(7, 19)]) {
+    assertEquals(showImage(alias, { root: dir }).record.id, app.record.id, alias);
+  }
   assertEquals(await verifyImages({ root: dir }), []);
+});
+
+test("what may be several images is an error that lists them", async ({ dir }) => {
+  const root = `${dir}/state`;
+  const acis = new Map<string, Uint8Array>();
+  /** Two ACIs whose ids begin with the same four digits, which are returned. */
+  const alike = async (): Promise<string> => {
+    for (let number = 0;; number++) {
+      const name = `example.com/number-${number}`;
+      const manifest = JSON.stringify({ acKind: "ImageManifest", acVersion: "0.8.11", name });
+      const bytes = tar([{ name: "manifest", content: manifest }, {
+        name: "rootfs/f",
+        content: "",
+      }]);
+      const digits = digestOf(bytes, "sha512").slice(7, 11);
+      const other = acis.get(digits);
+      acis.set(digits, bytes);
+      if (other === undefined) continue;
+      await Deno.writeFile(`${dir}/one.aci`, other);
+      await Deno.writeFile(`${dir}/two.aci`, bytes);
+      return digits;
+    }
+  };
+  const digits = await alike();
+  const { names: [one] } = await importImage(`${dir}/one.aci`, { root });
+  const { names: [two], record } = await importImage(`${dir}/two.aci`, { root });
+  for (const text of [digits, `sha512-${digits}`]) {
+    const error = await rejection(() => showImage(text, { root }));
+    assertMatch(error.message, /^Cannot choose an image by ".*": it may be /);
+    assert(error.message.includes(one) && error.message.includes(two), error.message);
+  }
+  assertEquals(showImage(record.id.slice(0, 40), { root }).record.id, record.id);
+  assertEquals(showImage(two, { root }).record.id, record.id);
 });
 
 test("what is exported has the digests that came in, says skopeo", async ({ dir }) => {

@@ -64,8 +64,8 @@ export interface Digester {
 }
 
 /** Starts a digest by the algorithm of `like`, or by sha256. */
-export function digester(like?: Digest): Digester {
-  const algorithm = like?.startsWith("sha512:") ? "sha512" : "sha256";
+export function digester(like?: Digest | Algorithm): Digester {
+  const algorithm = like?.startsWith("sha512") ? "sha512" : "sha256";
   const hash = createHash(algorithm);
   return {
     update: (chunk) => void hash.update(chunk),
@@ -74,7 +74,7 @@ export function digester(like?: Digest): Digester {
 }
 
 /** The digest of bytes in memory, by the algorithm of `like`, or by sha256. */
-export function digestOf(bytes: Uint8Array, like?: Digest): Digest {
+export function digestOf(bytes: Uint8Array, like?: Digest | Algorithm): Digest {
   const whole = digester(like);
   whole.update(bytes);
   return whole.digest();
