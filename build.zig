@@ -26,6 +26,7 @@ pub fn build(b: *std.Build) void {
 
     const floor = b.step("floor", "Build what measures the kernel alone, and the stopwatch around every process");
     floor.dependOn(native.install(native.program("floor", "bench/floor/floor.zig")));
+    floor.dependOn(native.install(native.program("enter", "bench/floor/enter.zig")));
     floor.dependOn(native.install(native.program("stopwatch", "bench/floor/stopwatch.zig")));
     floor.dependOn(native.install(native.program("serve", "bench/floor/serve.zig")));
 

@@ -8,10 +8,8 @@
  * @module
  */
 
-import { type Bench, prepare } from "./subjects.ts";
-
-/** Back-to-back runs hide the kernel's grace periods (RCU), which a lone start pays for. */
-const pauseMs = 50;
+import type { Load } from "./load.ts";
+import { type Bench, pause, pauseMs, prepare } from "./subjects.ts";
 
 const resultFile = "build/bench.json";
 
@@ -26,7 +24,10 @@ try {
   await using bench = await prepare(dir);
   const results = summarise(bench, await measure(bench));
   print(results);
-  await Deno.writeTextFile(resultFile, JSON.stringify(await report(results), undefined, 2) + "\n");
+  const load = await bench.load(4 * runs);
+  printLoad(load);
+  const all = { ...await report(results), load };
+  await Deno.writeTextFile(resultFile, JSON.stringify(all, undefined, 2) + "\n");
   console.log(`\n${runs} runs of each, ${pauseMs} ms apart; written to ${resultFile}`);
 } finally {
   await Deno.remove(dir, { recursive: true });
@@ -38,7 +39,7 @@ async function measure(bench: Bench): Promise<Map<string, number[]>> {
   for (let run = -1; run < runs; run++) {
     for (const subject of bench.subjects) {
       const taken = await subject.sample();
-      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      await pause();
       if (run < 0) continue; // The first of each fills the caches.
       for (const [name, us] of Object.entries(taken)) {
         samples.set(name, [...samples.get(name) ?? [], us]);
@@ -95,6 +96,14 @@ function print(results: readonly Result[]): void {
     );
     console.log(cells.join("  ").trimEnd());
   }
+}
+
+function printLoad(load: Load): void {
+  const ms = (us: number) => (us / 1000).toFixed(2);
+  console.log(`
+${load.concurrency} at once, until exec: median ${ms(load.median_us)} ms, p99 ${ms(load.p99_us)} ms
+${load.starts_per_second} containers a second, started, ended and removed
+${load.container_pss_kib} KiB PSS a container; ${load.server_pss_kib} KiB the server at rest`);
 }
 
 /** What a reader of the figures needs to compare them with others. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { type Load, measureLoad } from "./load.ts";
 import { Server } from "./server.ts";
 
 /** Something that is measured once a round. */
@@ -16,7 +17,16 @@ export interface Subject {
 /** Everything to measure, and what each row is compared with. */
 export interface Bench extends AsyncDisposable {
   subjects: readonly Subject[];
+  /** Many containers at once, `total` in all. */
+  load(total: number): Promise<Load>;
   against: Readonly<Record<string, string>>;
+}
+
+/** Back-to-back runs hide the kernel's grace periods (RCU), which a lone start pays for. */
+export const pauseMs = 50;
+
+export function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, pauseMs));
 }
 
 const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
@@ -25,6 +35,9 @@ const tools = `${root}/build/tools`;
 
 /** What the program in the container does: end at once. */
 const program = ["/guest", "exit", "0"];
+
+/** One that stays. */
+const sleeper = ["/guest", "sleep"];
 
 /**
  * Makes below `dir` what the subjects need: one root file system, and from it a bundle,
@@ -45,9 +58,11 @@ export async function prepare(dir: string): Promise<Bench> {
 
   return {
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+    load: (total) => measureLoad(server, program, sleeper, total),
     subjects: [
       await floor(dir, rootfs),
       served(server),
+      executed(server),
       await whole("kurma run", [kurma, "run", image, ...program]),
       await whole("runc run", ["runc", "run", "--bundle", bundle, "kurma-bench"]),
       await whole("bwrap", [
@@ -61,6 +76,9 @@ export async function prepare(dir: string): Promise<Bench> {
     against: {
       "stage2 server, until exec": "floor, until exec",
       "stage2 server": "floor, inside",
+      "stage2 server, nothing ahead, until exec": "floor, until exec",
+      "exec, until exec": "exec floor, until exec",
+      "exec": "exec floor",
       "kurma run": "floor",
       "runc run": "floor",
       "bwrap": "floor",
@@ -100,8 +118,39 @@ async function floor(dir: string, rootfs: string): Promise<Subject> {
 function served(server: Server): Subject {
   return {
     async sample() {
-      const { exec_us, exit_us } = await server.run(program);
-      return { "stage2 server": exit_us, "stage2 server, until exec": exec_us };
+      const prepared = await server.run(program);
+      await pause();
+      const plain = await server.run(program, true);
+      await pause();
+      const kept = await server.keep(sleeper);
+      await pause();
+      return {
+        "stage2 server": prepared.exit_us,
+        "stage2 server, until exec": prepared.exec_us,
+        "stage2 server, nothing ahead, until exec": plain.exec_us,
+        "stage2 server, kill and remove": await server.end(kept),
+      };
+    },
+  };
+}
+
+/** A further process in a container that runs, and the floor of that. */
+function executed(server: Server): Subject {
+  const enter = `${tools}/enter`;
+  return {
+    async sample() {
+      const kept = await server.keep(sleeper);
+      await pause();
+      const { exec_us, exit_us } = await server.exec(kept, program);
+      await pause();
+      const floor = JSON.parse(await must(enter, [`${kept.pid}`, ...program]));
+      await server.end(kept);
+      return {
+        "exec floor": floor.exit_us,
+        "exec floor, until exec": floor.exec_us,
+        "exec": exit_us,
+        "exec, until exec": exec_us,
+      };
     },
   };
 }
