@@ -36,6 +36,9 @@ pub fn build(b: *std.Build) void {
     const attacker = b.step("attacker", "Build the static program that the tests of attacks run inside a container");
     attacker.dependOn(native.install(native.program("attacker", "tests/attacks/attacker.zig")));
 
+    const injector = b.step("injector", "Build the program that makes system calls of a start fail, for tests");
+    injector.dependOn(native.install(native.program("injector", "tests/faults/injector.zig")));
+
     const filters = b.step("filters", "Build what measures seccomp filters");
     filters.dependOn(native.install(native.program("filters", "bench/seccomp/filters.zig")));
 
