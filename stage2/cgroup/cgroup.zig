@@ -36,7 +36,7 @@ pub const max_path = 255;
 ///
 /// Descriptors are scarce where one process holds a thousand containers, and each
 /// clone3(2) copies them all: a `Cgroup` holds none. It is a path below the `Root`,
-/// whose few descriptors are opened once; nobody but us renames what lies between.
+/// whose few descriptors are opened once.
 pub const Cgroup = struct {
     root: *const Root,
     bytes: [max_path:0]u8,
