@@ -139,6 +139,8 @@ pub const Mount = struct {
     destination: Text,
     type: ?Text = null,
     source: ?Text = null,
+    /// Below `source`, for a bind mount: no link on the way is followed, and none leads out.
+    subPath: ?Text = null,
     options: []const Text = &.{},
 };
 

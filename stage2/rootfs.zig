@@ -151,7 +151,7 @@ fn openBind(failure: *Failure, wanted: *const plan_module.Mount) error{Failed}!f
     if (options.bind == .none) return -1;
     for (wanted.options) |name| if (mount_options.forFileSystem(name)) return failure.fail(.plan, .INVAL);
     const source = wanted.source orelse return failure.fail(.plan, .INVAL);
-    const tree = try mount.cloneTree(failure, os.AT.FDCWD, source, options.bind == .rbind);
+    const tree = try cloneSource(failure, source, wanted.subPath, options.bind == .rbind);
     errdefer file.close(tree);
     // A copy starts with the propagation of its source: shared mounts would carry what
     // the container mounts back to the host.
@@ -162,6 +162,19 @@ fn openBind(failure: *Failure, wanted: *const plan_module.Mount) error{Failed}!f
         _ = try failure.check(.mount, mount.change(tree, .{ .set = options.whole_set, .clear = options.whole_clear }, true));
     }
     return tree;
+}
+
+/// A copy of what is at `source`, or at `sub_path` below it. What lies there was written by
+/// containers, so no link is followed: one that is put in place while we look leads nowhere
+/// (CVE-2021-25741).
+fn cloneSource(failure: *Failure, source: [:0]const u8, sub_path: ?[:0]const u8, whole: bool) error{Failed}!fd_t {
+    const below = sub_path orelse return mount.cloneTree(failure, os.AT.FDCWD, source, whole);
+    const top = try file.open(failure, source, .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true }, 0);
+    defer file.close(top);
+    const resolve = file.Resolve.beneath | file.Resolve.no_symlinks | file.Resolve.no_magiclinks;
+    const found: fd_t = @intCast(try failure.check(.open, file.openat2(top, below, .{ .PATH = true, .CLOEXEC = true }, 0, resolve)));
+    defer file.close(found);
+    return mount.cloneTree(failure, found, "", whole);
 }
 
 /// The root as a detached mount: the image's layers under a writable one, or a folder.

@@ -57,3 +57,12 @@ export function capabilitySet(
   const set = new Set([...base.filter((name) => !drop.includes(name)), ...add]);
   return allCapabilities.filter((name) => set.has(name));
 }
+
+/** What this process may pass on: its bounding set. */
+export function ownCapabilities(): readonly string[] {
+  const [, digits = "0"] = /^CapBnd:\s*([0-9a-f]+)$/m.exec(
+    Deno.readTextFileSync("/proc/self/status"),
+  ) ?? [];
+  const set = BigInt(`0x${digits}`);
+  return allCapabilities.filter((_name, bit) => (set >> BigInt(bit)) & 1n);
+}

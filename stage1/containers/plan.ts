@@ -65,7 +65,7 @@ export function planContainer(place: Place, meant: Resolved): Plan {
   const custom = typeof security.seccomp === "object" ? security.seccomp : undefined;
   const config: Config = {
     ociVersion,
-    process: processOf(meant),
+    process: processOf(meant, capabilitiesOf(place, meant)),
     root: { readonly: security.readOnlyRoot },
     ...(own.includes("uts") ? { hostname: meant.hostname ?? place.id.slice(0, 12) } : {}),
     mounts: [...defaultMounts(meant, ownUsers), ...mountsOf(place, meant, ownUsers)],
@@ -95,8 +95,14 @@ export function planContainer(place: Place, meant: Resolved): Plan {
   return { kurma, config };
 }
 
-function processOf(meant: Resolved): Config["process"] {
-  const { security, capabilities, umask, extraGroups, resources } = meant;
+/** With users of its own a container has all capabilities, over its own things alone. */
+function capabilitiesOf(place: Place, { capabilities, allCapabilities }: Resolved) {
+  if (place.firstId !== undefined || !allCapabilities) return capabilities;
+  return capabilities.filter((name) => place.capabilities?.includes(name) ?? true);
+}
+
+function processOf(meant: Resolved, capabilities: readonly string[]): Config["process"] {
+  const { security, umask, extraGroups, resources } = meant;
   const user = {
     ...(umask === undefined ? {} : { umask }),
     ...(extraGroups.length > 0 ? { additionalGids: extraGroups } : {}),

@@ -24,6 +24,8 @@ export interface Place {
   readonly volumes?: ReadonlyMap<string, VolumePlace>;
   /** The host's devices that the container names, by their paths on the host. */
   readonly devices?: ReadonlyMap<string, DeviceNode>;
+  /** What this process may pass on of all capabilities; left out: all of them. */
+  readonly capabilities?: readonly string[];
   /** What stage2 calls the containers whose namespaces it joins, by the words of the request. */
   readonly containers?: ReadonlyMap<string, string>;
   /** The API's socket on the host, for containers that may have it. */
@@ -69,9 +71,9 @@ export function defaultMounts(meant: Resolved, ownUsers: boolean): Mount[] {
       ...["nosuid", "noexec", "nodev", "mode=1777"],
       `size=${resources.shmSize ?? defaults.shmSize}`,
     ]),
-    foreign(namespaces.ipc)
-      ? bound("/dev/mqueue", ["nosuid", "noexec", "nodev"])
-      : fresh("/dev/mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
+    ...(foreign(namespaces.ipc) // Not every host has mounted its own.
+      ? []
+      : [fresh("/dev/mqueue", "mqueue", ["nosuid", "noexec", "nodev"])]),
     foreign(namespaces.network)
       ? bound("/sys", ["nosuid", "noexec", "nodev", "ro"])
       : fresh("/sys", "sysfs", ["nosuid", "noexec", "nodev", readOnly]),

@@ -266,6 +266,18 @@ Deno.test("a privileged container has the host's devices, and nothing is hidden 
   assertEquals(kurma.seccomp, "none");
 });
 
+Deno.test("who asks for all capabilities gets those that the host has to give", () => {
+  const capabilities = ["CAP_CHOWN", "CAP_KILL"];
+  const bounding = (wanted: Partial<ContainerSpec>, where: Partial<Place>) =>
+    plan(wanted, { capabilities, ...where }).config.process.capabilities?.bounding;
+  const host = { firstId: undefined };
+  assertEquals(bounding({ security: { privileged: true } }, host), capabilities);
+  assertEquals(bounding({ capabilities: { add: ["ALL"] } }, host), capabilities);
+  assertEquals(bounding({ capabilities: { add: ["ALL"] } }, {})?.length, 41);
+  const one = { capabilities: { drop: ["ALL"], add: ["CAP_BPF"] } };
+  assertEquals(bounding(one, host), ["CAP_BPF"]);
+});
+
 Deno.test("a container in the host's UTS namespace does not name the host", () => {
   assertEquals("hostname" in plan({ namespaces: { uts: "host" } }).config, false);
 });

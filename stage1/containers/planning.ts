@@ -7,6 +7,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { ExecPlan, Plan } from "../../stage2/spec.ts";
+import { ownCapabilities } from "./capabilities.ts";
 import { lookUpDevices } from "./device_nodes.ts";
 import { folderOf, type Host, isUp, runName } from "./host.ts";
 import { findNamed } from "./names.ts";
@@ -52,6 +53,7 @@ export function planFor(host: Host, container: Container): Plan {
       firstId: container.range === undefined ? undefined : firstId(container.range),
       volumes: volumePlaces(host, meant, pod),
       devices: lookUpDevices({ ...container.spec, resources: meant.resources }),
+      capabilities: meant.allCapabilities ? ownCapabilities() : [],
       containers: pod?.containers ?? joined(host, container.spec),
       apiSocket: host.settings().apiSocket,
     },

@@ -50,6 +50,8 @@ export interface Resolved {
   readonly sysctls: Readonly<Record<string, string>>;
   /** The bounding set, as in `CAP_KILL`. */
   readonly capabilities: readonly string[];
+  /** Whether that is so because all were asked for: then what the host lacks is left out. */
+  readonly allCapabilities: boolean;
   readonly security: ResolvedSecurity;
   readonly stop: { readonly signal: number; readonly limitMs: number };
   readonly restart: RestartSpec;
@@ -138,6 +140,7 @@ export function resolve(
       spec.capabilities ?? {},
       defaultCapabilities.filter((name) => !isolation.capabilities?.drop?.includes(name)),
     ),
+    allCapabilities: privileged || (spec.capabilities?.add?.includes("ALL") ?? false),
     security,
     stop: {
       signal: stopSignal(config, spec, what),
