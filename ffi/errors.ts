@@ -5,14 +5,14 @@
  * @module
  */
 
-/** What the receiver can do about it: each code has one exit status and one API status. */
+/** What the receiver can do about it: each code has one exit status and one gRPC status. */
 export const outcomes = {
-  invalid: { exit: 2, http: 400 }, // Fix the request.
-  missing: { exit: 3, http: 404 }, // Create it first.
-  state: { exit: 4, http: 409 }, // Wait, or stop it first.
-  denied: { exit: 5, http: 403 }, // Run with the right privilege.
-  kernel: { exit: 6, http: 500 }, // The host refused; the message names step and errno.
-  unavailable: { exit: 7, http: 503 }, // Try again later: a server elsewhere does not serve.
+  invalid: { exit: 2, grpc: 3 }, // INVALID_ARGUMENT: fix the request.
+  missing: { exit: 3, grpc: 5 }, // NOT_FOUND: create it first.
+  state: { exit: 4, grpc: 9 }, // FAILED_PRECONDITION: wait, or stop it first.
+  denied: { exit: 5, grpc: 7 }, // PERMISSION_DENIED: run with the right privilege.
+  kernel: { exit: 6, grpc: 13 }, // INTERNAL: the host refused; the message names step and errno.
+  unavailable: { exit: 7, grpc: 14 }, // UNAVAILABLE: try again later, a server elsewhere is away.
 } as const;
 
 export type Code = keyof typeof outcomes;

@@ -10,9 +10,6 @@ import type { HeldImage } from "../images/image.ts";
 import { openImage, type OpenOptions } from "../images/open.ts";
 import { Store } from "../images/store.ts";
 
-/** When an image is asked for elsewhere: if the store lacks it, in any case, or not at all. */
-export type PullPolicy = "missing" | "always" | "never";
-
 /** An image that stays while this is not disposed of. */
 export interface Use extends Disposable {
   readonly image: Omit<HeldImage, "hold">;
@@ -47,16 +44,12 @@ export class Images implements Disposable {
    *
    * @throws {KurmaError} as `openImage`.
    */
-  async use(reference: string, policy: PullPolicy = "missing"): Promise<Use> {
-    if (policy === "always" && this.#options.pull !== undefined && reference !== "hello") {
-      const { pullImage } = await import("../images/pull.ts");
-      await pullImage(reference, { ...this.#options.pull, root: this.#options.root });
-    }
+  async use(reference: string): Promise<Use> {
     const name = storedNameIn(reference);
     const id = name === undefined ? reference : this.#store.imageOfName(name);
     const known = id === undefined ? undefined : this.#held.get(id);
     if (known) return this.#user(known);
-    const opened = await this.#open(reference, policy);
+    const opened = await this.#open(reference);
     const held = this.#held.get(opened.id);
     if (held) {
       if (held.image !== opened) opened.hold[Symbol.dispose]();
@@ -68,14 +61,12 @@ export class Images implements Disposable {
   }
 
   /** All who ask for the same at once get the same: one pull, one hold. */
-  #open(reference: string, policy: PullPolicy): Promise<HeldImage> {
-    const key = `${policy} ${reference}`;
-    const running = this.#opening.get(key);
+  #open(reference: string): Promise<HeldImage> {
+    const running = this.#opening.get(reference);
     if (running) return running;
-    const { pull, ...others } = this.#options;
-    const opening = openImage(reference, policy === "never" ? others : { ...others, pull })
-      .finally(() => this.#opening.delete(key));
-    this.#opening.set(key, opening);
+    const opening = openImage(reference, this.#options)
+      .finally(() => this.#opening.delete(reference));
+    this.#opening.set(reference, opening);
     return opening;
   }
 

@@ -66,7 +66,6 @@ export function planFor(host: Host, container: Container): Plan {
       cgroup: true,
       log: { directory: `${folder}/log`, ...meant.log },
       rpc: `${folder}/rpc`,
-      ...(meant.openStdin ? { stdin: true } : {}),
     },
   };
 }

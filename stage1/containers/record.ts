@@ -78,8 +78,6 @@ export interface Pod {
   readonly id: string;
   readonly name: string;
   readonly spec: PodSpec;
-  /** The appc manifest that it was made from, as it came. */
-  readonly manifest?: string;
   readonly createdAt: number;
   readonly range?: number;
 }

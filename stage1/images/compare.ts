@@ -45,12 +45,10 @@ async function compare(
   path: string,
   report: Report,
 ): Promise<boolean> {
-  const [wanted, is] = [Deno.lstatSync(expected), Deno.lstatSync(actual)];
-  const problem = problemOf(expected, wanted, actual, is);
+  const [wanted, is] = [await Deno.lstat(expected), await Deno.lstat(actual)];
+  const problem = await problemOf(expected, wanted, actual, is);
   if (problem !== undefined && !report({ path, problem })) return false;
   if (!wanted.isDirectory || !is.isDirectory) return true;
-  // Calls that wait cost several times what they do here; between folders others have their turn.
-  await new Promise((done) => setTimeout(done));
   const [wantedNames, names] = [namesIn(expected), namesIn(actual)];
   for (const name of [...wantedNames.union(names)].sort()) {
     const below = path === "" ? name : `${path}/${name}`;
@@ -71,12 +69,12 @@ function namesIn(folder: string): Set<string> {
   return new Set([...Deno.readDirSync(folder)].map(({ name }) => name));
 }
 
-function problemOf(
+async function problemOf(
   expected: string,
   wanted: Deno.FileInfo,
   actual: string,
   is: Deno.FileInfo,
-): string | undefined {
+): Promise<string | undefined> {
   const fileType = 0o170000;
   if ((wanted.mode! & fileType) !== (is.mode! & fileType) || wanted.rdev !== is.rdev) {
     return "is another kind of file";
@@ -92,7 +90,7 @@ function problemOf(
   if (wanted.isSymlink && Deno.readLinkSync(expected) !== Deno.readLinkSync(actual)) {
     return "is a link to something else";
   }
-  if (wanted.isFile && !isSame(expected, wanted.size, actual, is.size)) {
+  if (wanted.isFile && !await sameContent(expected, wanted.size, actual, is.size)) {
     return "has other content";
   }
   if (wanted.isFile && wanted.mtime?.getTime() !== is.mtime?.getTime()) return "has another time";
@@ -111,16 +109,23 @@ function attributeProblem(expected: string, actual: string): string | undefined 
   return added === undefined ? undefined : `has an attribute ${quote(added)} of its own`;
 }
 
-/** For one pair of blocks at a time, which nothing waits between. */
-const [left, right] = [new Uint8Array(64 * 1024), new Uint8Array(64 * 1024)];
+const blockSize = 1024 * 1024;
 
-function isSame(expected: string, wantedSize: number, actual: string, size: number): boolean {
+async function sameContent(
+  expected: string,
+  wantedSize: number,
+  actual: string,
+  size: number,
+): Promise<boolean> {
   if (wantedSize !== size) return false;
-  using wanted = Deno.openSync(expected);
-  using is = Deno.openSync(actual);
+  if (size === 0) return true;
+  using wanted = await Deno.open(expected);
+  using is = await Deno.open(actual);
+  const length = Math.min(blockSize, size);
+  const [left, right] = [new Uint8Array(length), new Uint8Array(length)];
   for (let at = 0; at < size;) {
-    const count = fill(wanted, left);
-    if (count === 0 || fill(is, right) !== count) return false; // It changes meanwhile.
+    const count = await fill(wanted, left);
+    if (count === 0 || await fill(is, right) !== count) return false; // It changes meanwhile.
     if (Buffer.compare(left.subarray(0, count), right.subarray(0, count)) !== 0) return false;
     at += count;
   }
@@ -128,10 +133,10 @@ function isSame(expected: string, wantedSize: number, actual: string, size: numb
 }
 
 /** Reads until the buffer is full or the file ends. */
-function fill(file: Deno.FsFile, buffer: Uint8Array): number {
+async function fill(file: Deno.FsFile, buffer: Uint8Array): Promise<number> {
   let done = 0;
   while (done < buffer.length) {
-    const count = file.readSync(buffer.subarray(done));
+    const count = await file.read(buffer.subarray(done));
     if (count === null) break;
     done += count;
   }

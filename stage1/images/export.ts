@@ -14,7 +14,13 @@ import { openStore, type StoreOptions } from "./manage.ts";
 import { metered } from "./progress.ts";
 import { type Digest, digestOf, quote } from "./sources/digest.ts";
 import { mediaTypes } from "./sources/documents.ts";
-import { type BlobReference, type ImageRecord, type Store, writeAll } from "./store.ts";
+import {
+  type BlobReference,
+  type ImageRecord,
+  type Store,
+  type StoredImage,
+  writeAll,
+} from "./store.ts";
 import { tarEnd, tarHeader } from "./tar.ts";
 
 /** How an image is written out. */
@@ -50,24 +56,66 @@ export async function exportImage(
       fix: "Name another path, or remove it",
     });
   }
-  const { format = "oci" } = options;
-  const own = metered(options);
-  const open: Opener = (blob) => told(checkedBlob(store, blob), blob.digest, own);
+  const contents = contentsOf(store, text, { record, names }, options);
+  const isFolder = !path.endsWith(".tar") && options.format !== "docker";
   try {
-    if (record.format === "aci") {
-      if (format === "docker") throw notDocker(text);
-      await writeFile(path, open(record.blobs[0]));
-    } else if (format === "docker") {
-      await writeTar(path, archiveFiles(record, repoTags(names, options.tag), open));
-    } else {
-      const tag = options.tag ?? tagIn(names[0] ?? "") ?? "latest";
-      const files = layoutFiles(record, tag, open);
-      await (path.endsWith(".tar") ? writeTar(path, files) : writeFolder(path, files));
-    }
+    if (contents.kind === "files" && isFolder) await writeFolder(path, contents.files);
+    else await writeFile(path, chunksOf(contents));
   } catch (error) {
     if (await exists(path)) await Deno.remove(path, { recursive: true });
     throw error;
   }
+}
+
+/**
+ * An image as one file: a tar, or an ACI as it came. It stays in the store until all is
+ * read or nobody wants the rest.
+ *
+ * @throws {KurmaError} As {@linkcode exportImage}.
+ */
+export async function* exportedImage(
+  text: string,
+  options: ExportOptions = {},
+): AsyncGenerator<Chunk> {
+  using store = openStore(options);
+  using _lock = await store.removalLock(false);
+  yield* chunksOf(contentsOf(store, text, requireStored(store, text), options));
+}
+
+/** What an exported image consists of. */
+type Contents =
+  | { readonly kind: "aci"; readonly content: Content }
+  | { readonly kind: "files"; readonly files: readonly NamedContent[] };
+
+function contentsOf(
+  store: Store,
+  text: string,
+  { record, names }: Pick<StoredImage, "record" | "names">,
+  options: ExportOptions,
+): Contents {
+  const { format = "oci" } = options;
+  const own = metered(options);
+  const open: Opener = (blob) => told(checkedBlob(store, blob), blob.digest, own);
+  if (record.format === "aci") {
+    if (format === "docker") throw notDocker(text);
+    return { kind: "aci", content: open(record.blobs[0]) };
+  }
+  if (format === "docker") {
+    return { kind: "files", files: archiveFiles(record, repoTags(names, options.tag), open) };
+  }
+  const tag = options.tag ?? tagIn(names[0] ?? "") ?? "latest";
+  return { kind: "files", files: layoutFiles(record, tag, open) };
+}
+
+async function* chunksOf(contents: Contents): AsyncGenerator<Chunk> {
+  if (contents.kind === "aci") return yield* contents.content.chunks();
+  for (const { name, content } of contents.files) {
+    const { header, padding } = tarHeader(name, content.size);
+    yield header;
+    yield* content.chunks();
+    yield padding;
+  }
+  yield tarEnd;
 }
 
 interface NamedContent {
@@ -236,24 +284,13 @@ async function writeFolder(path: string, files: readonly NamedContent[]): Promis
   for (const { name, content } of files) {
     const target = `${path}/${name}`;
     await Deno.mkdir(target.slice(0, target.lastIndexOf("/")), { recursive: true });
-    await writeFile(target, content);
+    await writeFile(target, content.chunks());
   }
 }
 
-async function writeTar(path: string, files: readonly NamedContent[]): Promise<void> {
+async function writeFile(path: string, chunks: AsyncIterable<Chunk>): Promise<void> {
   using file = await Deno.open(path, { write: true, createNew: true });
-  for (const { name, content } of files) {
-    const { header, padding } = tarHeader(name, content.size);
-    await writeAll(file, header);
-    for await (const chunk of content.chunks()) await writeAll(file, chunk);
-    await writeAll(file, padding);
-  }
-  await writeAll(file, tarEnd);
-}
-
-async function writeFile(path: string, content: Content): Promise<void> {
-  using file = await Deno.open(path, { write: true, createNew: true });
-  for await (const chunk of content.chunks()) await writeAll(file, chunk);
+  for await (const chunk of chunks) await writeAll(file, chunk);
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -29,5 +29,5 @@ export {
   type StoreOptions,
   tagImage,
 } from "./manage.ts";
-export { exportImage, type ExportOptions } from "./export.ts";
+export { exportedImage, exportImage, type ExportOptions } from "./export.ts";
 export { type Damage, verifyImages, type VerifyOptions } from "./verify.ts";

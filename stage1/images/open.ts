@@ -93,13 +93,13 @@ export interface ImportImageOptions extends OpenOptions {
 }
 
 /**
- * Brings an image into the store: as {@linkcode openImage}, but only from a path, or from
- * standard input for `-`.
+ * Brings an image into the store: as {@linkcode openImage}, but only from a path, from
+ * standard input for `-`, or from the bytes of a file.
  *
  * @throws {KurmaError} As {@linkcode openImage}; `invalid`: `name` is not a name.
  */
 export async function importImage(
-  reference: string,
+  reference: string | AsyncIterable<Uint8Array>,
   options: ImportImageOptions = {},
 ): Promise<StoredImage> {
   const chosen = options.name === undefined ? undefined : normalName(options.name);
@@ -116,16 +116,14 @@ export async function importImage(
 
 async function importFrom(
   store: Store,
-  reference: string,
+  reference: string | AsyncIterable<Uint8Array>,
   options: ImportOptions,
 ): Promise<Imported> {
   if (reference === "-") {
-    await using workspace = await store.workspace();
-    const path = `${workspace.path}/stdin`;
-    using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
-    const what = "standard input";
-    await copyTo(file, Deno.stdin.readable, what, options);
-    return await importFile(store, path, undefined, options, what);
+    return await importChunks(store, Deno.stdin.readable, options, "standard input");
+  }
+  if (typeof reference !== "string") {
+    return await importChunks(store, reference, options, "the image that was sent");
   }
   const found = await findPath(reference);
   if (found === undefined) throw noFile(reference);
@@ -133,6 +131,20 @@ async function importFrom(
   return isDirectory
     ? await importFolder(store, found.path, found.tag, options)
     : await importFile(store, found.path, found.tag, options);
+}
+
+/** The image of a file that comes as a stream: its parts are needed in an order of their own. */
+async function importChunks(
+  store: Store,
+  chunks: AsyncIterable<Uint8Array>,
+  options: ImportOptions,
+  what: string,
+): Promise<Imported> {
+  await using workspace = await store.workspace();
+  const path = `${workspace.path}/stream`;
+  using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
+  await copyTo(file, chunks, what, options);
+  return await importFile(store, path, undefined, options, what);
 }
 
 /** What is certainly meant as a path. */

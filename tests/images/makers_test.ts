@@ -5,7 +5,7 @@
 
 import { digestOf } from "../../stage1/images/sources/digest.ts";
 import { assert, assertEquals, assertMatch } from "../assert.ts";
-import { count as times, mustRun, type Scratch, test } from "../harness.ts";
+import { mustRun, type Scratch, test } from "../harness.ts";
 import { type Images, images } from "../images_fixture.ts";
 import { type Podman, withPodman } from "./podman.ts";
 
@@ -199,9 +199,7 @@ async function seen(image: string): Promise<Seen> {
 
 makersTest("what is exported, skopeo, umoci and podman take, digests equal", async (place) => {
   const { dir, kurma, podman } = place;
-  // podman takes seconds for each.
-  const nth = times(3, 1);
-  let [count, unpacked, loaded] = [0, 0, 0];
+  let [count, unpacked] = [0, 0];
   for (const [maker, formats] of Object.entries(makers)) {
     for (const [format, make] of Object.entries(formats)) {
       if (maker === "actool") continue;
@@ -244,20 +242,17 @@ makersTest("what is exported, skopeo, umoci and podman take, digests equal", asy
         assertEquals(marker, "from-the-image\n");
         unpacked++;
       }
-      if (count % nth === 1 % nth) {
-        for (const archive of [tar, docker]) {
-          const said = await podman("load", "--quiet", "-i", archive);
-          const [, name] = /Loaded image: (\S+)/.exec(said) ?? [];
-          const inspected = JSON.parse(
-            await podman("image", "inspect", name.replace(/^sha256:/, "")),
-          );
-          assertEquals(inspected[0].Id, ours.config, what);
-          assertEquals(inspected[0].RootFS.Layers, shown.layers, what);
-          await podman("rmi", "--force", inspected[0].Id);
-        }
-        await podman("load", "--quiet", "-i", place.fixtures.docker); // Its makers go on with it.
-        loaded++;
+      for (const archive of [tar, docker]) {
+        const loaded = await podman("load", "--quiet", "-i", archive);
+        const [, name] = /Loaded image: (\S+)/.exec(loaded) ?? [];
+        const inspected = JSON.parse(
+          await podman("image", "inspect", name.replace(/^sha256:/, "")),
+        );
+        assertEquals(inspected[0].Id, ours.config, what);
+        assertEquals(inspected[0].RootFS.Layers, shown.layers, what);
+        await podman("rmi", "--force", inspected[0].Id);
       }
+      await podman("load", "--quiet", "-i", place.fixtures.docker);
 
       // And Kurma itself: the same image, down to the last compressed byte.
       await kurma(["image", "rm", id]);
@@ -272,8 +267,7 @@ makersTest("what is exported, skopeo, umoci and podman take, digests equal", asy
     }
   }
   console.log(
-    `${count} images exported in 3 ways, all read by skopeo and kurma, ` +
-      `${unpacked} by umoci, ${loaded} by podman`,
+    `${count} images exported in 3 ways, all read by skopeo, podman and kurma, ${unpacked} by umoci`,
   );
 });
 

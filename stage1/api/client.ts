@@ -1,0 +1,233 @@
+/**
+ * The API from the other side: what the command line calls. A unary call is one HTTP/1.1
+ * request with JSON, so that a command which only asks loads no protobuf; streams are in
+ * {@link ./client_streams.ts}, loaded when one is opened.
+ *
+ * @module
+ */
+
+import type {
+  DescMethod,
+  DescMethodStreaming,
+  DescMethodUnary,
+  DescService,
+  MessageJsonType,
+} from "@bufbuild/protobuf";
+import { type Code, KurmaError, outcomes } from "../../ffi/errors.ts";
+import type { ApiStreams } from "./client_streams.ts";
+import type * as kurma from "./kurma.gen.ts";
+
+/** The services by the name that comes behind `kurma.v1.`. */
+export interface Services {
+  Containers: typeof kurma.Containers;
+  Pods: typeof kurma.Pods;
+  Images: typeof kurma.Images;
+  Volumes: typeof kurma.Volumes;
+  Events: typeof kurma.Events;
+  System: typeof kurma.System;
+}
+
+/** The names of a service's unary methods, as the .proto file has them. */
+type UnaryNames<Service extends DescService> = {
+  [Name in keyof Service["method"] & string]: Service["method"][Name] extends DescMethodUnary
+    ? Capitalize<Name>
+    : never;
+}[keyof Service["method"] & string];
+
+type Method<Service extends DescService, Name extends string> =
+  Service["method"][Uncapitalize<Name>] extends infer Found extends DescMethod ? Found : never;
+
+/** How a call is made. */
+export interface CallOptions {
+  /** The call is cancelled when it is aborted. */
+  readonly signal?: AbortSignal;
+  /** The call's time limit. Default: the server's. */
+  readonly timeoutMs?: number;
+}
+
+/** The largest answer to a unary call, in bytes. */
+const maxAnswer = 64 * 1024 * 1024;
+
+/** Where kurmad listens unless told otherwise. */
+export const defaultSocket = "/run/kurma/kurma.sock";
+
+export class ApiClient {
+  /** @param socket The path of kurmad's socket. */
+  constructor(readonly socket: string = defaultSocket) {}
+
+  /**
+   * Makes a unary call. Names and values are those of protobuf's JSON form.
+   *
+   * @throws {KurmaError} What kurmad answers, with its fix; `unavailable`: it does not run,
+   *   or went away; `denied`: the socket is not ours to use.
+   */
+  async call<S extends keyof Services, N extends UnaryNames<Services[S]>>(
+    service: S,
+    method: N,
+    request: MessageJsonType<Method<Services[S], N>["input"]>,
+    options: CallOptions = {},
+  ): Promise<MessageJsonType<Method<Services[S], N>["output"]>> {
+    const path = `/kurma.v1.${service}/${method}`;
+    const { status, body } = await post(this.socket, path, JSON.stringify(request), options);
+    const answer = parsed(body);
+    if (status === 200 && answer !== undefined) {
+      return answer as MessageJsonType<Method<Services[S], N>["output"]>;
+    }
+    throw errorOf(answer, `kurmad answered ${path} with status ${status}`);
+  }
+
+  /** What streams are opened with. */
+  async streams(): Promise<ApiStreams> {
+    const { openStreams } = await import("./client_streams.ts");
+    return openStreams(this.socket);
+  }
+}
+
+/** The names of a service's methods that stream. */
+export type StreamNames<Service extends DescService> = {
+  [Name in keyof Service["method"] & string]: Service["method"][Name] extends DescMethodStreaming
+    ? Name
+    : never;
+}[keyof Service["method"] & string];
+
+/** One HTTP/1.1 request on a connection of its own. */
+async function post(
+  socket: string,
+  path: string,
+  json: string,
+  { signal, timeoutMs }: CallOptions,
+): Promise<{ status: number; body: Uint8Array }> {
+  signal?.throwIfAborted();
+  using connection = await connect(socket);
+  const close = () => connection.close();
+  signal?.addEventListener("abort", close, { once: true });
+  const body = new TextEncoder().encode(json);
+  const limit = timeoutMs === undefined ? "" : `connect-timeout-ms: ${Math.ceil(timeoutMs)}\r\n`;
+  const head = new TextEncoder().encode(
+    `POST ${path} HTTP/1.1\r\nhost: kurma\r\nconnection: close\r\ncontent-type: application/json\r\n` +
+      `connect-protocol-version: 1\r\n${limit}content-length: ${body.length}\r\n\r\n`,
+  );
+  try {
+    for (const part of [head, body]) {
+      for (let at = 0; at < part.length;) at += await connection.write(part.subarray(at));
+    }
+    return answerOf(await readAll(connection));
+  } catch (cause) {
+    signal?.throwIfAborted();
+    if (cause instanceof KurmaError) throw cause;
+    throw new KurmaError("unavailable", `Cannot ask kurmad at "${socket}": it went away`, {
+      cause,
+      fix: "Try again; what kurmad logged says why",
+    });
+  } finally {
+    signal?.removeEventListener("abort", close);
+  }
+}
+
+/** What `using` needs: closing twice is fine. */
+async function connect(socket: string) {
+  try {
+    const connection = await Deno.connect({ transport: "unix", path: socket });
+    let isClosed = false;
+    const close = () => {
+      if (!isClosed) connection.close();
+      isClosed = true;
+    };
+    return {
+      read: (into: Uint8Array) => connection.read(into),
+      write: (bytes: Uint8Array) => connection.write(bytes),
+      close,
+      [Symbol.dispose]: close,
+    };
+  } catch (cause) {
+    throw unreachable(socket, cause);
+  }
+}
+
+/** Why kurmad cannot be reached. */
+export function unreachable(socket: string, cause: unknown): KurmaError {
+  if (cause instanceof Deno.errors.PermissionDenied) {
+    return new KurmaError("denied", `Cannot reach kurmad at "${socket}": EACCES`, {
+      cause,
+      fix: "Run it as root, or become a member of the group kurma",
+    });
+  }
+  return new KurmaError("unavailable", `Cannot reach kurmad at "${socket}"`, {
+    cause,
+    fix: "Start it with kurmad, or name its socket",
+  });
+}
+
+async function readAll(connection: { read(into: Uint8Array): Promise<number | null> }) {
+  let bytes = new Uint8Array(4096);
+  let length = 0;
+  while (true) {
+    const count = await connection.read(bytes.subarray(length));
+    if (count === null) return bytes.subarray(0, length);
+    length += count;
+    if (length > maxAnswer) throw new Error("The answer is too large");
+    if (length === bytes.length) {
+      const larger = new Uint8Array(length * 4);
+      larger.set(bytes);
+      bytes = larger;
+    }
+  }
+}
+
+/** An answer whose length the server told, which it does for all unary calls. */
+function answerOf(bytes: Uint8Array): { status: number; body: Uint8Array } {
+  // The head is short; the body may be long, and is not made text before it is parsed.
+  const head = new TextDecoder("latin1").decode(bytes.subarray(0, 16_384)).split("\r\n\r\n", 1)[0];
+  const body = bytes.subarray(head.length + 4);
+  const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1]);
+  const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1]);
+  if (!(status >= 200) || body.length !== length) throw new Error("The answer is not whole");
+  return { status, body };
+}
+
+function parsed(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body));
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** The words of Connect for a status, and the code of ours that fits it best. */
+const codes: Record<string, Code> = {
+  invalid_argument: "invalid",
+  not_found: "missing",
+  failed_precondition: "state",
+  permission_denied: "denied",
+  unauthenticated: "denied",
+};
+
+/**
+ * The error that kurmad told.
+ *
+ * @param answer Connect's JSON of an error.
+ * @param otherwise The message if it is none.
+ */
+export function errorOf(answer: unknown, otherwise: string): KurmaError {
+  const { code, message = otherwise, details } = fieldsOf(answer);
+  const detail = Array.isArray(details)
+    ? details.map(fieldsOf).find(({ type }) => type === "kurma.v1.ErrorDetail")
+    : undefined;
+  const { code: own, causes, fix } = fieldsOf(detail?.debug);
+  const known = typeof own === "string" && Object.hasOwn(outcomes, own)
+    ? own as Code
+    : codes[String(code)] ?? "unavailable";
+  return new KurmaError(known, String(message), {
+    cause: Array.isArray(causes) ? causeOf(causes.map(String)) : undefined,
+    ...(typeof fix === "string" && fix !== "" ? { fix } : {}),
+  });
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
+}
+
+function causeOf([message, ...rest]: readonly string[]): Error | undefined {
+  return message === undefined ? undefined : new Error(message, { cause: causeOf(rest) });
+}

@@ -1,0 +1,58 @@
+/**
+ * The API as the daemon serves it: its handler on its sockets.
+ *
+ * @module
+ */
+
+import type { Kernel } from "../../ffi/kernel.ts";
+import { apiHandler, type ApiOptions } from "./handler.ts";
+import { tcpLimits } from "./http2/limits.ts";
+import { listenUnix, Peers, type SocketOptions } from "./http2/listen.ts";
+import { HttpServer } from "./http2/server.ts";
+
+export class Api {
+  readonly #kernel: Kernel;
+  readonly #server: HttpServer;
+
+  constructor(kernel: Kernel, options: ApiOptions) {
+    this.#kernel = kernel;
+    this.#server = new HttpServer({ handler: apiHandler(options), onBug: options.onBug });
+  }
+
+  /** Connections there are now. */
+  get connections(): number {
+    return this.#server.connections;
+  }
+
+  /**
+   * Listens on a unix socket, and knows who connects.
+   *
+   * @throws {KurmaError} `state`: somebody listens there; `denied`.
+   */
+  async listenUnix(path: string, options: SocketOptions): Promise<void> {
+    const listener = await listenUnix(path, options);
+    const peers = new Peers(this.#kernel, path);
+    this.#server.listen(listener, () => peers.identify());
+  }
+
+  /**
+   * Listens on an address, for whoever reaches it: there is no knowing who that is.
+   *
+   * @returns The address, with the port that was chosen for port 0.
+   */
+  listenTcp(hostname: string, port: number): Deno.NetAddr {
+    const listener = Deno.listen({ hostname, port });
+    const identify = (connection: Deno.Conn) => {
+      const { hostname, port } = connection.remoteAddr as Deno.NetAddr;
+      (connection as Deno.TcpConn).setNoDelay();
+      return { kind: "tcp", address: `${hostname}:${port}` } as const;
+    };
+    this.#server.listen(listener, identify, tcpLimits);
+    return listener.addr as Deno.NetAddr;
+  }
+
+  /** Stops: calls that run have `graceMs` to end, then they are cancelled. */
+  async stop(graceMs: number): Promise<void> {
+    await this.#server.stop(graceMs);
+  }
+}
