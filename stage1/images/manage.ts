@@ -111,8 +111,11 @@ export async function pruneImages(options: PruneOptions = {}): Promise<Removed> 
   for (const image of store.images()) {
     if (image.names.length > 0 || !await remove(image)) kept.push(image);
   }
-  if (options.maxBytes !== undefined) {
-    while (kept.length > 0 && bytesOf(store, kept) > options.maxBytes) await remove(kept.pop()!);
+  const { maxBytes = Infinity } = options;
+  for (const image of kept.toReversed()) {
+    if (bytesOf(store, kept) <= maxBytes) break;
+    // What is in use counts, and stays.
+    if (await remove(image)) kept.splice(kept.indexOf(image), 1);
   }
   await store.collect();
   return {

@@ -164,6 +164,35 @@ test("what a process holds stays, the rest goes, the least recently opened first
   assertEquals(await remains(root), []);
 });
 
+test("over a limit the least recently used images go, but never one in use", async ({ dir, kurma }) => {
+  const root = `${dir}/state`;
+  for (const name of ["a", "b", "c", "d"]) {
+    const manifest = { acKind: "ImageManifest", acVersion: "0.8.11", name: `example.com/${name}` };
+    const entries = [
+      { name: "manifest", content: JSON.stringify(manifest) },
+      { name: "rootfs/file", content: name.repeat(1 << 20) },
+    ];
+    await Deno.writeFile(`${dir}/${name}.aci`, tar(entries));
+    await importImage(`${dir}/${name}.aci`, { root, name });
+    await new Promise((done) => setTimeout(done, 5)); // The clock's tick.
+  }
+  const left = () => listImages({ root }).map(({ names: [name] }) => name.slice(-8, -7)).join("");
+  (await openImage("a", { root })).hold[Symbol.dispose]();
+  const inUse = await openImage("b", { root });
+  await new Promise((done) => setTimeout(done, 5));
+  (await openImage("d", { root })).hold[Symbol.dispose]();
+  assertEquals(left(), "dbac"); // Each takes 2 MiB and a little: unpacked, and as it came.
+  const prune = (size: string) => kurma(["--root", root, "image", "prune", "--max-size", size]);
+  assertEquals((await prune("9MiB")).stdout, "");
+  assertEquals((await prune("7MiB")).stdout.split("\n").length, 2);
+  assertEquals(left(), "dba");
+  assertEquals((await prune("3MiB")).stdout.split("\n").length, 3);
+  assertEquals(left(), "b");
+  inUse.hold[Symbol.dispose]();
+  await prune("1MiB");
+  assertEquals(await remains(root), []);
+});
+
 test("processes that open the same image at once unpack it once", async ({ dir }) => {
   const { oci } = await images();
   const runs = Array.from({ length: 4 }, () => mustRun(opener(oci, dir)));
