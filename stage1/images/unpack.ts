@@ -107,6 +107,7 @@ const reasons = {
   whiteout: ["a whiteout hides nothing that has a name", foreign()],
   link_target: ["a hard link leads to nothing in it", foreign()],
   not_a_folder: ["a name leads through something that is no folder", "Do not trust it"],
+  root: ["its root is no folder", foreign()],
   unexpected: ["an ACI has only a manifest and a rootfs", foreign()],
 } as const;
 

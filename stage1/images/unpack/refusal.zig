@@ -37,6 +37,8 @@ pub const Reason = enum {
     link_target,
     /// A name that leads through a file, or through a symlink to nothing.
     not_a_folder,
+    /// The archive's own top is a file, or something else that nothing can be in.
+    root,
     /// Beside `manifest` and `rootfs` an ACI has nothing.
     unexpected,
     /// The kernel refused; `errno` says why.

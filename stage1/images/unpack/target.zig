@@ -92,7 +92,7 @@ pub const Target = struct {
     }
 
     fn writeRoot(target: *Target, entry: *const Entry) Error!void {
-        if (entry.kind != .directory) return target.refusal.refuse(.unexpected);
+        if (entry.kind != .directory) return target.refusal.refuse(.root);
         try target.setOwnerAndMode(target.root, entry);
         try target.setXattrs(target.root, entry);
         try target.folders.add(".", entry.mtime, target.refusal);
