@@ -11,6 +11,7 @@ pub fn build(b: *std.Build) void {
     b.getInstallStep().dependOn(native.install(native.smallProgram("kurma-stage3", "native.zig")));
     b.getInstallStep().dependOn(native.install(native.program("kurma-unpack", "stage1/images/unpack/main.zig")));
     b.getInstallStep().dependOn(native.install(native.program("kurma-hello", "stage1/images/hello/hello.zig")));
+    b.getInstallStep().dependOn(native.install(native.program("kurma-init", "stage1/boot/main.zig")));
 
     const cgroup_driver = b.step("cgroup-driver", "Build the program that tries cgroups on a kernel");
     cgroup_driver.dependOn(native.install(native.program("cgroup-driver", "tests/cgroup/driver.zig")));
@@ -36,6 +37,9 @@ pub fn build(b: *std.Build) void {
     const attacker = b.step("attacker", "Build the static program that the tests of attacks run inside a container");
     attacker.dependOn(native.install(native.program("attacker", "tests/attacks/attacker.zig")));
 
+    const injector = b.step("injector", "Build the program that makes system calls of a start fail, for tests");
+    injector.dependOn(native.install(native.program("injector", "tests/faults/injector.zig")));
+
     const filters = b.step("filters", "Build what measures seccomp filters");
     filters.dependOn(native.install(native.program("filters", "bench/seccomp/filters.zig")));
 
@@ -56,6 +60,7 @@ fn testOptions(b: *std.Build) *std.Build.Step.Options {
 const modules = [_]struct { name: []const u8, root: []const u8, imports: []const []const u8 }{
     .{ .name = "linux", .root = "ffi/linux/linux.zig", .imports = &.{} },
     .{ .name = "unpack", .root = "stage1/images/unpack/unpack.zig", .imports = &.{"linux"} },
+    .{ .name = "boot", .root = "stage1/boot/boot.zig", .imports = &.{"linux"} },
     .{ .name = "capabilities", .root = "stage2/capabilities.zig", .imports = &.{"linux"} },
     .{ .name = "rlimits", .root = "stage2/rlimits.zig", .imports = &.{"linux"} },
     .{ .name = "landlock", .root = "stage2/landlock.zig", .imports = &.{"linux"} },

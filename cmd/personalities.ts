@@ -26,7 +26,11 @@ export const personalities: ReadonlyMap<string, Personality> = new Map<string, P
   ["kurma-cli", commandLine],
   ["kurmad", { word: "daemon", summary: "The daemon: images, containers, API" }],
   ["kurma-api", { word: "api", summary: "The broker that lets remote callers in" }],
-  ["kurma-init", { word: "init", summary: "Boots a machine and keeps its daemon alive" }],
+  ["kurma-init", {
+    word: "init",
+    summary: "Boots a machine and keeps its daemon alive",
+    load: () => import("./kurma_init.ts"),
+  }],
 ]);
 
 /** The personality that `word` calls, with its name. */

@@ -25,6 +25,14 @@ export const symbols = {
   kurma_link_file: { parameters: ["i32", "buffer", "i32", "buffer"], result: "i32" },
   kurma_remove_in: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   kurma_read_link: { parameters: ["i32", "buffer", "usize", "buffer"], result: "i32" },
+  kurma_pipe: { parameters: ["buffer", "buffer"], result: "i32" },
+  kurma_duplicate: { parameters: ["i32", "buffer"], result: "i32" },
+  kurma_epoll: { parameters: ["buffer"], result: "i32" },
+  kurma_watch: { parameters: ["i32", "i32", "u32", "buffer"], result: "i32" },
+  kurma_unwatch: { parameters: ["i32", "i32"], result: "void" },
+  kurma_ready: { parameters: ["i32"], result: "i32", nonblocking: true },
+  kurma_read: { parameters: ["i32", "buffer", "usize", "buffer"], result: "i32" },
+  kurma_write: { parameters: ["i32", "buffer", "usize", "buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 export const Failure = {
@@ -236,6 +244,12 @@ export const Inside_access = [
   "place",
   "place_itself",
   "new_file",
+] as const;
+
+/** The values of Stream.readiness, by number. */
+export const Stream_readiness = [
+  "readable",
+  "writable",
 ] as const;
 
 /**

@@ -5,6 +5,7 @@ const std = @import("std");
 const cgroup = @import("cgroup");
 const inside = @import("inside.zig");
 const linux = @import("linux");
+const streams = @import("streams.zig");
 const library = @import("libkurma.zig");
 const ExitRecord = @import("stage2").exits.Record;
 const Report = @import("stage2").report.Report;
@@ -28,6 +29,7 @@ pub fn main(init: std.process.Init) !void {
     inline for (comptime std.meta.fieldNames(@TypeOf(layouts))) |name| try layout(out, name, @field(layouts, name));
     try enumeration(out, "Memory", "kind", linux.memfd.Kind);
     try enumeration(out, "Inside", "access", inside.Access);
+    try enumeration(out, "Stream", "readiness", streams.Readiness);
     try limitKeys(out);
     try out.writeAll("\n/** errno values by number; what Linux leaves out is missing. */\nexport const errnoNames: Readonly<Record<number, string>> = {\n");
     inline for (comptime std.meta.fieldNames(linux.E)) |name| {

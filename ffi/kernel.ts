@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Failure_step, Inside_access, Memory_kind } from "./abi.gen.ts";
+import type { Failure_step, Inside_access, Memory_kind, Stream_readiness } from "./abi.gen.ts";
 import { KurmaError } from "./errors.ts";
 
 /** The operation that a native failure stopped at. */
@@ -35,6 +35,9 @@ export type MemoryKind = typeof Memory_kind[number];
 
 /** How a file inside a container is opened. */
 export type Access = typeof Inside_access[number];
+
+/** What a descriptor is waited for. */
+export type Readiness = typeof Stream_readiness[number];
 
 /** What a new file is to have. */
 export interface Made {
@@ -163,6 +166,31 @@ export interface Kernel {
   receive(socket: Descriptor, size: number): Promise<Packet | null>;
   /** Who is connected to the unix stream socket of this process that listens at `path`. */
   peers(path: string): PeerSocket[];
+  /** A pipe: the end to read from, then the one to write to. */
+  pipe(): [Descriptor, Descriptor];
+  /** One more descriptor of the same file. */
+  duplicate(file: Descriptor): Descriptor;
+  /** An empty set of descriptors to wait for. epoll(7) */
+  pollSet(): Descriptor;
+  /**
+   * Has {@linkcode Kernel.ready} tell once when `file` is ready, and makes it non-blocking.
+   *
+   * @throws {KernelError} `step` is `open`.
+   */
+  watch(set: Descriptor, file: Descriptor, readiness: Readiness): void;
+  /** Takes a descriptor out of a set, before it is closed. */
+  unwatch(set: Descriptor, file: Descriptor): void;
+  /** Waits until a descriptor of the set is ready; that one. */
+  ready(set: Descriptor): Promise<Descriptor>;
+  /**
+   * Reads what is there into `bytes`.
+   *
+   * @returns How many bytes; 0 at the end.
+   * @throws {KernelError} `step` is `read`: EAGAIN if there is nothing yet.
+   */
+  read(file: Descriptor, bytes: Uint8Array): number;
+  /** Writes what there is room for; `step` is `write`: EAGAIN if there is none. */
+  write(file: Descriptor, bytes: Uint8Array): number;
   /** Ends a connection: a `receive` that waits on it ends with null, and whoever called it closes. */
   hangUp(socket: Descriptor): void;
   /**

@@ -5,6 +5,7 @@ const std = @import("std");
 const assert = std.debug.assert;
 const inside = @import("inside.zig");
 const linux = @import("linux");
+const streams = @import("streams.zig");
 const Failure = linux.Failure;
 
 pub const panic = std.debug.no_panic;
@@ -29,7 +30,7 @@ pub const exports = .{
     .{ .name = "kurma_receive", .call = &receive, .pool = false },
     .{ .name = "kurma_readable", .call = &readable, .pool = true },
     .{ .name = "kurma_peers", .call = &peers, .pool = false },
-} ++ inside.exports;
+} ++ inside.exports ++ streams.exports;
 
 comptime {
     for (exports) |entry| @export(entry.call, .{ .name = entry.name });

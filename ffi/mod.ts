@@ -15,6 +15,7 @@ import {
   Failure_step,
   Inside_access,
   Memory_kind,
+  Stream_readiness,
   symbols,
 } from "./abi.gen.ts";
 import { type Kernel, KernelError, type PeerSocket } from "./kernel.ts";
@@ -184,6 +185,52 @@ export const kernel: Kernel = {
 
   hangUp(socket) {
     native.kurma_hang_up(socket);
+  },
+
+  pipe() {
+    const fds = new Int32Array(2);
+    checked("pipe", (failure) => native.kurma_pipe(fds, failure));
+    return [fds[0], fds[1]];
+  },
+
+  duplicate(file) {
+    return checked(`descriptor ${file}`, (failure) => native.kurma_duplicate(file, failure));
+  },
+
+  pollSet() {
+    return checked("epoll", (failure) => native.kurma_epoll(failure));
+  },
+
+  watch(set, file, readiness) {
+    const wanted = Stream_readiness.indexOf(readiness);
+    checked(
+      `descriptor ${file}`,
+      (failure) => native.kurma_watch(set, file, wanted, failure),
+    );
+  },
+
+  unwatch(set, file) {
+    native.kurma_unwatch(set, file);
+  },
+
+  ready(set) {
+    return native.kurma_ready(set);
+  },
+
+  read(file, bytes) {
+    const buffer = bytes as Uint8Array<ArrayBuffer>;
+    return checked(
+      `descriptor ${file}`,
+      (failure) => native.kurma_read(file, buffer, BigInt(buffer.length), failure),
+    );
+  },
+
+  write(file, bytes) {
+    const buffer = bytes as Uint8Array<ArrayBuffer>;
+    return checked(
+      `descriptor ${file}`,
+      (failure) => native.kurma_write(file, buffer, BigInt(buffer.length), failure),
+    );
   },
 
   openRoot(pid) {

@@ -29,10 +29,11 @@ const max_mappings = 340;
 pub fn create(failure: *Failure, uids: []const Mapping, gids: []const Mapping) error{Failed}!fd_t {
     if (uids.len == 0 or gids.len == 0 or uids.len > max_mappings or gids.len > max_mappings) return failure.fail(.idmap, .INVAL);
     const args: linux.process.CloneArgs = .{ .flags = linux.process.Clone.newuser, .exit_signal = @backingInt(os.SIG.CHLD) };
+    const parent = os.getpid();
     const result = try failure.check(.idmap, linux.process.clone3(&args));
     if (result == 0) {
         // A worker that is killed meanwhile takes it along.
-        _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
+        linux.process.dieWith(parent);
         while (true) _ = os.pause();
     }
     const holder: linux.pid_t = @intCast(result);

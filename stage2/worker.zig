@@ -22,11 +22,12 @@ pub fn spawn(failure: *Failure, context: anytype, comptime work: fn (@TypeOf(con
     const sockets = try linux.socket.pair(failure);
     defer linux.file.close(sockets[1]);
     errdefer linux.file.close(sockets[0]);
+    const parent = os.getpid();
     const pid = try failure.check(.clone, os.fork());
     if (pid == 0) {
         linux.file.close(sockets[0]);
         // What is half made does not outlive who asked for it.
-        _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
+        linux.process.dieWith(parent);
         send(sockets[1], work(context, sockets[1]));
         linux.process.exit(0);
     }

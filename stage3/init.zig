@@ -87,6 +87,9 @@ const Init = struct {
         var streams: Streams = @splat(-1);
         try init.openStreams(failure, &streams);
         if (header.listener_fd >= 0) init.server = try Server.create(failure, .{ .listener = header.listener_fd, .confinement = &init.settings });
+        // While what fails can still be told: the main process may say at any moment now that
+        // it waits.
+        const null_fd = try linux.file.open(failure, "/dev/null", .{ .ACCMODE = .RDWR, .CLOEXEC = true }, 0);
         init.main = try start(failure, settings, streams);
         // Theirs alone from now on, so that the log ends when they do.
         for (streams) |fd| if (fd >= 0) linux.file.close(fd);
@@ -100,7 +103,7 @@ const Init = struct {
         // of capabilities, which may clear it. PR_SET_PDEATHSIG(2const)
         if (header.ended_fd >= 0) _ = try failure.check(.init, linux.process.prctl(.SET_PDEATHSIG, @backingInt(orphaned)));
         // Last, since what fails after it cannot be told any more.
-        try releaseStreams(failure, header.status_fd);
+        try releaseStreams(failure, null_fd, header.status_fd);
         footprint.split();
         footprint.rest();
     }
@@ -270,8 +273,7 @@ fn startMain(failure: *Failure, settings: Settings, streams: Streams, subject: *
 
 /// Lets go of what the main process was given: a pipe to it ends when it closes its
 /// end, not when the container does.
-fn releaseStreams(failure: *Failure, status: linux.fd_t) error{Failed}!void {
-    const null_fd = try linux.file.open(failure, "/dev/null", .{ .ACCMODE = .RDWR, .CLOEXEC = true }, 0);
+fn releaseStreams(failure: *Failure, null_fd: linux.fd_t, status: linux.fd_t) error{Failed}!void {
     defer linux.file.close(null_fd);
     for (0..3) |stream| _ = try failure.check(.init, os.dup3(null_fd, @intCast(stream), 0));
     linux.file.close(status);

@@ -13,6 +13,7 @@ import type {
   MemoryKind,
   Packet,
   PeerSocket,
+  Readiness,
   Spawn,
 } from "../ffi/kernel.ts";
 
@@ -125,6 +126,44 @@ export class RecordingKernel implements Kernel {
 
   hangUp(socket: Descriptor): void {
     this.#note("hangUp", socket);
+  }
+
+  pipe(): [Descriptor, Descriptor] {
+    this.#note("pipe");
+    return [this.#next++, this.#next++];
+  }
+
+  duplicate(file: Descriptor): Descriptor {
+    this.#note("duplicate", file);
+    return this.#next++;
+  }
+
+  pollSet(): Descriptor {
+    this.#note("pollSet");
+    return this.#next++;
+  }
+
+  watch(set: Descriptor, file: Descriptor, readiness: Readiness): void {
+    this.#note("watch", set, file, readiness);
+  }
+
+  unwatch(set: Descriptor, file: Descriptor): void {
+    this.#note("unwatch", set, file);
+  }
+
+  ready(set: Descriptor): Promise<Descriptor> {
+    this.#note("ready", set);
+    return Promise.withResolvers<Descriptor>().promise;
+  }
+
+  read(file: Descriptor): number {
+    this.#note("read", file);
+    return 0;
+  }
+
+  write(file: Descriptor, bytes: Uint8Array): number {
+    this.#note("write", file, bytes.length);
+    return bytes.length;
   }
 
   openRoot(pid: number): Descriptor {

@@ -27,23 +27,28 @@ export function installer(pages: () => readonly Page[]) {
     flags: {
       symlinks: string("Where to make the links", { placeholder: "DIR" }),
       systemd: string("Where systemd reads units, for kurmad.service", { placeholder: "DIR" }),
+      init: string("Where to write the first process of a machine, a static program", {
+        placeholder: "FILE",
+      }),
       man: string("Where manual pages are, in whose man1 to write", { placeholder: "DIR" }),
     },
     examples: [
       ["kurma install --symlinks /usr/local/bin", "All names for everybody"],
       ["kurma install --systemd /etc/systemd/system", "Then: systemctl enable --now kurmad"],
+      ["kurma install --init /mnt/init", "What a kernel starts first, for a root or an initramfs"],
       ["kurma install --man /usr/local/share/man", "man kurma-install, and the others"],
     ],
-    run(_context, _args, { symlinks, man, systemd }) {
-      if (symlinks === undefined && man === undefined && systemd === undefined) {
+    async run(_context, _args, { symlinks, man, systemd, init }) {
+      if ([symlinks, man, systemd, init].every((place) => place === undefined)) {
         throw new UsageError(
-          "install needs --symlinks, --systemd or --man",
+          "install needs --symlinks, --systemd, --init or --man",
           "Say where the links go, as in kurma install --symlinks /usr/local/bin",
         );
       }
       return [
         ...(symlinks === undefined ? [] : linkNames(symlinks, Deno.execPath())),
         ...(systemd === undefined ? [] : [writeUnit(systemd, Deno.execPath())]),
+        ...(init === undefined ? [] : [await writeInit(init)]),
         ...(man === undefined ? [] : writePages(man, pages())),
       ].join("\n");
     },
@@ -95,6 +100,29 @@ export function writeUnit(folder: string, executable: string): string {
     throw unusable(folder, cause);
   }
   return `${path} is written; now: systemctl daemon-reload && systemctl enable --now kurmad`;
+}
+
+/**
+ * Writes the program that boots a machine, where nothing is yet.
+ *
+ * @returns How a kernel is told about it.
+ * @throws {KurmaError} `state` if something is there, `missing` if there is no such folder.
+ */
+async function writeInit(path: string): Promise<string> {
+  const { initBytes } = await import("../../stage1/boot/program.ts");
+  try {
+    Deno.writeFileSync(path, initBytes, { createNew: true, mode: 0o755 });
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.AlreadyExists)) throw unusable(parent(path), cause);
+    throw new KurmaError("state", `Cannot write "${path}": something is there`, {
+      fix: "Remove it, or choose another name",
+    });
+  }
+  return `${path} is written; the kernel starts it by init=${path} -- ${Deno.execPath()}`;
+}
+
+function parent(path: string): string {
+  return path.includes("/") ? path.replace(/\/+[^/]*$/, "") || "/" : ".";
 }
 
 /** Whether `path` may be written: nothing is there, or a file of ours that begins so. */

@@ -137,6 +137,13 @@ pub noinline fn catchSignals(failure: *Failure) error{Failed}!fd_t {
     return @intCast(try failure.check(.signal, linux.signalfd(-1, &all, linux.SFD.CLOEXEC)));
 }
 
+/// Lets a child end with its parent, also with one that is gone already: then it has
+/// another by now. PR_SET_PDEATHSIG(2const)
+pub noinline fn dieWith(parent: pid_t) void {
+    _ = prctl(.SET_PDEATHSIG, @backingInt(linux.SIG.KILL));
+    if (linux.getppid() != parent) exit(1);
+}
+
 /// Leaves the session keyring of who started us for a new one, in which no key is. It is
 /// charged to who calls: root may have more of them than other users. keyctl(2)
 pub noinline fn ownKeyring(failure: *Failure) error{Failed}!void {

@@ -6,6 +6,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Host } from "./host.ts";
+import type { PullPolicy } from "./images.ts";
 import { checkName, type Kind } from "./names.ts";
 import { meaningOf } from "./planning.ts";
 import { daemonRanges, freeRange } from "./ranges.ts";
@@ -82,10 +83,14 @@ export type Beginning =
  *
  * @throws {KurmaError} The image, or what it and the specification come to.
  */
-export async function newContainer(host: Host, beginning: Beginning): Promise<Container> {
+export async function newContainer(
+  host: Host,
+  beginning: Beginning,
+  pull?: PullPolicy,
+): Promise<Container> {
   const { id, name, spec, range, app, pod } = beginning;
   const live = host.live.of({ id });
-  live.use = await host.images.use(spec.image);
+  live.use = await host.images.use(spec.image, pull);
   const container: Container = {
     id,
     name,

@@ -5,13 +5,14 @@
  * @module
  */
 
-import type { Descriptor, Kernel } from "../../ffi/kernel.ts";
+import type { Kernel } from "../../ffi/kernel.ts";
 import type { Exit } from "../../stage2/server.ts";
 import type { Images, Use } from "./images.ts";
 import { Queues } from "./queue.ts";
 import type { Container } from "./record.ts";
 import type { ContainerDefaults, Resolved } from "./resolve.ts";
 import type { State } from "./state.ts";
+import type { Reactor } from "./streams.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** How important a line of the log is. */
@@ -36,6 +37,8 @@ export interface Host {
   readonly queues: Queues;
   readonly supervisor: Supervisor;
   readonly live: LiveTable;
+  /** Pipes and terminals of this process. */
+  readonly reactor: Reactor;
   /** What the configuration says now. */
   settings(): Settings;
 }
@@ -59,8 +62,8 @@ export interface Live {
   ended: PromiseWithResolvers<void>;
   /** When it was started, by a clock that nobody sets: milliseconds. */
   startedAt: number;
-  /** The master of its terminal. */
-  terminal?: Descriptor;
+  /** Ends the checks of its health. */
+  checks?: AbortController;
   /** The next start by policy: when (milliseconds since 1970), and what waits for it. */
   restart?: { at: number; timer: number };
 }
@@ -85,6 +88,7 @@ export class LiveTable {
   delete(container: Pick<Container, "id">): void {
     const live = this.#entries.get(container.id);
     clearTimeout(live?.restart?.timer);
+    live?.checks?.abort();
     live?.use?.[Symbol.dispose]();
     this.#entries.delete(container.id);
   }

@@ -10,6 +10,9 @@ import type { HeldImage } from "../images/image.ts";
 import { openImage, type OpenOptions } from "../images/open.ts";
 import { Store } from "../images/store.ts";
 
+/** When an image is asked for elsewhere: if the store lacks it, in any case, or not at all. */
+export type PullPolicy = "missing" | "always" | "never";
+
 /** An image that stays while this is not disposed of. */
 export interface Use extends Disposable {
   readonly image: Omit<HeldImage, "hold">;
@@ -44,12 +47,16 @@ export class Images implements Disposable {
    *
    * @throws {KurmaError} as `openImage`.
    */
-  async use(reference: string): Promise<Use> {
+  async use(reference: string, policy: PullPolicy = "missing"): Promise<Use> {
+    if (policy === "always" && this.#options.pull !== undefined && reference !== "hello") {
+      const { pullImage } = await import("../images/pull.ts");
+      await pullImage(reference, { ...this.#options.pull, root: this.#options.root });
+    }
     const name = storedNameIn(reference);
     const id = name === undefined ? reference : this.#store.imageOfName(name);
     const known = id === undefined ? undefined : this.#held.get(id);
     if (known) return this.#user(known);
-    const opened = await this.#open(reference);
+    const opened = await this.#open(reference, policy);
     const held = this.#held.get(opened.id);
     if (held) {
       if (held.image !== opened) opened.hold[Symbol.dispose]();
@@ -61,12 +68,14 @@ export class Images implements Disposable {
   }
 
   /** All who ask for the same at once get the same: one pull, one hold. */
-  #open(reference: string): Promise<HeldImage> {
-    const running = this.#opening.get(reference);
+  #open(reference: string, policy: PullPolicy): Promise<HeldImage> {
+    const key = `${policy} ${reference}`;
+    const running = this.#opening.get(key);
     if (running) return running;
-    const opening = openImage(reference, this.#options)
-      .finally(() => this.#opening.delete(reference));
-    this.#opening.set(reference, opening);
+    const { pull, ...others } = this.#options;
+    const opening = openImage(reference, policy === "never" ? others : { ...others, pull })
+      .finally(() => this.#opening.delete(key));
+    this.#opening.set(key, opening);
     return opening;
   }
 

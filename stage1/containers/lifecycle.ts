@@ -10,6 +10,7 @@ import type { Exit as StageExit } from "../../stage2/server.ts";
 import { type Host, isUp, type Live, oneLine, runName } from "./host.ts";
 import type { News } from "./events.ts";
 import type { Container, Status } from "./record.ts";
+import { watchHealth } from "./health.ts";
 import { restartDelay } from "./restarts.ts";
 import { runOf } from "./run_steps.ts";
 import { ignoringGone } from "./runs.ts";
@@ -91,7 +92,8 @@ export class Lifecycle {
       throw startError(container, cause);
     }
     live.startedAt = performance.now();
-    this.#note(container, { phase: "running", startedAt: Date.now() }, { action: "start" });
+    this.#note(container, { phase: "running", startedAt: Date.now() }, startNews(run));
+    this.#check(container);
     const early = live.early;
     live.early = undefined;
     for (const exit of early) this.ended(container, run, exit);
@@ -109,8 +111,31 @@ export class Lifecycle {
     this.#note(
       container,
       { phase, pid, startedAt: began || startedAt === undefined ? Date.now() : startedAt },
-      began ? { action: "start" } : undefined,
+      began ? startNews(container.status.run) : undefined,
     );
+    this.#check(container);
+  }
+
+  /** Begins to look after the health of a container that runs. */
+  #check(container: Container): void {
+    const live = this.#host.live.of(container);
+    live.checks?.abort();
+    const check = live.meant?.healthCheck;
+    if (check === undefined || this.#closed) return;
+    live.checks = new AbortController();
+    const remedy = (_: Container, action: "restart" | "stop") => {
+      this.#host.queues.run(container.id, async () => {
+        await this.stop(container);
+        if (action === "restart") await this.start(container);
+      }).catch((error) => {
+        this.#host.log("error", `Cannot ${action} "${container.name}", which is not well`, {
+          cause: oneLine(error),
+        });
+      });
+    };
+    watchHealth(this.#host, container, check, remedy, live.checks.signal).catch((error) => {
+      this.#host.log("error", `Cannot check "${container.name}"`, { cause: oneLine(error) });
+    });
   }
 
   /**
@@ -165,12 +190,14 @@ export class Lifecycle {
     }, {
       action: "exit",
       attributes: {
+        run: String(run),
         code: String(exit.status),
         ...(signal === undefined ? {} : { signal: String(signal) }),
         ...(exit.oom ? { oom: "true" } : {}),
       },
     }, exit.endedAt);
     live.ended.resolve();
+    live.checks?.abort();
     if (this.#closed) return;
     this.#host.queues.run(container.id, () => this.#follow(container, run)).catch((error) =>
       this.#host.log("error", `Cannot clear up after "${container.name}"`, {
@@ -292,6 +319,10 @@ export class Lifecycle {
       this.#retry = setTimeout(() => this.#saveLate(), retryMs);
     }
   }
+}
+
+function startNews(run: number): Pick<News, "action" | "attributes"> {
+  return { action: "start", attributes: { run: String(run) } };
 }
 
 function forgetRestart(live: Live): void {

@@ -10,18 +10,22 @@ import type { Kernel } from "../../ffi/kernel.ts";
 import type { Exit as StageExit } from "../../stage2/server.ts";
 import { Claims, newContainer, usesOwnIds } from "./claims.ts";
 import { folderOf, type Host, isUp, LiveTable, type Log, runName, type Settings } from "./host.ts";
-import type { Images } from "./images.ts";
+import type { Images, PullPolicy } from "./images.ts";
 import { Lifecycle, type StopOptions } from "./lifecycle.ts";
 import { makingOf } from "./make_steps.ts";
+import { lookUpDevices } from "./device_nodes.ts";
 import { findNamed, newId } from "./names.ts";
+import { limitsOf } from "./plan.ts";
+import { meaningOf } from "./planning.ts";
 import { Pods } from "./pods.ts";
 import { Queues } from "./queue.ts";
 import type { Container, Exit } from "./record.ts";
 import { recover } from "./recovery.ts";
 import { ignoringGone } from "./runs.ts";
-import type { ContainerSpec } from "./spec.ts";
+import type { ContainerSpec, ResourceSpec, RestartSpec } from "./spec.ts";
 import type { State } from "./state.ts";
 import { runSteps, StepError, undoSteps } from "./steps.ts";
+import { Reactor } from "./streams.ts";
 import { Supervisor } from "./supervisor.ts";
 
 /** What a manager is made of; it takes over what is disposable. */
@@ -32,6 +36,21 @@ export interface ManagerOptions {
   readonly images: Images;
   readonly log: Log;
   settings(): Settings;
+}
+
+/** How a container is made. */
+export interface CreateOptions {
+  /** Start it at once. Default false. */
+  readonly start?: boolean;
+  /** Default `missing`. */
+  readonly pull?: PullPolicy;
+}
+
+/** What can be changed about a container. An empty label removes one. */
+export interface Changes {
+  readonly resources?: ResourceSpec;
+  readonly restart?: RestartSpec;
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** How a container is removed. */
@@ -69,7 +88,9 @@ export class Manager implements AsyncDisposable {
       log: (message) => options.log("warn", message),
     });
     const queues = new Queues();
-    const manager = new Manager({ ...options, supervisor, queues, live: new LiveTable() });
+    const live = new LiveTable();
+    const reactor = new Reactor(options.kernel);
+    const manager = new Manager({ ...options, supervisor, queues, live, reactor });
     ready.resolve(manager);
     await manager.recover();
     return manager;
@@ -108,36 +129,47 @@ export class Manager implements AsyncDisposable {
    *
    * @param spec Checked already.
    * @throws {KurmaError} `state`: the name is taken; `invalid`: the image and the
-   * specification do not go together; nothing of it is left.
+   * specification do not go together; it cannot be started. Nothing of it is left.
    */
-  async create(spec: ContainerSpec): Promise<Container> {
+  async create(
+    spec: ContainerSpec,
+    { start = false, pull }: CreateOptions = {},
+  ): Promise<Container> {
     const id = newId();
     using name = this.claims.name("container", spec.name ?? id.slice(0, 12));
     const range = usesOwnIds(spec) ? this.claims.range() : undefined;
     try {
-      const container = await newContainer(this.host, { id, name: name.text, spec, range });
+      const container = await newContainer(this.host, { id, name: name.text, spec, range }, pull);
       await runSteps(makingOf(this.host), { containers: [container] });
-      await this.host.state.durable();
+      const durable = this.host.state.durable();
+      // The disk has the time of the start, and longer.
+      if (start) await this.start(id);
+      await durable;
       return container;
     } catch (error) {
-      this.host.live.delete({ id });
-      this.claims.release(range);
+      if (this.host.state.containers.has(id)) {
+        // One that could not be started is not made: its caller is told once.
+        await this.remove(id, { force: true });
+      } else {
+        this.host.live.delete({ id });
+        this.claims.release(range);
+      }
       throw error instanceof StepError ? error.cause : error;
     }
   }
 
   /** Starts a container. @throws {KurmaError} as `Lifecycle.start`. */
-  start(reference: string): Promise<void> {
+  start(reference: string): Promise<Container> {
     return this.#queued(reference, (container) => this.lifecycle.start(container));
   }
 
   /** Stops a container. */
-  stop(reference: string, options?: StopOptions): Promise<void> {
+  stop(reference: string, options?: StopOptions): Promise<Container> {
     return this.#queued(reference, (container) => this.lifecycle.stop(container, options));
   }
 
   /** Stops a container if it runs, and starts it. */
-  restart(reference: string, options?: StopOptions): Promise<void> {
+  restart(reference: string, options?: StopOptions): Promise<Container> {
     return this.#queued(reference, async (container) => {
       await this.lifecycle.stop(container, options);
       await this.lifecycle.start(container);
@@ -160,7 +192,7 @@ export class Manager implements AsyncDisposable {
   }
 
   /** Stops all processes of a container for now. */
-  pause(reference: string): Promise<void> {
+  pause(reference: string): Promise<Container> {
     return this.#queued(reference, async (container) => {
       if (container.status.phase !== "running") throw notRunning("pause", container);
       if (container.status.paused) return;
@@ -170,7 +202,7 @@ export class Manager implements AsyncDisposable {
   }
 
   /** Lets a paused container go on. */
-  resume(reference: string): Promise<void> {
+  resume(reference: string): Promise<Container> {
     return this.#queued(reference, async (container) => {
       if (container.status.phase !== "running") throw notRunning("resume", container);
       if (!container.status.paused) return;
@@ -180,7 +212,7 @@ export class Manager implements AsyncDisposable {
   }
 
   /** Gives a container another name. */
-  rename(reference: string, name: string): Promise<void> {
+  rename(reference: string, name: string): Promise<Container> {
     return this.#queued(reference, async (container) => {
       if (name === container.name) return;
       using _claimed = this.claims.name("container", name);
@@ -241,23 +273,77 @@ export class Manager implements AsyncDisposable {
   }
 
   /**
-   * Waits until a container has ended; at once if it has.
+   * Waits for what may become of a container.
    *
-   * @throws {KurmaError} `missing`: it was removed meanwhile.
+   * @param what `ended`: at once if it has; `next-end`: also of one that does not run yet.
+   * @throws {KurmaError} `missing`: it was removed meanwhile, and that was not waited for.
    */
+  async waitFor(
+    container: Container,
+    what: "ended" | "next-end" | "removed" | "healthy",
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const { events, containers } = this.host.state;
+    // Of one that runs, the end of this run is the next one.
+    const after = isUp(container) ? container.status.run - 1 : container.status.run;
+    const hasEnded = () => /^(stopped|exited)$/.test(container.status.phase);
+    const done = {
+      "ended": hasEnded,
+      "next-end": () => hasEnded() && container.status.run > after,
+      "removed": () => !containers.has(container.id),
+      "healthy": () => container.status.health?.state === "healthy",
+    }[what];
+    if (done()) return;
+    for await (const event of events.follow(events.last, signal)) {
+      if (event.id !== container.id) continue;
+      if (done()) return;
+      if (event.action === "remove") break;
+    }
+    signal?.throwIfAborted();
+    if (done()) return;
+    throw new KurmaError("missing", `Cannot wait for "${container.name}": it was removed`);
+  }
+
+  /** Waits until a container has ended, and tells how. */
   async wait(reference: string, signal?: AbortSignal): Promise<Exit> {
     const container = this.get(reference);
-    const { events } = this.host.state;
-    const hasEnded = () => /^(stopped|exited)$/.test(container.status.phase);
-    if (!hasEnded()) {
-      for await (const event of events.follow(events.last, signal)) {
-        if (event.id !== container.id) continue;
-        if (event.action === "remove" || hasEnded()) break;
+    await this.waitFor(container, "ended", signal);
+    return container.status.exit ?? { code: 0, oom: false };
+  }
+
+  /**
+   * Changes limits, restart policy or labels, also of a container that runs.
+   *
+   * @throws {KurmaError} A limit is refused; nothing is changed then.
+   */
+  update(reference: string, changes: Changes): Promise<Container> {
+    return this.#queued(reference, async (container) => {
+      const { spec } = container;
+      const labels = Object.entries({ ...spec.labels, ...changes.labels });
+      const next: ContainerSpec = {
+        ...spec,
+        resources: { ...spec.resources, ...changes.resources },
+        ...(changes.restart ? { restart: changes.restart } : {}),
+        labels: Object.fromEntries(labels.filter(([, value]) => value !== "")),
+      };
+      if (changes.resources && container.status.phase === "running") {
+        const place = { devices: lookUpDevices(next) };
+        const stage2 = await this.host.supervisor.server();
+        await stage2.update(runName(container), limitsOf(place, changes.resources));
       }
-      signal?.throwIfAborted();
-    }
-    if (container.status.exit !== undefined) return container.status.exit;
-    throw new KurmaError("missing", `Cannot wait for "${container.name}": it was removed`);
+      this.host.live.of(container).meant = undefined;
+      this.host.state.change(() => {
+        this.host.state.updateRecord(container, { spec: next });
+        this.#tell(container, "update");
+      });
+      meaningOf(this.host, container);
+      await this.host.state.durable();
+    });
+  }
+
+  /** Notes that a command was run in a container: its program, not what it was told. */
+  tellExec(container: Container, program: string): void {
+    this.#tell(container, "exec", { command: program });
   }
 
   /** Where a container's log files are. */
@@ -285,12 +371,17 @@ export class Manager implements AsyncDisposable {
     this.claims.release(container.range);
   }
 
-  #queued(reference: string, work: (container: Container) => Promise<void>): Promise<void> {
+  /** Does `work` when it is the container's turn; that container, as it is then. */
+  async #queued(
+    reference: string,
+    work: (container: Container) => Promise<void>,
+  ): Promise<Container> {
     const container = this.get(reference);
-    return this.host.queues.run(container.id, () => {
+    await this.host.queues.run(container.id, () => {
       if (this.host.state.containers.has(container.id)) return work(container);
       throw new KurmaError("missing", `Cannot go on with "${container.name}": it was removed`);
     });
+    return container;
   }
 
   #change(container: Container, changes: Partial<Container["status"]>, action: string): void {

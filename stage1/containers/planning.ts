@@ -66,6 +66,7 @@ export function planFor(host: Host, container: Container): Plan {
       cgroup: true,
       log: { directory: `${folder}/log`, ...meant.log },
       rpc: `${folder}/rpc`,
+      ...(meant.openStdin ? { stdin: true } : {}),
     },
   };
 }

@@ -9,6 +9,7 @@ import { type Claims, newContainer, usesOwnIds } from "./claims.ts";
 import { type Host, isUp } from "./host.ts";
 import type { Lifecycle, StopOptions } from "./lifecycle.ts";
 import { makingOf } from "./make_steps.ts";
+import type { PullPolicy } from "./images.ts";
 import { findNamed, newId } from "./names.ts";
 import type { Container, Phase, Pod } from "./record.ts";
 import { restartDelay } from "./restarts.ts";
@@ -61,9 +62,10 @@ export class Pods {
    * Makes a pod with all its containers; it is on disk when this resolves.
    *
    * @param spec Checked already.
+   * @param manifest The appc manifest that it was made from, to be shown.
    * @throws {KurmaError} `state`: a name is taken; an image cannot be had. Nothing is left.
    */
-  async create(spec: PodSpec): Promise<Pod> {
+  async create(spec: PodSpec, manifest = "", pull?: PullPolicy): Promise<Pod> {
     const id = newId();
     using name = this.#claims.name("pod", spec.name ?? id.slice(0, 12));
     using claims = new DisposableStack();
@@ -77,6 +79,7 @@ export class Pods {
         spec,
         createdAt: Date.now(),
         ...(range === undefined ? {} : { range }),
+        ...(manifest === "" ? {} : { manifest }),
       };
       for (const volume of spec.volumes ?? []) {
         const source = volume.source ?? volume.name;
@@ -89,7 +92,7 @@ export class Pods {
         const claimed = this.#claims.name("container", `${name.text}-${app.name}`);
         claims.use(claimed);
         const beginning = { id: ids[at], name: claimed.text, app: app.name, pod: id, range };
-        containers.push(await newContainer(this.#host, { ...beginning, spec: app }));
+        containers.push(await newContainer(this.#host, { ...beginning, spec: app }, pull));
       }
       await runSteps(makingOf(this.#host), { containers, pod });
       await this.#host.state.durable();
@@ -106,20 +109,35 @@ export class Pods {
    *
    * @throws {KurmaError} One cannot be started; those that this call started are stopped again.
    */
-  start(reference: string): Promise<void> {
+  start(reference: string): Promise<Pod> {
     return this.#queued(reference, (pod) => this.#startAll(pod));
   }
 
   /** Stops all apps, the last one first. */
-  stop(reference: string, options?: StopOptions): Promise<void> {
+  stop(reference: string, options?: StopOptions): Promise<Pod> {
     return this.#queued(reference, (pod) => this.#stopAll(this.apps(pod), options));
   }
 
   /** Stops all apps and starts them again. */
-  restart(reference: string, options?: StopOptions): Promise<void> {
+  restart(reference: string, options?: StopOptions): Promise<Pod> {
     return this.#queued(reference, async (pod) => {
       await this.#stopAll(this.apps(pod), options);
       await this.#startAll(pod);
+    });
+  }
+
+  /** Gives a pod another name; its containers keep theirs. */
+  rename(reference: string, name: string): Promise<Pod> {
+    return this.#queued(reference, async (pod) => {
+      if (name === pod.name) return;
+      using _claimed = this.#claims.name("pod", name);
+      const { state } = this.#host;
+      state.change(() => {
+        state.savePod({ ...pod, name });
+        const attributes = { old_name: pod.name };
+        state.tell({ kind: "pod", id: pod.id, name, action: "rename", attributes });
+      });
+      await state.durable();
     });
   }
 
@@ -128,7 +146,7 @@ export class Pods {
    *
    * @throws {KurmaError} `state`: an app runs, and `force` is not set.
    */
-  remove(reference: string, force = false): Promise<void> {
+  remove(reference: string, force = false): Promise<Pod> {
     return this.#queued(reference, async (pod) => {
       const up = this.apps(pod).find(isUp);
       if (up !== undefined && !force) {
@@ -187,11 +205,16 @@ export class Pods {
     return this.#host.queues.run(app.id, work);
   }
 
-  #queued(reference: string, work: (pod: Pod) => Promise<void>): Promise<void> {
-    const pod = this.get(reference);
-    return this.#host.queues.run(`pod ${pod.id}`, () => {
-      if (this.#host.state.pods.has(pod.id)) return work(pod);
-      throw new KurmaError("missing", `Cannot go on with pod "${pod.name}": it was removed`);
+  /** Does `work` when it is the pod's turn; that pod, as it is then. */
+  async #queued(reference: string, work: (pod: Pod) => Promise<void>): Promise<Pod> {
+    const { id, name } = this.get(reference);
+    return await this.#host.queues.run(`pod ${id}`, async () => {
+      const pod = this.#host.state.pods.get(id);
+      if (pod === undefined) {
+        throw new KurmaError("missing", `Cannot go on with pod "${name}": it was removed`);
+      }
+      await work(pod);
+      return this.#host.state.pods.get(id) ?? pod;
     });
   }
 }

@@ -78,6 +78,8 @@ export interface Pod {
   readonly id: string;
   readonly name: string;
   readonly spec: PodSpec;
+  /** The appc manifest that it was made from, as it came. */
+  readonly manifest?: string;
   readonly createdAt: number;
   readonly range?: number;
 }

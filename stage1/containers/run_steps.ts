@@ -13,7 +13,7 @@ import type { Step } from "./steps.ts";
 
 /** The steps of a run on `host`. */
 export function runOf(host: Host): readonly Step<Container>[] {
-  const { kernel, live } = host;
+  const { kernel } = host;
   return [
     {
       name: "scratch",
@@ -36,26 +36,17 @@ export function runOf(host: Host): readonly Step<Container>[] {
       },
     },
     {
-      name: "stage2",
+      name: "run",
       async apply(container) {
         const stage2 = await host.supervisor.server();
-        const { pid, terminal } = await stage2.create(planFor(host, container), null);
-        live.of(container).terminal = terminal;
+        const { pid, terminal } = await stage2.run(planFor(host, container), null);
+        // Its init keeps it: whoever wants it attaches.
+        if (terminal !== undefined) kernel.close(terminal);
         container.status.pid = pid;
       },
       async undo(container) {
-        const { terminal } = live.of(container);
-        if (terminal !== undefined) kernel.close(terminal);
-        live.of(container).terminal = undefined;
         const stage2 = await host.supervisor.server();
         await forget(stage2, runName(container));
-      },
-    },
-    {
-      name: "command",
-      async apply(container) {
-        const stage2 = await host.supervisor.server();
-        await stage2.start(runName(container));
       },
     },
   ];

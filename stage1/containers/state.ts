@@ -228,6 +228,14 @@ export class State implements AsyncDisposable {
     });
   }
 
+  /** Changes what is kept of a pod. */
+  savePod(pod: Pod): void {
+    this.#write(
+      () => this.#statements.savePod.run(pod.name, JSON.stringify(pod), pod.id),
+      () => this.pods.set(pod.id, pod),
+    );
+  }
+
   /** Adds a volume, or changes the one of its name. */
   saveVolume(volume: Volume): void {
     this.#write(
@@ -259,6 +267,7 @@ function prepareAll(database: Database) {
     saveStatus: database.prepare("UPDATE containers SET status = ? WHERE id = ?"),
     removeContainer: database.prepare("DELETE FROM containers WHERE id = ?"),
     addPod: database.prepare("INSERT INTO pods VALUES (?, ?, ?)"),
+    savePod: database.prepare("UPDATE pods SET name = ?, record = ? WHERE id = ?"),
     removePod: database.prepare("DELETE FROM pods WHERE id = ?"),
     saveVolume: database.prepare("INSERT OR REPLACE INTO volumes VALUES (?, ?)"),
     removeVolume: database.prepare("DELETE FROM volumes WHERE name = ?"),

@@ -40,6 +40,8 @@ export class Audit {
   readonly #file: Sink | undefined;
   readonly #off: boolean;
   readonly #now: () => Date;
+  /** Settles when the line before is written: lines do not mix. */
+  #last: Promise<void> = Promise.resolve();
 
   /**
    * @param target `log`: the daemon's log; `none`; or a file's sink.
@@ -72,10 +74,15 @@ export class Audit {
       return;
     }
     const text = JSON.stringify({ time: this.#now().toISOString(), ...fields });
-    try {
-      await this.#file.write([{ level: "info", text }]);
-    } catch (error) {
+    const file = this.#file;
+    this.#last = this.#last.then(() => file.write([{ level: "info", text }])).catch((error) => {
       this.#log.write("error", "Cannot write the audit file", { error, ...fields });
-    }
+    });
+    await this.#last;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#last;
+    await this.#file?.close();
   }
 }

@@ -188,6 +188,26 @@ Deno.test("an audit line says who did what, and what became of it", async () => 
   ]);
 });
 
+Deno.test("lines of calls that end together do not mix", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const path = `${folder}/audit`;
+    {
+      await using audit = new Audit(
+        fileSink({ path, maxSize: 2_000, maxFiles: 50 }),
+        logTo(new Kept()),
+      );
+      await Promise.all(Array.from({ length: 100 }, () => audit.record(call, { tookMs: 1 })));
+    }
+    const texts = [...Deno.readDirSync(folder)].map(({ name }) =>
+      Deno.readTextFileSync(`${folder}/${name}`).trimEnd().split("\n")
+    );
+    assertEquals(texts.flat().map((line) => JSON.parse(line).subject), Array(100).fill("abc"));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("an audit that cannot be written is an error in the log; none is written to none", async () => {
   const sink = new Kept();
   const log = logTo(sink);

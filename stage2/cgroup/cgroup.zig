@@ -36,7 +36,7 @@ pub const max_path = 255;
 ///
 /// Descriptors are scarce where one process holds a thousand containers, and each
 /// clone3(2) copies them all: a `Cgroup` holds none. It is a path below the `Root`,
-/// whose few descriptors are opened once; nobody but us renames what lies between.
+/// whose few descriptors are opened once.
 pub const Cgroup = struct {
     root: *const Root,
     bytes: [max_path:0]u8,
@@ -185,25 +185,6 @@ pub const Cgroup = struct {
             return;
         }
     }
-
-    /// Gives the cgroup another name in the same folder: so a worker that waits in
-    /// version 1 ahead of time can become a container's. Version 2 cannot rename, and need
-    /// not, since clone3(2) enters it: there the cgroup is made anew, without limits and
-    /// processes. `step` of a failure is `cgroup`; the old name stays then.
-    pub fn rename(cgroup: *Cgroup, failure: *Failure, path: []const u8) error{Failed}!void {
-        const renamed = try named(failure, cgroup.root, path);
-        if (!std.mem.eql(u8, folder(path), folder(cgroup.relativePath()))) return failure.fail(.cgroup, .XDEV);
-        for (cgroup.root.parts(), 0..) |part, index| {
-            switch (move(part, cgroup.relativePath(), renamed.relativePath())) {
-                .SUCCESS => {},
-                else => |errno| {
-                    for (cgroup.root.parts()[0..index]) |moved| _ = move(moved, renamed.relativePath(), cgroup.relativePath());
-                    return failAt(failure, index, errno);
-                },
-            }
-        }
-        cgroup.* = renamed;
-    }
 };
 
 fn failAt(failure: *Failure, index: usize, errno: linux.E) error{Failed} {
@@ -282,15 +263,6 @@ fn prune(part: Root.Part, path: []const u8) void {
         const result = linux.os.unlinkat(part.dir, buffer[0..len :0], linux.os.AT.REMOVEDIR);
         if (linux.os.errno(result) != .SUCCESS) return;
     }
-}
-
-fn move(part: Root.Part, from: [:0]const u8, to: [:0]const u8) linux.E {
-    if (part.version == .v1) return linux.os.errno(linux.os.renameat(part.dir, from, part.dir, to));
-    const made = make(part, to);
-    if (made != .SUCCESS) return made;
-    const removed = linux.os.errno(linux.os.unlinkat(part.dir, from, linux.os.AT.REMOVEDIR));
-    if (removed != .SUCCESS) _ = unmake(part, to);
-    return removed;
 }
 
 test "a path leads down and nowhere else" {

@@ -3,8 +3,8 @@
 //!
 //! cgroup-driver [--v1] [SCENARIO...]: `--v1` does without version 2, as on a legacy
 //! host. Prints a line for each scenario (`ok NAME`, `skip NAME REASON` or
-//! `not ok NAME REASON`) and ends with 1 if one failed. Root only. `cost` and `pool`
-//! measure, and only if they are named.
+//! `not ok NAME REASON`) and ends with 1 if one failed. Root only. `cost` measures, and
+//! only if it is named.
 
 const std = @import("std");
 const linux = @import("linux");

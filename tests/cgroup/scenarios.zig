@@ -141,8 +141,12 @@ pub const table = struct {
         try web.apply(&attempt.failure, &.{ .pids = .{ .limit = 200 } });
         const child = try Child.startIn(attempt, &web, .bomb);
         defer child.end();
-        pause(200);
-        const used = web.stats();
+        var used = web.stats();
+        for (0..100) |_| { // A slow machine takes its time to fork as many.
+            pause(50);
+            used = web.stats();
+            if (used.pids > 100) break;
+        }
         try attempt.expect(used.pids > 100 and used.pids <= 200, "{d} processes are counted", .{used.pids});
         const start = now();
         try web.destroy(&attempt.failure, 5000);
@@ -166,26 +170,6 @@ pub const table = struct {
         try web.freeze(&attempt.failure, 2000);
         try web.destroy(&attempt.failure, 2000); // Frozen processes die as well.
         try attempt.expectExists("driver-freeze", false);
-    }
-
-    /// A worker waits in version 1 and becomes a container's by its new name.
-    pub fn rename(attempt: *Attempt) Error!void {
-        var pooled = try Cgroup.create(&attempt.failure, attempt.root, "driver-pool");
-        defer pooled.destroy(&attempt.failure, 2000) catch {};
-        const child = try Child.start(attempt);
-        defer child.end();
-        try pooled.joinV1(&attempt.failure, child.pid);
-        try pooled.rename(&attempt.failure, "driver-named");
-        try attempt.expectExists("driver-pool", false);
-        try attempt.expectExists("driver-named", true);
-        var failure: Failure = .{};
-        try attempt.expect(pooled.rename(&failure, "other/folder") == error.Failed, "moved to another folder", .{});
-        try attempt.expectErrno(failure, .XDEV);
-        try pooled.joinAll(&attempt.failure, child.pid);
-        var pids: [4]pid_t = undefined;
-        try attempt.expect((try pooled.procs(&attempt.failure, &pids)).len == 1, "the worker is not there", .{});
-        try pooled.destroy(&attempt.failure, 2000);
-        try attempt.expectExists("driver-named", false);
     }
 
     /// What the kernel says afterwards is what was asked for, first and after a change.
@@ -367,29 +351,6 @@ pub const measurements = struct {
             removed += now() - ended;
         }
         attempt.say("create {d} us, joinV1 {d} us, remove {d} us", .{ made / rounds, joined / rounds, removed / rounds });
-    }
-
-    /// The same with a worker that waits in a cgroup of version 1, which gets its name.
-    pub fn pool(attempt: *Attempt) Error!void {
-        const rounds = 20;
-        var named: u64 = 0;
-        var cloned: u64 = 0;
-        for (0..rounds) |_| {
-            var web = try Cgroup.create(&attempt.failure, attempt.root, "driver-waits");
-            defer web.destroy(&attempt.failure, 2000) catch {};
-            const worker = try Child.start(attempt);
-            defer worker.end();
-            try web.joinV1(&attempt.failure, worker.pid);
-            pause(50);
-            const start = now();
-            try web.rename(&attempt.failure, "driver-named");
-            const there = now();
-            const child = try cloneInto(attempt, &web);
-            cloned += now() - there;
-            named += there - start;
-            child.end();
-        }
-        attempt.say("rename {d} us, clone into version 2 {d} us", .{ named / rounds, cloned / rounds });
     }
 };
 

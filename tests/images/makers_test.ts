@@ -5,7 +5,7 @@
 
 import { digestOf } from "../../stage1/images/sources/digest.ts";
 import { assert, assertEquals, assertMatch } from "../assert.ts";
-import { mustRun, type Scratch, test } from "../harness.ts";
+import { count as times, mustRun, type Scratch, test } from "../harness.ts";
 import { type Images, images } from "../images_fixture.ts";
 import { type Podman, withPodman } from "./podman.ts";
 
@@ -199,7 +199,9 @@ async function seen(image: string): Promise<Seen> {
 
 makersTest("what is exported, skopeo, umoci and podman take, digests equal", async (place) => {
   const { dir, kurma, podman } = place;
-  let [count, unpacked] = [0, 0];
+  // podman takes seconds for each.
+  const nth = times(3, 1);
+  let [count, unpacked, loaded] = [0, 0, 0];
   for (const [maker, formats] of Object.entries(makers)) {
     for (const [format, make] of Object.entries(formats)) {
       if (maker === "actool") continue;
@@ -242,17 +244,20 @@ makersTest("what is exported, skopeo, umoci and podman take, digests equal", asy
         assertEquals(marker, "from-the-image\n");
         unpacked++;
       }
-      for (const archive of [tar, docker]) {
-        const loaded = await podman("load", "--quiet", "-i", archive);
-        const [, name] = /Loaded image: (\S+)/.exec(loaded) ?? [];
-        const inspected = JSON.parse(
-          await podman("image", "inspect", name.replace(/^sha256:/, "")),
-        );
-        assertEquals(inspected[0].Id, ours.config, what);
-        assertEquals(inspected[0].RootFS.Layers, shown.layers, what);
-        await podman("rmi", "--force", inspected[0].Id);
+      if (count % nth === 1 % nth) {
+        for (const archive of [tar, docker]) {
+          const said = await podman("load", "--quiet", "-i", archive);
+          const [, name] = /Loaded image: (\S+)/.exec(said) ?? [];
+          const inspected = JSON.parse(
+            await podman("image", "inspect", name.replace(/^sha256:/, "")),
+          );
+          assertEquals(inspected[0].Id, ours.config, what);
+          assertEquals(inspected[0].RootFS.Layers, shown.layers, what);
+          await podman("rmi", "--force", inspected[0].Id);
+        }
+        await podman("load", "--quiet", "-i", place.fixtures.docker); // Its makers go on with it.
+        loaded++;
       }
-      await podman("load", "--quiet", "-i", place.fixtures.docker);
 
       // And Kurma itself: the same image, down to the last compressed byte.
       await kurma(["image", "rm", id]);
@@ -267,7 +272,8 @@ makersTest("what is exported, skopeo, umoci and podman take, digests equal", asy
     }
   }
   console.log(
-    `${count} images exported in 3 ways, all read by skopeo, podman and kurma, ${unpacked} by umoci`,
+    `${count} images exported in 3 ways, all read by skopeo and kurma, ` +
+      `${unpacked} by umoci, ${loaded} by podman`,
   );
 });
 

@@ -220,3 +220,33 @@ verifyTest("a layer that a container uses is not replaced under it", "imported",
   assertEquals((await verify()).status, 0);
   assertEquals(await verify(), { status: 0, damages: [] });
 });
+
+test("verify downloads again what rotted and came from a web server", async ({ dir, kurma }) => {
+  const { aci } = await images();
+  const bytes = await Deno.readFile(aci);
+  await Deno.mkdir(`${dir}/config`);
+  const hosts = "hosts:\n  127.0.0.1:5002: { plainHttp: true }\n";
+  await Deno.writeTextFile(`${dir}/config/hosts.yaml`, hosts);
+  const env = { KURMA_CONFIG: `${dir}/config`, KURMA_ROOT: `${dir}/state` };
+  let served = bytes;
+  await using _server = Deno.serve(
+    { hostname: "127.0.0.1", port: 5002, onListen: () => {} },
+    ({ url }) =>
+      url.endsWith("/app.aci") ? new Response(served) : new Response(null, { status: 404 }),
+  );
+  const id = (await kurma(["image", "pull", "http://127.0.0.1:5002/app.aci"], { env })).stdout
+    .trim();
+  const { blobs: [{ digest }] } = JSON.parse((await kurma(["image", "show", id], { env })).stdout);
+  const blob = `${dir}/state/images/blobs/${digest.replace(":", "/")}`;
+  await flip(blob);
+  served = bytes.slice(0, -1); // Another file by now.
+  const refused = await kurma(["image", "verify"], { env });
+  assertEquals(refused.status, 4);
+  assertMatch(refused.stdout, /: It cannot be fetched again now: .*\. Pull it again: /);
+  served = bytes;
+  const repaired = await kurma(["image", "verify"], { env });
+  assertEquals(repaired.status, 0, repaired.stdout);
+  assertMatch(repaired.stdout, /: fetched again from http:\/\/127.0.0.1:5002\/app.aci\n$/);
+  await mustRun(["cmp", aci, blob]);
+  assertEquals(await kurma(["image", "verify"], { env }), { status: 0, stdout: "", stderr: "" });
+});

@@ -20,7 +20,11 @@ export interface Boot {
   /** A folder of the test's own, for the init and the machine's control socket. */
   dir: string;
   /** What /bin/sh runs as root once the machine is up; its exit status ends the boot. */
-  script: string;
+  script?: string;
+  /** Instead of that: the first process and its arguments, on a machine with nothing mounted. */
+  init?: readonly [program: string, ...args: string[]];
+  /** Further words of the kernel's command line. */
+  kernel?: readonly string[];
   /** An image from {@linkcode makeDisk}, seen inside as /dev/ubda. */
   disk?: string;
   /** Default 1024. */
@@ -33,16 +37,22 @@ export interface Boot {
 export class Machine {
   readonly #process: Running;
 
-  constructor({ dir, script, disk, memoryMib = 1024, limitMs = 60_000 }: Boot) {
-    const init = `${dir}/init`;
-    Deno.writeTextFileSync(init, initScript(script), { mode: 0o755 });
+  constructor(
+    { dir, script = "", init, kernel = [], disk, memoryMib = 1024, limitMs = 60_000 }: Boot,
+  ) {
+    const [program, ...args] = init ?? [`${dir}/init`];
+    if (init === undefined) {
+      Deno.writeTextFileSync(program, initScript(script), { mode: 0o755 });
+    }
     // In a pid namespace of its own: the kernel has helpers, which would outlive its
     // being killed and keep the console open.
     this.#process = new Running([
       ...["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "linux.uml"],
-      ...["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", `init=${init}`],
+      ...["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", `init=${program}`],
       ...["con=null", "con0=null,fd:1", "quiet", `mem=${memoryMib}M`, `uml_dir=${dir}/uml`],
       ...(disk ? [`ubd0=${disk}`] : []),
+      ...kernel,
+      ...(args.length > 0 ? ["--", ...args] : []),
     ], { limitMs, env: { TMPDIR: dir } });
   }
 
@@ -58,6 +68,11 @@ export class Machine {
   async cutPower(): Promise<void> {
     this.#process.signal("SIGKILL");
     await this.#process.output;
+  }
+
+  /** All that the console said, once the machine is off. */
+  async off(): Promise<string> {
+    return (await this.#process.output).stdout.replaceAll("\r", "");
   }
 
   /**

@@ -6,6 +6,7 @@
  */
 
 import { crc32 } from "node:zlib";
+import { kernel } from "../../ffi/mod.ts";
 import { readExits } from "../../stage2/exits.ts";
 import { assert, assertEquals } from "../assert.ts";
 import { binary, count, root, Running, test } from "../harness.ts";
@@ -95,6 +96,36 @@ adoptionTest(
     assertEquals(await cgroupFolders("hungry"), []);
   },
 );
+
+adoptionTest("a container is adopted however it was made", async (server) => {
+  for (const make of ["create", "run", "prepared create", "prepared run"]) {
+    const id = make.replace(" ", "-");
+    const log = `${server.dir}/log-${id}`;
+    await Deno.mkdir(log);
+    if (make.startsWith("prepared")) await server.stage2.prepare(id, 0x7000_0000);
+    const wanted = { cgroup: true, log, stdin: true, terminal: true, stage1: true };
+    const plan = await server.plan(id, ["tick", "15", "9"], wanted);
+    const [ours, theirs] = kernel.pair();
+    const operation = make.endsWith("run") ? "run" : "create";
+    const { terminal } = await server.stage2[operation](plan, null, theirs);
+    if (operation === "create") await server.stage2.start(id);
+    kernel.close(theirs);
+    await server.killServer();
+    await server.restart();
+    await server.stage2.resize(id, { rows: 10, columns: 20 });
+    const input = await server.stage2.attach(id);
+    for (const descriptor of [terminal, input]) {
+      assert(descriptor !== undefined, make);
+      kernel.close(descriptor);
+    }
+    assertEquals((await server.ended(id)).status, 9, make);
+    assertEquals(Deno.readTextFileSync(`${log}/log`).trim().split("\n").length, 15, make);
+    assertEquals(await within("its end", kernel.receive(ours, 1)), null);
+    kernel.close(ours);
+    await server.stage2.delete(id);
+    assertEquals(await cgroupFolders(id), []);
+  }
+});
 
 adoptionTest("a container is adopted again and again, and can be killed", async (server) => {
   await server.run("web", ["sleep"]);

@@ -1,0 +1,97 @@
+/**
+ * The service of pods.
+ *
+ * @module
+ */
+
+import type { ServiceImpl } from "@connectrpc/connect";
+import { isUp } from "../containers/host.ts";
+import type { Manager } from "../containers/manager.ts";
+import { parsePodManifest } from "../containers/manifests/pod_manifest.ts";
+import type { Pod } from "../containers/record.ts";
+import type { PodSpec } from "../containers/spec.ts";
+import { hasLabels, pullPolicy, signalOf } from "./containers.ts";
+import type { CreatePodRequest, Pods } from "./kurma.gen.ts";
+import { podMessage, timeOf } from "./messages.ts";
+import { milliseconds, podSpec } from "./settings.ts";
+
+/** The methods of `kurma.v1.Pods`. */
+export function podService(manager: Manager): ServiceImpl<typeof Pods> {
+  const { pods } = manager;
+  const answer = ({ id }: Pod) => ({ pod: podMessage(manager, pods.get(id)) });
+  return {
+    async create(request) {
+      const pod = await pods.create(
+        specOf(request),
+        request.manifest,
+        pullPolicy(request.pull),
+      );
+      if (!request.start) return answer(pod);
+      try {
+        await pods.start(pod.id);
+      } catch (error) {
+        await pods.remove(pod.id, true);
+        throw error;
+      }
+      return answer(pod);
+    },
+    start: async ({ pod }) => answer(await pods.start(pod)),
+    stop: async ({ pod, timeout }) => answer(await pods.stop(pod, limitOf(milliseconds(timeout)))),
+    restart: async ({ pod, timeout }) =>
+      answer(await pods.restart(pod, limitOf(milliseconds(timeout)))),
+    async kill({ pod, signal }) {
+      const number = signal === "" ? 9 : signalOf(signal);
+      for (const app of pods.apps(pods.get(pod))) {
+        if (isUp(app)) await manager.kill(app.id, number);
+      }
+      return {};
+    },
+    async pause({ pod }) {
+      for (const app of pods.apps(pods.get(pod))) if (isUp(app)) await manager.pause(app.id);
+      return {};
+    },
+    async resume({ pod }) {
+      for (const app of pods.apps(pods.get(pod))) if (isUp(app)) await manager.resume(app.id);
+      return {};
+    },
+    remove: async ({ pod, force }) => ({ id: (await pods.remove(pod, force)).id }),
+    rename: async ({ pod, name }) => answer(await pods.rename(pod, name)),
+    get: ({ pod }) => answer(pods.get(pod)),
+    list({ states, labels, prefix }) {
+      const found = pods.list().map((pod) => podMessage(manager, pod)).filter((pod) =>
+        (states.length === 0 || states.includes(pod.state)) && hasLabels(pod.labels, labels) &&
+        (pod.name.startsWith(prefix) || pod.id.startsWith(prefix))
+      );
+      return { pods: found };
+    },
+    async prune({ until }) {
+      const before = timeOf(until) ?? Infinity;
+      const ids: string[] = [];
+      for (const pod of pods.list()) {
+        const apps = pods.apps(pod);
+        const rests = (app: typeof apps[number]) =>
+          !isUp(app) && manager.host.live.of(app).restart === undefined &&
+          (app.status.endedAt ?? app.createdAt) < before;
+        if (apps.every(rests)) ids.push((await pods.remove(pod.id)).id);
+      }
+      return { ids };
+    },
+  };
+}
+
+/** A manifest counts instead of the apps; what else the request says goes over it. */
+function specOf(request: CreatePodRequest): PodSpec {
+  if (request.manifest === "") return podSpec(request);
+  const bytes = new TextEncoder().encode(request.manifest);
+  const { spec } = parsePodManifest(bytes, "the manifest");
+  return {
+    ...spec,
+    ...(request.name === "" ? {} : { name: request.name }),
+    ...(request.hostname === "" ? {} : { hostname: request.hostname }),
+    labels: { ...spec.labels, ...request.labels },
+  };
+}
+
+function limitOf(limitMs: number | undefined): { limitMs?: number } {
+  return limitMs === undefined ? {} : { limitMs };
+}

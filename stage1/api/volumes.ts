@@ -1,0 +1,68 @@
+/**
+ * The service of volumes.
+ *
+ * @module
+ */
+
+import type { ServiceImpl } from "@connectrpc/connect";
+import { KurmaError } from "../../ffi/errors.ts";
+import type { Manager } from "../containers/manager.ts";
+import {
+  createVolume,
+  getVolume,
+  labelVolume,
+  removeVolume,
+  usersOf,
+} from "../containers/volumes.ts";
+import { hasLabels } from "./containers.ts";
+import type { Volumes } from "./kurma.gen.ts";
+import { volumeMessage } from "./messages.ts";
+
+/** The methods of `kurma.v1.Volumes`. */
+export function volumeService(manager: Manager): ServiceImpl<typeof Volumes> {
+  const { host } = manager;
+  const message = (name: string) => {
+    const users = usersOf(host, name).map(({ id }) => id);
+    return volumeMessage(manager, getVolume(host, name), users);
+  };
+  return {
+    async create({ name, labels, quotaBytes }) {
+      refuseQuota(quotaBytes);
+      createVolume(host, name, labels);
+      await host.state.durable();
+      return { volume: message(name) };
+    },
+    async update({ volume, labels, quotaBytes }) {
+      refuseQuota(quotaBytes ?? 0n);
+      labelVolume(host, volume, labels);
+      await host.state.durable();
+      return { volume: message(volume) };
+    },
+    async remove({ volume }) {
+      await removeVolume(host, volume);
+      return {};
+    },
+    get: ({ volume }) => ({ volume: message(volume) }),
+    list({ labels }) {
+      const names = [...host.state.volumes.keys()].sort();
+      const found = names.filter((name) => hasLabels(getVolume(host, name).labels, labels));
+      return { volumes: found.map(message) };
+    },
+    async prune({ labels }) {
+      const names: string[] = [];
+      for (const volume of [...host.state.volumes.values()]) {
+        if (!hasLabels(volume.labels, labels) || usersOf(host, volume.name).length > 0) continue;
+        await removeVolume(host, volume.name);
+        names.push(volume.name);
+      }
+      return { names };
+    },
+  };
+}
+
+function refuseQuota(bytes: bigint): void {
+  if (bytes === 0n) return;
+  throw new KurmaError("kernel", "Cannot limit a volume: this version sets no quotas", {
+    fix: "Leave the quota out, and put the state folder on a file system of its own",
+  });
+}
