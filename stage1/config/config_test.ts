@@ -1,5 +1,4 @@
 import { assert, assertEquals, rejection } from "../../tests/assert.ts";
-import { InvalidFields } from "../schema.ts";
 import {
   checkSettings,
   differences,
@@ -184,24 +183,4 @@ Deno.test("the example is right, names every setting, and is the defaults where 
 Deno.test("docs/configuration.md has every setting as the program has it", async () => {
   const page = await Deno.readTextFile(new URL("../../docs/configuration.md", import.meta.url));
   assert(page.includes(referenceText()), `The table has to be:\n\n${referenceText()}`);
-});
-
-Deno.test("a damaged file is refused as data", async () => {
-  let seed = 3;
-  const random = (below: number) =>
-    (seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0) % below;
-  const text = exampleText().replace(/^( *)#(?! \S)/gm, "$1");
-  const { parseMapping } = await import("../images/sources/yaml.ts");
-  for (let round = 0; round < 150; round++) {
-    const at = random(text.length);
-    const damage = ["\n", ":", "[", "}", "- ", "&a *a", "\t", "!!x", "1", '"'][random(10)];
-    const damaged = text.slice(0, at) + damage + text.slice(at + random(8));
-    try {
-      checkSettings(parseMapping(damaged, (why) => new SyntaxError(why)), "damaged");
-    } catch (error) {
-      const known = error instanceof InvalidFields || error instanceof SyntaxError ||
-        (error instanceof Error && error.message.startsWith("Cannot use"));
-      if (!known) throw error;
-    }
-  }
 });

@@ -224,7 +224,8 @@ export const settings = {
       schema: size,
       fallback: 0,
       example: "50GiB",
-      help: "What the image store may hold; a pull that would exceed it is refused. 0: no limit.",
+      help: "What all images together may take: when they take more, those that were used least " +
+        "recently go, unless a container uses them. 0: no limit.",
     }),
   },
   containers: {

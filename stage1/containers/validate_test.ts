@@ -307,35 +307,3 @@ Deno.test("limits alone are checked as within a container", async () => {
       'expected a whole number of bytes from 4096 to 9007199254740991, not "1G"',
   );
 });
-
-/** The same numbers each time. */
-function generator(seed: number): (below: number) => number {
-  return (below) => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0) % below;
-}
-
-Deno.test("what passes, passes again unchanged; what is damaged is refused as data", () => {
-  const random = generator(7);
-  for (let round = 0; round < 2_000; round++) {
-    const wanted: Record<string, unknown> = { image: "hello" };
-    for (const [name, { good }] of Object.entries(fields)) {
-      if (random(4) === 0) wanted[name] = good[random(good.length)];
-    }
-    const text = JSON.stringify(wanted);
-    const spec = tryParse(text);
-    if (spec) assertEquals(JSON.stringify(tryParse(JSON.stringify(spec))), JSON.stringify(spec));
-
-    const at = random(text.length);
-    const damage = ['"', "{}", "[]", "null", "0", "-1", "..", "\\u0000", "1e999", "/"][random(10)];
-    tryParse(text.slice(0, at) + damage + text.slice(at + random(4)));
-  }
-});
-
-/** The container that `text` asks for, if it does; anything but a refusal is thrown. */
-function tryParse(text: string): ContainerSpec | undefined {
-  try {
-    return parseContainerSpec(JSON.parse(text));
-  } catch (error) {
-    if (error instanceof InvalidFields || error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
