@@ -64,10 +64,12 @@ export class Machine {
   /**
    * Takes the power away, now: what was not on the disk never will be. Settles when
    * the machine is gone.
+   *
+   * @returns What it had said.
    */
-  async cutPower(): Promise<void> {
+  async cutPower(): Promise<string> {
     this.#process.signal("SIGKILL");
-    await this.#process.output;
+    return (await this.#process.output).stdout.replaceAll("\r", "");
   }
 
   /** All that the console said, once the machine is off. */
