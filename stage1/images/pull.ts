@@ -83,6 +83,7 @@ export async function pullInto(
   options: PullOptions,
   lineage = noLineage(),
 ): Promise<ImageRecord> {
+  store.requireSpace();
   using remote = await openRemote(options.config);
   const { record, names } = reference.kind === "registry"
     ? await pullFromRegistry(store, remote, reference, options)

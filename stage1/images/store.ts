@@ -11,6 +11,7 @@
  *                          ALGORITHM-HEX.part, downloads that can be taken up again
  *   locks/                 one process at a time unpacks a layer; `removal` keeps
  *                          removing and bringing in apart
+ *   reserve                space for removing images from a full disk
  *   use/                   an image that a process holds is not removed
  * ```
  *
@@ -24,6 +25,7 @@
 import { Database } from "./database.ts";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { ImageConfig } from "./image.ts";
+import { isFull, Reserve } from "./reserve.ts";
 import type { Digest } from "./sources/digest.ts";
 import type { Decision } from "./trust/policy.ts";
 
@@ -116,6 +118,7 @@ const schema = `
 export class Store implements Disposable {
   readonly #path: string;
   readonly #database: Database;
+  readonly #reserve: Reserve;
 
   /**
    * Opens the store below `root`, and makes what of it is missing.
@@ -140,11 +143,18 @@ export class Store implements Disposable {
     // connections make the same new database and turn to its write-ahead log.
     using folder = Deno.openSync(path);
     folder.lockSync(true);
-    return new Store(path);
+    const reserve = Reserve.open(`${path}/reserve`);
+    try {
+      return new Store(path, reserve);
+    } catch (error) {
+      reserve[Symbol.dispose]();
+      throw error;
+    }
   }
 
-  private constructor(path: string) {
+  private constructor(path: string, reserve: Reserve) {
     this.#path = path;
+    this.#reserve = reserve;
     this.#database = new Database(`${path}/images.db`);
     this.#database.exec(
       "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
@@ -163,6 +173,7 @@ export class Store implements Disposable {
 
   [Symbol.dispose](): void {
     this.#database[Symbol.dispose]();
+    this.#reserve[Symbol.dispose]();
   }
 
   /** The folder of a layer that {@linkcode layerBlob} knows. */
@@ -388,8 +399,22 @@ export class Store implements Disposable {
     return await lockFile(`${this.#path}/locks/${slot}`, true);
   }
 
+  /**
+   * Keeps what the reserve gave for removing.
+   *
+   * @throws {KurmaError} `kernel`: the disk was full when the store was opened.
+   */
+  requireSpace(): void {
+    if (this.#reserve.given) throw fullDisk();
+  }
+
   /** A new folder to work in. */
   async workspace(): Promise<Workspace> {
+    this.requireSpace();
+    return await withSpace(() => this.#workspace());
+  }
+
+  async #workspace(): Promise<Workspace> {
     for (;;) {
       const path = `${this.#path}/tmp/${crypto.randomUUID()}`;
       const lock = await Deno.open(`${path}.lock`, { write: true, createNew: true, mode: 0o600 });
@@ -454,9 +479,32 @@ async function lockFile(path: string, exclusive: boolean): Promise<Disposable> {
   return file;
 }
 
-/** Writes all of `bytes`. */
+/**
+ * Writes all of `bytes`.
+ *
+ * @throws {KurmaError} `kernel`: the disk is full.
+ */
 export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+  await withSpace(async () => {
+    for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+  });
+}
+
+/** Says of a full disk what to do. */
+async function withSpace<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (!isFull(cause)) throw cause;
+    throw fullDisk(cause);
+  }
+}
+
+function fullDisk(cause?: unknown): KurmaError {
+  return new KurmaError("kernel", "Cannot write the image to disk: ENOSPC", {
+    cause,
+    fix: "Free some space: `kurma image prune` removes what nothing uses",
+  });
 }
 
 /** Renames a folder to where an earlier, unrecorded one may be. */
