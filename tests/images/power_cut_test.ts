@@ -58,7 +58,7 @@ test("whatever is listed after a power cut is whole", async ({ dir }) => {
 
   const seed = Number(Deno.env.get("KURMA_SEED") ?? Math.floor(Math.random() * 2 ** 32));
   const random = randoms(seed);
-  const cuts = count(6, 100);
+  const cuts = count(4, 100);
   const cutAt: Record<string, number> = {};
   const wrong: string[] = [];
   let listed = 0;
