@@ -24,7 +24,11 @@ const commandLine: Personality = {
 export const personalities: ReadonlyMap<string, Personality> = new Map<string, Personality>([
   ["kurma", commandLine],
   ["kurma-cli", commandLine],
-  ["kurmad", { word: "daemon", summary: "The daemon: images, containers, API" }],
+  ["kurmad", {
+    word: "daemon",
+    summary: "The daemon: images, containers, API",
+    load: () => import("./kurmad.ts"),
+  }],
   ["kurma-api", { word: "api", summary: "The broker that lets remote callers in" }],
   ["kurma-init", {
     word: "init",

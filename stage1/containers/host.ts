@@ -25,11 +25,23 @@ export type Log = (
   fields?: Readonly<Record<string, unknown>>,
 ) => void;
 
+/** Where things are kept: absolute host paths. */
+export interface Folders {
+  /** The state, and stage2's. */
+  readonly state: string;
+  readonly containers: string;
+  readonly volumes: string;
+}
+
+/** Where what is to be removed goes first: on the same file system, and no name of anything. */
+export function trashOf(folder: string): string {
+  return `${folder}/.trash`;
+}
+
 /** The manager's surroundings. */
 export interface Host {
   readonly kernel: Kernel;
-  /** The state folder: an absolute host path. */
-  readonly root: string;
+  readonly folders: Folders;
   readonly state: State;
   readonly images: Images;
   readonly log: Log;
@@ -100,8 +112,8 @@ export class LiveTable {
 }
 
 /** What a container's folder and files are called. */
-export function folderOf(host: Pick<Host, "root">, container: Pick<Container, "id">): string {
-  return `${host.root}/containers/${container.id}`;
+export function folderOf(host: Pick<Host, "folders">, container: Pick<Container, "id">): string {
+  return `${host.folders.containers}/${container.id}`;
 }
 
 /** The name of a run to stage2: each has its own, so that one can begin while another is cleared up. */

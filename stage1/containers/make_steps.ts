@@ -5,7 +5,7 @@
  * @module
  */
 
-import { folderOf, type Host } from "./host.ts";
+import { folderOf, type Host, trashOf } from "./host.ts";
 import type { Container, Pod } from "./record.ts";
 import type { Step } from "./steps.ts";
 
@@ -85,7 +85,7 @@ function makePodFolders(folder: string, pod: Pod): void {
 
 /** Takes a folder out of sight at once; what a container wrote may take long to remove. */
 async function discard(host: Host, id: string): Promise<void> {
-  const trash = `${host.root}/trash/${id}`;
+  const trash = `${trashOf(host.folders.containers)}/${id}`;
   try {
     Deno.renameSync(folderOf(host, { id }), trash);
   } catch (error) {

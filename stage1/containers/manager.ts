@@ -9,7 +9,17 @@ import { KurmaError } from "../../ffi/errors.ts";
 import type { Kernel } from "../../ffi/kernel.ts";
 import type { Exit as StageExit } from "../../stage2/server.ts";
 import { Claims, newContainer, usesOwnIds } from "./claims.ts";
-import { folderOf, type Host, isUp, LiveTable, type Log, runName, type Settings } from "./host.ts";
+import {
+  folderOf,
+  type Folders,
+  type Host,
+  isUp,
+  LiveTable,
+  type Log,
+  runName,
+  type Settings,
+  trashOf,
+} from "./host.ts";
 import type { Images, PullPolicy } from "./images.ts";
 import { Lifecycle, type StopOptions } from "./lifecycle.ts";
 import { makingOf } from "./make_steps.ts";
@@ -31,7 +41,7 @@ import { Supervisor } from "./supervisor.ts";
 /** What a manager is made of; it takes over what is disposable. */
 export interface ManagerOptions {
   readonly kernel: Kernel;
-  readonly root: string;
+  readonly folders: Folders;
   readonly state: State;
   readonly images: Images;
   readonly log: Log;
@@ -78,11 +88,11 @@ export class Manager implements AsyncDisposable {
    * kurmad had begun.
    */
   static async start(options: ManagerOptions): Promise<Manager> {
-    for (const folder of ["containers", "trash", "volumes"]) {
-      Deno.mkdirSync(`${options.root}/${folder}`, { recursive: true, mode: 0o700 });
+    for (const folder of [options.folders.containers, options.folders.volumes]) {
+      Deno.mkdirSync(trashOf(folder), { recursive: true, mode: 0o700 });
     }
     const ready = Promise.withResolvers<Manager>();
-    const supervisor = await Supervisor.start(options.kernel, options.root, {
+    const supervisor = await Supervisor.start(options.kernel, options.folders.state, {
       ended: async (run, exit) => await (await ready.promise).#ended(run, exit),
       replaced: async () => await (await ready.promise).recover(),
       log: (message) => options.log("warn", message),

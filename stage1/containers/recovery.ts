@@ -8,7 +8,7 @@
 
 import { readExits } from "../../stage2/exits.ts";
 import type { ContainerState, Exit, Stage2 } from "../../stage2/server.ts";
-import { folderOf, type Host, isUp, oneLine, runName } from "./host.ts";
+import { folderOf, type Host, isUp, oneLine, runName, trashOf } from "./host.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { meaningOf } from "./planning.ts";
 import { holderName } from "./pod_place.ts";
@@ -128,13 +128,14 @@ async function clear(host: Host, container: Container): Promise<void> {
 
 /** Removes folders that no record names. */
 async function sweep(host: Host): Promise<void> {
-  for await (const { name } of Deno.readDir(`${host.root}/trash`)) {
-    await removeTree(`${host.root}/trash/${name}`);
+  const { containers, volumes } = host.folders;
+  for (const folder of [trashOf(containers), trashOf(volumes)]) {
+    for await (const { name } of Deno.readDir(folder)) await removeTree(`${folder}/${name}`);
   }
-  for (const { name: id } of [...Deno.readDirSync(`${host.root}/containers`)]) {
-    // One that is being made right now has a queue, a use or a record.
-    if (host.state.containers.has(id) || host.state.pods.has(id) || host.live.has(id)) continue;
-    await removeTree(folderOf(host, { id }));
+  for (const { name: id } of [...Deno.readDirSync(containers)]) {
+    // One that is being made right now has a use.
+    const isKnown = host.state.containers.has(id) || host.state.pods.has(id) || host.live.has(id);
+    if (!isKnown && !id.startsWith(".")) await removeTree(folderOf(host, { id }));
   }
 }
 

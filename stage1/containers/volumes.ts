@@ -1,18 +1,18 @@
 /**
- * Volumes: folders below `ROOT/volumes` that outlive containers.
+ * Volumes: folders that outlive containers.
  *
  * @module
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { folderOf, type Host } from "./host.ts";
+import { type Host, trashOf } from "./host.ts";
 import { removeTree } from "./make_steps.ts";
 import { checkName, newId } from "./names.ts";
 import type { Container, Pod, Volume } from "./record.ts";
 
 /** Where a volume's files are: an absolute host path. */
-export function volumeFolder(host: Pick<Host, "root">, name: string): string {
-  return `${host.root}/volumes/${name}`;
+export function volumeFolder(host: Pick<Host, "folders">, name: string): string {
+  return `${host.folders.volumes}/${name}`;
 }
 
 /**
@@ -106,7 +106,7 @@ export async function removeVolume(host: Host, name: string): Promise<void> {
       fix: "Remove the container first",
     });
   }
-  const trash = `${host.root}/trash/${newId()}`;
+  const trash = `${trashOf(host.folders.volumes)}/${newId()}`;
   host.state.change(() => {
     host.state.removeVolume(name);
     host.state.tell({ kind: "volume", id: name, name, action: "remove" });
@@ -114,31 +114,6 @@ export async function removeVolume(host: Host, name: string): Promise<void> {
   Deno.renameSync(volumeFolder(host, name), trash);
   await host.state.durable();
   await removeTree(trash);
-}
-
-/** Where the files of a pod's volume of kind `empty` are. */
-export function emptyVolumeFolder(host: Pick<Host, "root">, pod: Pod, name: string): string {
-  return `${folderOf(host, pod)}/volumes/${name}`;
-}
-
-/** Bytes that a volume's files take on disk. */
-export async function usedBytes(host: Host, name: string): Promise<number> {
-  return await treeBytes(volumeFolder(host, name));
-}
-
-async function treeBytes(path: string): Promise<number> {
-  let bytes = 0;
-  try {
-    for await (const entry of Deno.readDir(path)) {
-      const below = `${path}/${entry.name}`;
-      const { blocks, size } = await Deno.lstat(below);
-      bytes += blocks === null ? size : blocks * 512;
-      if (entry.isDirectory) bytes += await treeBytes(below);
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-  return bytes;
 }
 
 function isEqual(

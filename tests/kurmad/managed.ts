@@ -182,8 +182,8 @@ export class Managed implements AsyncDisposable {
       return states.length === 0 ? states : undefined;
     });
     assertEquals(left, []);
-    for (const folder of ["containers", "trash"]) {
-      assertEquals([...Deno.readDirSync(`${this.dir}/${folder}`)].map(({ name }) => name), []);
+    for (const [folder, left] of [["containers", [".trash"]], ["containers/.trash", []]] as const) {
+      assertEquals([...Deno.readDirSync(`${this.dir}/${folder}`)].map(({ name }) => name), left);
     }
     await stage2.quit();
     await within("stage2's end", this.#stage2.status);

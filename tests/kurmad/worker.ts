@@ -18,7 +18,7 @@ const [root] = Deno.args;
 const begun = performance.now();
 const manager = await Manager.start({
   kernel,
-  root,
+  folders: { state: root, containers: `${root}/containers`, volumes: `${root}/volumes` },
   state: State.open(root),
   images: new Images({ root }),
   log: (level, message, fields) => console.error(level, message, fields ?? ""),

@@ -1,0 +1,306 @@
+/**
+ * kurmad put together: the manager of containers, the API in front of it, and what an
+ * operator sees of both.
+ *
+ * @module
+ */
+
+import { Code as StatusCode, type ConnectRouter } from "@connectrpc/connect";
+import { type Code, KurmaError, outcomes } from "../ffi/errors.ts";
+import type { Kernel } from "../ffi/kernel.ts";
+import type { AuditEntry } from "./api/calls.ts";
+import { containerService } from "./api/containers.ts";
+import { eventService } from "./api/events.ts";
+import { Health } from "./api/health.ts";
+import { imagesService } from "./api/images.ts";
+import {
+  Containers,
+  Events,
+  Images as ImagesService,
+  Pods,
+  System,
+  Volumes,
+} from "./api/kurma.gen.ts";
+import { podService } from "./api/pods.ts";
+import { Api } from "./api/serve.ts";
+import { Health as HealthService } from "./api/standard/grpc/health/v1/health.gen.ts";
+import { systemService } from "./api/system.ts";
+import { volumeService } from "./api/volumes.ts";
+import { type Configuration, differences } from "./config/load.ts";
+import { isUp, oneLine } from "./containers/host.ts";
+import { Images } from "./containers/images.ts";
+import { Manager } from "./containers/manager.ts";
+import { State } from "./containers/state.ts";
+import type { Audit } from "./operation/audit.ts";
+import { DaemonMetrics } from "./operation/daemon_metrics.ts";
+import type { Log } from "./operation/log.ts";
+import { logOptions, openAudit, openLog, serveMetrics } from "./operation/open.ts";
+import { hostStatus } from "./operation/status.ts";
+
+/** What a daemon is started with. */
+export interface DaemonOptions {
+  readonly kernel: Kernel;
+  readonly configuration: Configuration;
+  /** Reads the configuration again. */
+  readonly reload: () => Promise<Configuration>;
+  /** The build: `kurma --version` says the same. */
+  readonly version: {
+    readonly kurma: string;
+    readonly commit: string;
+    readonly deno: string;
+    readonly zig: string;
+    readonly kernel: string;
+  };
+}
+
+/** Where registries' hosts, policies and credentials are configured. */
+const imageConfig = "/etc/kurma";
+
+/** How long calls may take to end when the daemon stops. */
+const graceMs = 2_000;
+
+const services = [Containers, Pods, Volumes, Events, ImagesService, System];
+
+/** A daemon that serves. */
+export class Daemon {
+  readonly #options: DaemonOptions;
+  readonly #log: Log;
+  readonly #audit: Audit;
+  readonly #manager: Manager;
+  readonly #health = new Health(services);
+  readonly #api: Api;
+  readonly #metrics: DaemonMetrics;
+  #metricsServer: Deno.HttpServer | undefined;
+  /** The manager reads it too. */
+  readonly #current: { configuration: Configuration };
+
+  /**
+   * Takes the state folder over and serves.
+   *
+   * @throws {KurmaError} `denied`: not root; `state`: another kurmad has the folder or the
+   * socket.
+   */
+  static async start(options: DaemonOptions): Promise<Daemon> {
+    if (Deno.uid() !== 0) {
+      throw new KurmaError("denied", "Cannot manage containers: only root may", {
+        fix: "Run it as root",
+      });
+    }
+    const { settings, directories, notes } = options.configuration;
+    // Nothing that we make is anybody else's, whatever the caller's mask was.
+    Deno.umask(0o077);
+    const log = openLog(settings, options.kernel);
+    for (const note of notes) log.write("warn", note);
+    const current = { configuration: options.configuration };
+    Deno.mkdirSync(directories.state, { recursive: true, mode: 0o700 });
+    const manager = await Manager.start({
+      kernel: options.kernel,
+      folders: directories,
+      state: State.open(directories.state),
+      images: new Images({ root: directories.images, pull: { config: imageConfig } }),
+      log: log.write,
+      settings: () => {
+        const { containers, socketPath } = current.configuration.settings;
+        return {
+          containerDefaults: {
+            resources: containers.resources,
+            ulimits: containers.ulimits,
+            log: { maxSize: containers.logMaxSize, maxFiles: containers.logMaxFiles },
+            stopLimitMs: containers.stopLimit,
+          },
+          apiSocket: socketPath,
+        };
+      },
+    });
+    const daemon = new Daemon(options, current, log, manager);
+    await daemon.#serve();
+    return daemon;
+  }
+
+  private constructor(
+    options: DaemonOptions,
+    current: { configuration: Configuration },
+    log: Log,
+    manager: Manager,
+  ) {
+    this.#options = options;
+    this.#current = current;
+    this.#log = log;
+    this.#audit = openAudit(options.configuration.settings, log);
+    this.#manager = manager;
+    this.#metrics = new DaemonMetrics(options.version.kurma, () => this.#counts());
+    this.#api = new Api(options.kernel, {
+      services: (router) => this.#route(router),
+      onAudit: (entry) => this.#note(entry),
+      onCall: (method, code) => this.#metrics.calls.add({ method, code }),
+      onBug: (error) => log.write("error", "A mistake of Kurma's; please report it", { error }),
+    });
+  }
+
+  /** What it says of itself when it serves. */
+  get summary(): string {
+    return `${this.#manager.list().length} containers, API at ${this.#settings.socketPath}`;
+  }
+
+  /** How long stopping may take, in milliseconds. */
+  get stopLimitMs(): number {
+    return graceMs + (this.#settings.stopContainers ? this.#settings.containers.stopLimit : 0);
+  }
+
+  /** A line of the daemon's log. */
+  get log(): Log["write"] {
+    return this.#log.write;
+  }
+
+  /**
+   * Reads the configuration again.
+   *
+   * @returns The settings that changed: those that hold now, and those that wait for a restart.
+   * @throws {KurmaError} `invalid`: nothing has changed.
+   */
+  async reload(): Promise<{ applied: string[]; pending: string[] }> {
+    const next = await this.#options.reload();
+    const { now, later } = differences(this.#current.configuration.settings, next.settings);
+    this.#current.configuration = next;
+    if (now.some((path) => path === "debug" || path.startsWith("log."))) {
+      await this.#log.change(logOptions(next.settings, this.#options.kernel));
+    }
+    await this.#fetchAndStart();
+    this.#log.write("info", "Read the configuration again", { applied: now, pending: later });
+    return { applied: now, pending: later };
+  }
+
+  /** Stops serving; containers go on unless the configuration says otherwise. */
+  async stop(): Promise<void> {
+    this.#health.stop();
+    await this.#api.stop(graceMs);
+    await this.#metricsServer?.shutdown();
+    if (this.#settings.stopContainers) await this.#stopContainers();
+    await this.#manager[Symbol.asyncDispose]();
+    this.#log.write("info", "kurmad has stopped");
+    await this.#log[Symbol.asyncDispose]();
+  }
+
+  async #serve(): Promise<void> {
+    const { socketPath, socketPermissions, socketGroup, metrics } = this.#settings;
+    const folder = socketPath.slice(0, socketPath.lastIndexOf("/"));
+    // Who may use the socket has to get to it.
+    Deno.mkdirSync(folder, { recursive: true, mode: 0o755 });
+    await this.#api.listenUnix(socketPath, {
+      mode: socketPermissions,
+      group: this.#groupNumber(socketGroup),
+    });
+    if (metrics.address !== "") {
+      this.#metricsServer = serveMetrics(metrics.address, this.#metrics.registry);
+    }
+    this.#log.write("info", "kurmad serves", { socket: socketPath, pid: Deno.pid });
+    await this.#fetchAndStart();
+  }
+
+  #route(router: ConnectRouter): void {
+    const { directories } = this.#options.configuration;
+    const images = { root: directories.images, config: imageConfig };
+    const stored = imagesService(images);
+    router.service(Containers, containerService(this.#manager));
+    router.service(Pods, podService(this.#manager));
+    router.service(Volumes, volumeService(this.#manager));
+    router.service(Events, eventService(this.#manager));
+    router.service(ImagesService, {
+      ...stored,
+      remove: (request, context) => {
+        this.#manager.host.images.releaseIdle();
+        return stored.remove(request, context);
+      },
+      prune: (request, context) => {
+        this.#manager.host.images.releaseIdle();
+        return stored.prune(request, context);
+      },
+    });
+    router.service(
+      System,
+      systemService({
+        version: this.#options.version,
+        status: () => hostStatus(directories, this.#counts()),
+        reload: () => this.reload(),
+      }),
+    );
+    router.service(HealthService, this.#health.service);
+  }
+
+  /** Pulls what is to be there, and starts what is to run, if it is not there yet. */
+  async #fetchAndStart(): Promise<void> {
+    const { pods, settings } = this.#current.configuration;
+    const { images } = this.#manager.host;
+    for (const image of settings.prefetchImages) {
+      await this.#attempt(
+        `prefetch ${image}`,
+        async () => (await images.use(image))[Symbol.dispose](),
+      );
+    }
+    for (const spec of pods) {
+      await this.#attempt(`start pod "${spec.name}"`, async () => {
+        const known = this.#manager.pods.list().find(({ name }) => name === spec.name);
+        if (known !== undefined) return;
+        const { id } = await this.#manager.pods.create(spec);
+        await this.#manager.pods.start(id);
+      });
+    }
+  }
+
+  async #attempt(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#log.write("error", `Cannot ${what}`, { cause: oneLine(error) });
+    }
+  }
+
+  async #stopContainers(): Promise<void> {
+    const up = this.#manager.list().filter(isUp);
+    const results = await Promise.allSettled(up.map(({ id }) => this.#manager.stop(id)));
+    for (const result of results) {
+      if (result.status === "fulfilled") continue;
+      this.#log.write("error", "Cannot stop a container", { cause: oneLine(result.reason) });
+    }
+  }
+
+  #note({ peer, method, subject, outcome, message, durationMs }: AuditEntry): void {
+    const caller = peer?.kind === "unix"
+      ? { pid: peer.pid, uid: peer.uid, gid: peer.gid }
+      : { address: peer?.address ?? "unknown" };
+    const error = outcome === "ok" ? {} : { error: { code: codeOf(outcome), message } };
+    this.#audit.record({ caller, method, subject }, { ...error, tookMs: durationMs });
+  }
+
+  /** Containers by their state. */
+  #counts(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const { status } of this.#manager.list()) {
+      const name = status.phase.toUpperCase();
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+    return counts;
+  }
+
+  /** The group's number; without such a group only root gets in. */
+  #groupNumber(name: string): number | undefined {
+    if (/^[0-9]+$/.test(name)) return Number(name);
+    const line = Deno.readTextFileSync("/etc/group").split("\n")
+      .find((each) => each.split(":")[0] === name);
+    if (line !== undefined) return Number(line.split(":")[2]);
+    this.#log.write("info", `There is no group "${name}": only root may use the API`);
+    return undefined;
+  }
+
+  get #settings() {
+    return this.#current.configuration.settings;
+  }
+}
+
+/** Kurma's code for an outcome of the API; several of gRPC's are one of ours. */
+function codeOf(outcome: string): Code {
+  const known = Object.entries(outcomes).find(([, { grpc }]) =>
+    StatusCode[grpc].toLowerCase() === outcome.replaceAll("_", "")
+  );
+  return (known?.[0] ?? "unavailable") as Code;
+}
