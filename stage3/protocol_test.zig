@@ -163,7 +163,6 @@ test "random input is read as a simple parser reads it" {
         try expectArrays(reference.arrays.items, parser.request());
         _ = Command.of(parser.request()) catch {};
     }
-    std.debug.print("{d} random requests: {d} whole, {d} partial, {d} malformed\n", .{ options.fuzz, counts.get(.whole), counts.get(.partial), counts.get(.malformed) });
     // Each outcome must be common, or the input tests less than it seems to.
     for (counts.values) |count| try testing.expect(count > options.fuzz / 20);
 }
