@@ -66,8 +66,9 @@ const modules = [_]struct { name: []const u8, root: []const u8, imports: []const
     .{ .name = "landlock", .root = "stage2/landlock.zig", .imports = &.{"linux"} },
     .{ .name = "seccomp", .root = "stage2/seccomp/seccomp.zig", .imports = &.{ "linux", "capabilities" } },
     .{ .name = "cgroup", .root = "stage2/cgroup/cgroup.zig", .imports = &.{"linux"} },
-    .{ .name = "stage3", .root = "stage3/stage3.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "landlock" } },
-    .{ .name = "stage2", .root = "stage2/stage2.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "landlock", "cgroup", "stage3" } },
+    .{ .name = "hooks", .root = "stage2/hooks.zig", .imports = &.{"linux"} },
+    .{ .name = "stage3", .root = "stage3/stage3.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "landlock", "hooks" } },
+    .{ .name = "stage2", .root = "stage2/stage2.zig", .imports = &.{ "linux", "capabilities", "rlimits", "seccomp", "landlock", "cgroup", "hooks", "stage3" } },
 };
 
 const Native = struct {

@@ -85,6 +85,12 @@ export const Failure_step = [
   "read_attributes",
   "keyring",
   "attach",
+  "namespace",
+  "sysctl",
+  "clock",
+  "scheduler",
+  "personality",
+  "oom_score",
 ] as const;
 
 export const Report = {

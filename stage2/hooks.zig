@@ -8,6 +8,7 @@
 
 const std = @import("std");
 const linux = @import("linux");
+pub const state = @import("state.zig");
 const os = linux.os;
 const Failure = linux.Failure;
 const fd_t = linux.fd_t;
@@ -33,10 +34,16 @@ pub const Hooks = struct {
     poststart: []const Hook = &.{},
     poststop: []const Hook = &.{},
 
-    pub fn at(hooks: *const Hooks, point: Point) []const Hook {
+    pub noinline fn at(hooks: *const Hooks, point: Point) []const Hook {
         return switch (point) {
             inline else => |known| @field(hooks, @tagName(known)),
         };
+    }
+
+    /// Whether there is one.
+    pub fn any(hooks: *const Hooks) bool {
+        for (std.enums.values(Point)) |point| if (hooks.at(point).len > 0) return true;
+        return false;
     }
 
     /// The first hook that cannot be run as it is written; null if all can. To be asked
@@ -84,47 +91,6 @@ const max_strings = 255;
 /// What a hook says last is kept for the message.
 const max_output = 1024;
 
-/// The state that a hook reads.
-pub const State = struct {
-    ociVersion: []const u8,
-    id: []const u8,
-    status: Status,
-    /// As numbered where the hook runs. Null once the container has stopped.
-    pid: ?linux.pid_t,
-    bundle: []const u8,
-    /// `key` and `value` of each.
-    annotations: []const Annotation = &.{},
-
-    pub const Status = enum { creating, created, running, stopped };
-    pub const Annotation = struct { key: [:0]const u8, value: [:0]const u8 };
-
-    /// The state as JSON, in `buffer`. Errors: `WriteFailed` if it does not fit.
-    pub fn json(state: *const State, buffer: []u8) std.Io.Writer.Error![]const u8 {
-        var writer: std.Io.Writer = .fixed(buffer);
-        var out: std.json.Stringify = .{ .writer = &writer };
-        try out.beginObject();
-        inline for (.{ "ociVersion", "id", "bundle" }) |field| {
-            try out.objectField(field);
-            try out.write(@field(state, field));
-        }
-        try out.objectField("status");
-        try out.write(@tagName(state.status));
-        if (state.pid) |pid| {
-            try out.objectField("pid");
-            try out.write(pid);
-        }
-        try out.objectField("annotations");
-        try out.beginObject();
-        for (state.annotations) |annotation| {
-            try out.objectField(annotation.key);
-            try out.write(annotation.value);
-        }
-        try out.endObject();
-        try out.endObject();
-        return writer.buffered();
-    }
-};
-
 /// How the first hook that failed did so.
 pub const Problem = struct {
     place: Place = undefined,
@@ -147,24 +113,22 @@ pub const Problem = struct {
     /// `Cannot run hook "poststop[0]": "/bin/x" exited with 3: no such bridge`, cut at the
     /// end of `buffer`. What the hook said has no control characters left.
     pub fn message(problem: *const Problem, buffer: []u8) []const u8 {
-        var writer: std.Io.Writer = .fixed(buffer);
-        problem.write(&writer) catch return writer.buffered(); // It does not fit: cut.
-        return writer.buffered();
-    }
-
-    fn write(problem: *const Problem, writer: *std.Io.Writer) std.Io.Writer.Error!void {
-        const cause = problem.cause orelse return;
-        try writer.print("Cannot run hook \"{t}[{d}]\": \"{s}\" ", .{ problem.place.point, problem.place.entry, problem.path });
-        switch (cause) {
-            .errno => |errno| try writer.print("does not start: E{t}", .{errno}),
-            .exited => |status| try writer.print("exited with {d}", .{status}),
-            .signalled => |signal| try writer.print("was ended by signal {d}", .{signal}),
-            .timed_out => |seconds| try writer.print("took longer than {d} s", .{seconds}),
-        }
+        const cause = problem.cause orelse return buffer[0..0];
+        var len = linux.text.printCut(buffer, "Cannot run hook \"{t}[{d}]\": \"{s}\" ", .{ problem.place.point, problem.place.entry, problem.path }).len;
+        const rest = buffer[len..];
+        len += switch (cause) {
+            .errno => |errno| linux.text.printCut(rest, "does not start: E{t}", .{errno}),
+            .exited => |status| linux.text.printCut(rest, "exited with {d}", .{status}),
+            .signalled => |signal| linux.text.printCut(rest, "was ended by signal {d}", .{signal}),
+            .timed_out => |seconds| linux.text.printCut(rest, "took longer than {d} s", .{seconds}),
+        }.len;
         const said = std.mem.trim(u8, problem.output.text(), " \t\r\n");
-        if (said.len == 0) return;
-        try writer.writeAll(": ");
-        for (said) |byte| try writer.writeByte(if (byte < ' ' or byte == 0x7f) ' ' else byte);
+        if (said.len == 0) return buffer[0..len];
+        const output = linux.text.printCut(buffer[len..], ": {s}", .{said});
+        for (output) |*byte| {
+            if (byte.* < ' ' or byte.* == 0x7f) byte.* = ' ';
+        }
+        return buffer[0 .. len + output.len];
     }
 };
 
@@ -186,20 +150,21 @@ const Tail = struct {
     }
 };
 
-/// Runs the hooks of `point` one after the other, each with `state` (JSON) on stdin.
+/// Runs the hooks of `point` one after the other, each with `about` (JSON) on stdin, in
+/// `folder`, or in / if there is none.
 /// `problem` tells of the first that failed. At a fatal point that is an error as well,
-/// and no other runs: `step` is `hook`, `index` a `Place`; errno is ECANCELED unless a
-/// system call was refused. After poststop the caller warns of `problem`.
-pub fn run(failure: *Failure, hooks: *const Hooks, point: Point, state: []const u8, problem: *Problem) error{Failed}!void {
+/// and no other runs: `step` is `hook`, `index` a `Place`, errno ECANCELED. After poststop
+/// the caller warns of `problem`.
+pub fn run(failure: *Failure, hooks: *const Hooks, point: Point, about: []const u8, folder: ?fd_t, problem: *Problem) error{Failed}!void {
     problem.* = .{};
     for (hooks.at(point), 0..) |hook, entry| {
         const place: Place = .{ .point = point, .entry = @truncate(entry) };
         var output: Tail = .{};
-        const cause = runOne(hook, state, &output) orelse continue;
+        const cause = runOne(hook, about, folder, &output) orelse continue;
         if (problem.cause == null) problem.* = .{ .place = place, .path = hook.path, .cause = cause, .output = output };
         if (!point.isFatal()) continue;
         if (failure.step == .none) failure.index = @bitCast(place);
-        return failure.fail(.hook, if (cause == .errno) cause.errno else .CANCELED);
+        return failure.fail(.hook, .CANCELED);
     }
 }
 
@@ -211,33 +176,30 @@ fn isValid(hook: Hook) bool {
 }
 
 /// Null if it ended well.
-fn runOne(hook: Hook, state: []const u8, output: *Tail) ?Problem.Cause {
+fn runOne(hook: Hook, about: []const u8, folder: ?fd_t, output: *Tail) ?Problem.Cause {
     if (!isValid(hook)) return .{ .errno = .INVAL };
     var failure: Failure = .{};
-    return supervise(&failure, hook, state, output) catch .{ .errno = @fromBackingInt(failure.errno) };
+    return supervise(&failure, hook, about, folder, output) catch .{ .errno = @fromBackingInt(failure.errno) };
 }
 
-fn supervise(failure: *Failure, hook: Hook, state: []const u8, output: *Tail) error{Failed}!?Problem.Cause {
+fn supervise(failure: *Failure, hook: Hook, about: []const u8, folder: ?fd_t, output: *Tail) error{Failed}!?Problem.Cause {
     // A file, so that a hook that does not read its stdin holds nobody up.
-    const stdin = try linux.memfd.create(failure, "state", state, .data);
+    const stdin = try linux.memfd.create(failure, "state", about, .data);
     defer linux.file.close(stdin);
     const said = try pipe(failure);
     defer linux.file.close(said[0]);
     const refused = try pipe(failure);
     defer linux.file.close(refused[0]);
 
-    var child: Child = .{ .hook = hook, .stdin = stdin, .output = said[1], .refused = refused[1] };
-    var pidfd: fd_t = -1;
-    const args: linux.process.CloneArgs = .{
-        .flags = linux.process.Clone.pidfd,
-        .pidfd = @intFromPtr(&pidfd),
-        .exit_signal = @backingInt(os.SIG.CHLD),
-    };
-    const cloned = linux.process.clone3(&args);
+    var child: Child = .{ .hook = hook, .stdin = stdin, .output = said[1], .refused = refused[1], .folder = folder };
+    // fork(2) and not clone3(2), which a container's filter refuses; the pid is its own
+    // until we wait for it.
+    const cloned = os.fork();
     if (cloned == 0) child.run();
     linux.file.close(said[1]);
     linux.file.close(refused[1]);
     const pid: linux.pid_t = @intCast(try failure.check(.hook, cloned));
+    const pidfd = try linux.process.pidfdOpen(failure, pid);
     defer linux.file.close(pidfd);
 
     const in_time = awaitEnd(pidfd, said[0], hook.timeout, output);
@@ -299,6 +261,7 @@ const Child = struct {
     hook: Hook,
     stdin: fd_t,
     output: fd_t,
+    folder: ?fd_t,
     /// Tells the errno if the hook does not start; closed by its start.
     refused: fd_t,
 
@@ -324,8 +287,8 @@ const Child = struct {
         const refused = try failure.check(.hook, os.fcntl(child.refused, duplicate, 3));
         child.refused = @intCast(refused);
         try linux.process.closeOnExecFrom(failure, 3);
-        _ = try failure.check(.hook, os.chdir("/"));
-        _ = os.syscall1(.umask, 0o022);
+        _ = try failure.check(.hook, if (child.folder) |folder| os.fchdir(folder) else os.chdir("/"));
+        linux.process.umask(0o022);
         var argv: [max_strings + 1:null]?[*:0]const u8 = undefined;
         var envp: [max_strings + 1:null]?[*:0]const u8 = undefined;
         const args: []const [:0]const u8 = if (child.hook.args.len == 0) &.{child.hook.path} else child.hook.args;
@@ -349,6 +312,81 @@ fn nowMs() u64 {
     return @as(u64, @intCast(time.sec)) * 1000 + @as(u64, @intCast(time.nsec)) / std.time.ns_per_ms;
 }
 
+/// Hooks that run where the plan is not: their point's, with the begun state, in one block.
+pub const Packed = struct {
+    /// Bytes that `pack` takes for them.
+    pub fn size(begun: []const u8, list: []const Hook) usize {
+        var total: usize = begun.len + 1;
+        for (list) |hook| {
+            total += 3 * @sizeOf(u32) + hook.path.len + 1;
+            for (hook.args) |string| total += string.len + 1;
+            for (hook.env) |string| total += string.len + 1;
+        }
+        return total;
+    }
+
+    /// Writes them to `buffer`, which has `size` bytes: the state ended by NUL, then each
+    /// hook as three numbers (time limit or 0, arguments, variables), the path, and the rest.
+    pub fn write(buffer: []u8, begun: []const u8, list: []const Hook) void {
+        var at: usize = 0;
+        put(buffer, &at, begun);
+        buffer[at] = 0;
+        at += 1;
+        for (list) |hook| {
+            for ([_]u32{ hook.timeout orelse 0, @intCast(hook.args.len), @intCast(hook.env.len) }) |value| put(buffer, &at, std.mem.asBytes(&value));
+            put(buffer, &at, hook.path[0 .. hook.path.len + 1]);
+            for (hook.args) |string| put(buffer, &at, string[0 .. string.len + 1]);
+            for (hook.env) |string| put(buffer, &at, string[0 .. string.len + 1]);
+        }
+    }
+
+    fn put(buffer: []u8, at: *usize, bytes: []const u8) void {
+        @memcpy(buffer[at.*..][0..bytes.len], bytes);
+        at.* += bytes.len;
+    }
+
+    /// Runs what `block` holds as startContainer hooks, with `pid` as the container's. On
+    /// failure `message` says why.
+    pub fn run(failure: *Failure, block: []const u8, pid: linux.pid_t, message: *[]const u8) error{Failed}!void {
+        var at: usize = 0;
+        const begun = text(block, &at);
+        const memory = try linux.file.mapPrivate(failure, -1, begun.len + state.finish_room);
+        const about = state.finish(memory, begun, .created, pid) catch return failure.fail(.hook, .NOMEM);
+        var entry: u16 = 0;
+        while (at < block.len) : (entry += 1) {
+            var strings: [2 * max_strings][:0]const u8 = undefined;
+            const timeout = number(block, &at);
+            const args = number(block, &at);
+            const env = number(block, &at);
+            const path = text(block, &at);
+            for (strings[0 .. args + env]) |*string| string.* = text(block, &at);
+            var hook: Hook = .{ .path = path, .args = strings[0..args], .env = strings[args..][0..env] };
+            if (timeout != 0) hook.timeout = timeout;
+            const place: Place = .{ .point = .startContainer, .entry = entry };
+            var output: Tail = .{};
+            const cause = runOne(hook, about, null, &output) orelse continue;
+            const problem: Problem = .{ .place = place, .path = path, .cause = cause, .output = output };
+            // For the process that is about to say so and end.
+            message.* = problem.message(try linux.file.mapPrivate(failure, -1, 4096));
+            failure.index = @bitCast(place);
+            return failure.fail(.hook, .CANCELED);
+        }
+    }
+
+    fn number(block: []const u8, at: *usize) u32 {
+        defer at.* += @sizeOf(u32);
+        return std.mem.bytesToValue(u32, block[at.*..][0..@sizeOf(u32)]);
+    }
+
+    fn text(block: []const u8, at: *usize) [:0]const u8 {
+        const start = at.*;
+        const end = std.mem.findScalarPos(u8, block, start, 0).?;
+        at.* = end + 1;
+        return block[start..end :0];
+    }
+};
+
 test {
     _ = @import("hooks_test.zig");
+    _ = state;
 }

@@ -18,7 +18,7 @@ fn shell(comptime script: [:0]const u8) Hook {
 fn messageOf(list: []const Hook, buffer: []u8) ![]const u8 {
     var failure: linux.Failure = .{};
     var problem: Problem = .{};
-    hooks.run(&failure, &.{ .prestart = list }, .prestart, "{}", &problem) catch {
+    hooks.run(&failure, &.{ .prestart = list }, .prestart, "{}", null, &problem) catch {
         try expectEqual(linux.Failure.Step.hook, failure.step);
         try expectEqual(problem.place, @as(hooks.Place, @bitCast(failure.index)));
         return problem.message(buffer);
@@ -83,21 +83,7 @@ test "a hook that leaves a daemon behind does not hold us up" {
 
 test "a hook reads the state, and has nothing but its streams and its own environment" {
     var failure: linux.Failure = .{};
-    var buffer: [1024]u8 = undefined;
-    const state: hooks.State = .{
-        .ociVersion = "1.3.0",
-        .id = "we\"b",
-        .status = .created,
-        .pid = 42,
-        .bundle = "/run/web",
-        .annotations = &.{.{ .key = "a.b", .value = "c\n" }},
-    };
-    const json = try state.json(&buffer);
-    try expectEqualStrings(
-        \\{"ociVersion":"1.3.0","id":"we\"b","bundle":"/run/web","status":"created","pid":42,"annotations":{"a.b":"c\n"}}
-    , json);
-    try std.testing.expectError(error.WriteFailed, state.json(buffer[0..20]));
-
+    const json = "{\"id\":\"web\"}";
     var open: [2]os.fd_t = undefined;
     _ = os.pipe2(&open, .{}); // Left open on purpose: without close-on-exec.
     defer for (open) |fd| linux.file.close(fd);
@@ -110,7 +96,7 @@ test "a hook reads the state, and has nothing but its streams and its own enviro
         var hook = shell(tell);
         hook.env = env;
         failure = .{};
-        try std.testing.expectError(error.Failed, hooks.run(&failure, &.{ .createRuntime = &.{hook} }, .createRuntime, json, &problem));
+        try std.testing.expectError(error.Failed, hooks.run(&failure, &.{ .createRuntime = &.{hook} }, .createRuntime, json, null, &problem));
         var whole: [2048]u8 = undefined;
         const text = try std.fmt.bufPrint(&whole, "{s}\n0 1 2 3 /\n{s}\n", .{ json, expected });
         try expectEqualStrings(text, problem.output.bytes[0..problem.output.len]);
@@ -120,7 +106,7 @@ test "a hook reads the state, and has nothing but its streams and its own enviro
 test "after the end the other hooks run all the same, and the first problem is told" {
     var failure: linux.Failure = .{};
     var problem: Problem = .{};
-    try hooks.run(&failure, &.{ .poststop = &.{ shell("exit 5"), shell("exit 6") } }, .poststop, "{}", &problem);
+    try hooks.run(&failure, &.{ .poststop = &.{ shell("exit 5"), shell("exit 6") } }, .poststop, "{}", null, &problem);
     try expectEqual(@as(u8, 5), problem.cause.?.exited);
     try expectEqual(linux.Failure.Step.none, failure.step);
 }
@@ -140,6 +126,23 @@ test "a hook that cannot run as it is written is found beforehand, by its place"
         try std.testing.expect(std.mem.endsWith(u8, try messageOf(&.{hook}, &buffer), "does not start: EINVAL"));
     }
     try expectEqual(null, (Hooks{ .prestart = &.{shell("true")} }).firstInvalid());
+}
+
+test "hooks run the same from a block" {
+    const list = [_]Hook{
+        shell("cat >/dev/null"),
+        .{ .path = "/bin/sh", .args = &.{ "sh", "-c", "cat; echo \" $A $0 $1\"; exit 4", "x", "y z" }, .env = &.{"A=b"}, .timeout = 20 },
+    };
+    const begun = "{\"id\":\"web\"";
+    var block: [512]u8 = undefined;
+    const size = hooks.Packed.size(begun, &list);
+    hooks.Packed.write(block[0..size], begun, &list);
+    var failure: linux.Failure = .{};
+    var message: []const u8 = "";
+    try std.testing.expectError(error.Failed, hooks.Packed.run(&failure, block[0..size], 7, &message));
+    try expectEqualStrings(
+        \\Cannot run hook "startContainer[1]": "/bin/sh" exited with 4: {"id":"web","status":"created","pid":7} b x y z
+    , message);
 }
 
 fn seconds() i64 {

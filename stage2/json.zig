@@ -33,6 +33,13 @@ pub const Problem = struct {
         return error.Invalid;
     }
 
+    /// As `set`, for the value that this path leads to, when all is read.
+    pub fn setAt(problem: *Problem, what: []const u8, keys: []const []const u8) error{Invalid} {
+        problem.depth = keys.len;
+        @memcpy(problem.path[0..keys.len], keys);
+        return problem.set(what);
+    }
+
     fn append(problem: *Problem, part: []const u8) void {
         const room = problem.text_buffer.len - problem.text_len;
         const take = @min(part.len, room);
@@ -50,6 +57,13 @@ pub const Entry = struct {
     value: [:0]const u8,
 
     pub const is_entry = true;
+};
+
+/// A key that is known and not carried out. A struct lists its own as `refused`.
+pub const Refusal = struct {
+    key: []const u8,
+    /// Ends with a colon; the path of the key follows.
+    why: []const u8,
 };
 
 /// Deeper than any plan; arrays count as well.
@@ -78,34 +92,35 @@ const Shape = struct {
     const Form = union(enum) {
         string,
         boolean,
-        integer: *const fn (digits: []const u8, place: [*]u8) bool,
-        enumeration: []const [:0]const u8,
-        optional: Optional,
+        /// The least and the greatest; stored in as many bytes as the shape has.
+        integer: struct { i128, i128 },
+        enumeration: []const [*:0]const u8,
+        /// A slice that is not there has no address. Anything else comes first, then the byte
+        /// that says whether it is there.
+        optional: *const Shape,
         list: *const Shape,
         /// A list of structs of a key and a value.
-        map: struct { item: *const Shape, key: usize, value: Field },
+        map: struct { item: *const Shape, key: u16, value: u16, shape: *const Shape },
         object: Object,
-    };
-
-    const Optional = struct {
-        child: *const Shape,
-        clear: *const fn (place: [*]u8) void,
-        /// Makes it hold a copy of the child.
-        hold: *const fn (place: [*]u8, child: [*]u8) void,
     };
 
     const Object = struct {
         fields: []const Field,
-        /// An instance with every default; what is required is undefined in it.
-        defaults: [*]const u8,
+        refused: []const Refusal,
     };
 
     const Field = struct {
-        name: []const u8 = "",
-        offset: usize,
+        name: [*:0]const u8,
         shape: *const Shape,
-        required: bool = false,
+        /// Bytes of the default, if it is of that kind.
+        default: [*]const u8 = undefined,
+        offset: u16,
+        absent: Absent,
     };
+
+    /// What a field is when its key is not there: an error, a copy of `default`, null, or a
+    /// struct with all its own defaults.
+    const Absent = enum(u8) { required, bytes, empty, defaults };
 };
 
 /// More than any struct of a plan has.
@@ -122,23 +137,27 @@ fn formOf(comptime T: type) Shape.Form {
     if (T == [:0]const u8) return .string;
     return switch (@typeInfo(T)) {
         .bool => .boolean,
-        .int => .{ .integer = &Parsing(T).parse },
+        .int => .{ .integer = .{ std.math.minInt(T), std.math.maxInt(T) } },
         .@"enum" => |info| form: {
             // The position of a name is its value, in one byte.
             for (info.field_values, 0..) |value, position| std.debug.assert(value == position);
             std.debug.assert(@sizeOf(T) == 1);
-            break :form .{ .enumeration = info.field_names };
+            var names: [info.field_names.len][*:0]const u8 = undefined;
+            for (info.field_names, &names) |name, *slot| slot.* = name;
+            const kept = names;
+            break :form .{ .enumeration = &kept };
         },
-        .optional => |optional| .{ .optional = .{
-            .child = shapeOf(optional.child),
-            .clear = &Holding(optional.child).clear,
-            .hold = &Holding(optional.child).hold,
-        } },
+        .optional => |optional| form: {
+            const with_byte = std.mem.alignForward(usize, @sizeOf(optional.child) + 1, @alignOf(T));
+            std.debug.assert(@sizeOf(T) == if (@typeInfo(optional.child) == .pointer) @sizeOf([]u8) else with_byte);
+            break :form .{ .optional = shapeOf(optional.child) };
+        },
         .@"struct" => .{ .object = objectOf(T) },
         .pointer => |pointer| if (isEntry(pointer.child)) .{ .map = .{
             .item = shapeOf(pointer.child),
             .key = @offsetOf(pointer.child, "key"),
-            .value = .{ .offset = @offsetOf(pointer.child, "value"), .shape = shapeOf(@FieldType(pointer.child, "value")) },
+            .value = @offsetOf(pointer.child, "value"),
+            .shape = shapeOf(@FieldType(pointer.child, "value")),
         } } else .{ .list = shapeOf(pointer.child) },
         else => @compileError("no JSON form for " ++ @typeName(T)),
     };
@@ -153,37 +172,25 @@ fn objectOf(comptime T: type) Shape.Object {
     const info = @typeInfo(T).@"struct";
     std.debug.assert(info.field_names.len <= max_fields);
     var fields: [info.field_names.len]Shape.Field = undefined;
-    var defaults: T = undefined;
     for (info.field_names, info.field_types, info.field_attrs, &fields) |name, Field, attrs, *field| {
-        const default = attrs.defaultValue(Field);
-        field.* = .{ .name = name, .offset = @offsetOf(T, name), .shape = shapeOf(Field), .required = default == null };
-        if (default) |value| @field(defaults, name) = value;
+        field.* = .{ .name = name, .offset = @offsetOf(T, name), .shape = shapeOf(Field), .absent = .required };
+        const default = attrs.defaultValue(Field) orelse continue;
+        const kept = default;
+        switch (@typeInfo(Field)) {
+            .@"struct" => field.absent = .defaults,
+            .optional => {
+                std.debug.assert(kept == null);
+                field.absent = .empty;
+            },
+            else => {
+                field.absent = .bytes;
+                field.default = @ptrCast(&kept);
+            },
+        }
     }
     const kept_fields = fields;
-    const kept_defaults = defaults;
-    return .{ .fields = &kept_fields, .defaults = @ptrCast(&kept_defaults) };
-}
-
-fn Parsing(comptime T: type) type {
-    return struct {
-        fn parse(digits: []const u8, place: [*]u8) bool {
-            const number = std.fmt.parseInt(T, digits, 10) catch return false;
-            at(T, place).* = number;
-            return true;
-        }
-    };
-}
-
-fn Holding(comptime Child: type) type {
-    return struct {
-        fn clear(place: [*]u8) void {
-            at(?Child, place).* = null;
-        }
-
-        fn hold(place: [*]u8, child: [*]u8) void {
-            at(?Child, place).* = at(Child, child).*;
-        }
-    };
+    const refused: []const Refusal = if (@hasDecl(T, "refused")) &T.refused else &.{};
+    return .{ .fields = &kept_fields, .refused = refused };
 }
 
 const Reader = struct {
@@ -212,29 +219,29 @@ const Reader = struct {
                 .false => false,
                 else => return reader.problem.set("Expected true or false for"),
             },
-            .integer => |parse| {
+            .integer => |range| {
                 const digits: []const u8 = switch (try reader.next()) {
                     .number => |digits| digits,
                     .allocated_number => |digits| digits,
                     else => return reader.problem.set("Expected a number for"),
                 };
-                if (!parse(digits, place)) return reader.problem.set("Out of range:");
+                const number = std.fmt.parseInt(i128, digits, 10) catch return reader.problem.set("Out of range:");
+                if (number < range[0] or number > range[1]) return reader.problem.set("Out of range:");
+                @memcpy(place[0..shape.size], std.mem.asBytes(&number)[0..shape.size]);
             },
             .enumeration => |names| {
                 const name = try reader.string();
                 place[0] = for (names, 0..) |known, position| {
-                    if (std.mem.eql(u8, name, known)) break @intCast(position);
+                    if (std.mem.eql(u8, name, std.mem.span(known))) break @intCast(position);
                 } else return reader.problem.set("Unknown value for");
             },
             .optional => |optional| {
                 if (try reader.peek() == .null) {
                     _ = try reader.next();
-                    return optional.clear(place);
+                    return setNull(shape, place);
                 }
-                // Beside and not inside: what says that a value is there may be part of it.
-                const child = try reader.allocate(optional.child, 1);
-                try reader.value(optional.child, child);
-                optional.hold(place, child);
+                try reader.value(optional, place);
+                if (optional.size != shape.size) place[optional.size] = 1;
             },
             .list => |item| {
                 if (try reader.next() != .array_begin) return reader.problem.set("Expected a list for");
@@ -253,26 +260,28 @@ const Reader = struct {
                     try reader.enter(key);
                     const item = try items.add(reader);
                     at([:0]const u8, item + map.key).* = key;
-                    try reader.value(map.value.shape, item + map.value.offset);
+                    try reader.value(map.shape, item + map.value);
                     reader.problem.depth -= 1;
                 }
                 _ = try reader.next();
                 items.give(place);
             },
-            .object => |object| try reader.fields(object, shape.size, place),
+            .object => |object| try reader.fields(object, place),
         }
     }
 
-    fn fields(reader: *Reader, object: Shape.Object, size: usize, place: [*]u8) error{Invalid}!void {
+    fn fields(reader: *Reader, object: Shape.Object, place: [*]u8) error{Invalid}!void {
         if (try reader.next() != .object_begin) return reader.problem.set("Expected an object for");
-        @memcpy(place[0..size], object.defaults[0..size]);
+        setDefaults(object, place);
         var seen: std.StaticBitSet(max_fields) = .empty;
         while (try reader.peek() != .object_end) {
             const key = try reader.string();
             try reader.enter(key);
             const position = for (object.fields, 0..) |field, position| {
-                if (std.mem.eql(u8, key, field.name)) break position;
-            } else return reader.problem.set("Unknown key");
+                if (std.mem.eql(u8, key, std.mem.span(field.name))) break position;
+            } else return reader.problem.set(for (object.refused) |refusal| {
+                if (std.mem.eql(u8, key, refusal.key)) break refusal.why;
+            } else "Unknown key");
             if (seen.isSet(position)) return reader.problem.set("Given twice:");
             seen.set(position);
             const field = object.fields[position];
@@ -281,9 +290,26 @@ const Reader = struct {
         }
         _ = try reader.next();
         for (object.fields, 0..) |field, position| {
-            if (!field.required or seen.isSet(position)) continue;
-            try reader.enter(field.name);
+            if (field.absent != .required or seen.isSet(position)) continue;
+            try reader.enter(std.mem.span(field.name));
             return reader.problem.set("Missing key");
+        }
+    }
+
+    fn setNull(shape: *const Shape, place: [*]u8) void {
+        const content = shape.form.optional;
+        if (content.size == shape.size) @memset(place[0..@sizeOf(usize)], 0) else place[content.size] = 0;
+    }
+
+    fn setDefaults(object: Shape.Object, place: [*]u8) void {
+        for (object.fields) |field| {
+            const at_field = place + field.offset;
+            switch (field.absent) {
+                .required => {},
+                .bytes => @memcpy(at_field[0..field.shape.size], field.default[0..field.shape.size]),
+                .empty => setNull(field.shape, at_field),
+                .defaults => setDefaults(field.shape.form.object, at_field),
+            }
         }
     }
 
@@ -353,6 +379,8 @@ const Sample = struct {
 
         pub const is_entry = true;
     } = &.{},
+
+    pub const refused = [_]Refusal{.{ .key = "color", .why = "Paint it yourself:" }};
 };
 
 fn decodeSample(text: []const u8, problem: *Problem, buffer: []u8) error{Invalid}!Sample {
@@ -374,9 +402,22 @@ test "a struct is filled, what is left out has its default" {
     try std.testing.expectEqual(2, sample.sizes[0].value.width);
 }
 
+test "an optional is laid out as it is read" {
+    inline for (.{ u8, u16, u64, i128, bool, [:0]const u8, []const u64, Sample, enum { a } }) |T| {
+        const shape: Shape = .{ .size = @sizeOf(?T), .alignment = .of(?T), .form = .{ .optional = &.{ .size = @sizeOf(T), .alignment = .of(T), .form = .boolean } } };
+        var value: ?T = std.mem.zeroes(T);
+        Reader.setNull(&shape, @ptrCast(&value));
+        try std.testing.expect(value == null);
+        if (@sizeOf(T) == @sizeOf(?T)) continue;
+        @as([*]u8, @ptrCast(&value))[@sizeOf(T)] = 1;
+        try std.testing.expect(value != null);
+    }
+}
+
 test "what is wrong is named" {
     const cases = [_][2][]const u8{
         .{ "{\"name\":\"a\",\"inner\":{\"list\":[],\"foo\":1}}", "Unknown key \"inner.foo\"" },
+        .{ "{\"name\":\"a\",\"color\":1}", "Paint it yourself: \"color\"" },
         .{ "{\"count\":1}", "Missing key \"name\"" },
         .{ "{\"name\":\"a\",\"name\":\"b\"}", "Given twice: \"name\"" },
         .{ "{\"name\":\"a\",\"count\":256}", "Out of range: \"count\"" },

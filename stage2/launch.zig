@@ -8,12 +8,19 @@
 const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
+const clocks = @import("clocks.zig");
 const descriptor_limit = @import("descriptor_limit.zig");
+const host_hooks = @import("host_hooks.zig");
+const inherited_settings = @import("inherited.zig");
+const join = @import("join.zig");
 const mount_options = @import("mount_options.zig");
+const notify = @import("notify.zig");
 const placement = @import("placement.zig");
 const process_settings = @import("process_settings.zig");
 const rootfs = @import("rootfs.zig");
 const Sandbox = @import("sandbox.zig").Sandbox;
+const sysctl = @import("sysctl.zig");
+const table_module = @import("table.zig");
 const worker = @import("worker.zig");
 const userns = @import("userns.zig");
 const Failure = linux.Failure;
@@ -39,6 +46,11 @@ pub const Options = struct {
     /// A user namespace that may be the plan's: `first` and the following ids of the host,
     /// as many as `userns.range`. It is used if the plan wants exactly that.
     shared: ?struct { first: u32, namespace: ?fd_t } = null,
+    /// The server's containers, whose namespaces may be joined.
+    containers: ?*table_module.Table = null,
+    /// The plan's memory file, which the parent of the worker is to keep for hooks that run
+    /// later; null if it has the plan itself.
+    plan_file: ?fd_t = null,
     /// What was made before the plan was known.
     ahead: ?*const Ahead = null,
 };
@@ -67,25 +79,32 @@ pub fn create(options: Options, arena: std.mem.Allocator, plan: *const Plan, sta
 
 fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t, subject: *[]const u8) error{Failed}!linux.pid_t {
     if (plan.kurma.stage1 and options.stage1 == null) return failure.fail(.plan, .BADF);
-    const namespace: ?fd_t = if (plan.has(.user)) try userNamespace(failure, options, plan, status) else null;
-    var root = try rootfs.prepare(failure, arena, plan, namespace, subject);
+    const joined = try join.open(failure, plan, options.containers, subject);
     subject.* = plan.kurma.id;
-    const settings = try describeInit(failure, arena, plan, options, subject);
+    const namespace: ?fd_t = if (plan.makes(.user)) try userNamespace(failure, options, plan, status) else joined.user();
+    var root: ?rootfs.Prepared = if (plan.joins(.mount)) null else try rootfs.prepare(failure, arena, plan, namespace, subject);
+    subject.* = plan.kurma.id;
+    const about = try beginState(failure, arena, plan);
+    const settings = try describeInit(failure, arena, plan, options, about, subject);
     subject.* = plan.kurma.id;
     // An owner from outside would be unknown inside: first the container's root, who passes
     // them on to the command's user.
     if (namespace != null) stage3.process.giveStreams(userns.hostRoot(plan.config.linux.uidMappings), userns.hostRoot(plan.config.linux.gidMappings));
     const log = if (plan.kurma.log) |wanted| try openLog(failure, plan, wanted, subject) else null;
     const listener = if (plan.kurma.rpc) |path| try openRpc(failure, path, subject) else null;
+    const filter_listener = try notify.begin(failure, plan.config.linux.seccomp, about, .creating, subject);
     subject.* = plan.kurma.id;
+    if (options.plan_file) |file| try keepPlan(failure, plan, status, file);
     const child = arena.create(Child) catch return failure.fail(.plan, .NOMEM);
-    child.* = .{ .plan = plan, .root = &root, .settings = settings, .status = status, .log = log, .listener = listener, .options = options };
+    child.* = .{ .plan = plan, .root = if (root) |*prepared| prepared else null, .settings = settings, .status = status, .log = log, .listener = listener, .filter_listener = filter_listener, .gate = null, .about = about, .options = options };
     if (options.ahead) |ahead| {
         try ahead.cgroup.limit(failure, plan.kurma.id, plan.config.linux.resources);
         if (ahead.sandbox.fits(plan)) {
-            child.root = arena.create(rootfs.Prepared) catch return failure.fail(.plan, .NOMEM);
-            child.root.* = root;
+            const shared = arena.create(rootfs.Prepared) catch return failure.fail(.plan, .NOMEM);
+            shared.* = root.?;
+            child.root = shared;
             child.settled = true;
+            if (plan.config.process.oomScoreAdj) |score| try inherited_settings.setOomScore(failure, ahead.sandbox.pid, score, subject);
             try ahead.sandbox.hand(failure, child);
             return ahead.sandbox.pid;
         }
@@ -97,18 +116,47 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
         try placement.enter(failure, plan.kurma.id, plan.config.linux.resources)
     else
         null;
-    try linux.process.ownKeyring(failure);
+    const keeper = try host_hooks.Keeper.start(failure, plan, about);
+    if (keeper != null) child.gate = try .make(failure);
+    const procfs = if (plan.config.linux.timeOffsets.len > 0) try linux.procfs.open(failure) else null;
+    try inherited_settings.take(failure, .{ .id = plan.kurma.id, .process = &plan.config.process, .personality = plan.config.linux.personality, .keyring = plan.kurma.keyring, .first = true }, subject);
+    // With the host's rights, whoever owns them.
+    try joined.enter(failure, subject);
+    if (root) |*prepared| if (namespace != null) try prepared.makeForeign(failure, plan, subject);
+    subject.* = plan.kurma.id;
+    try joined.enterMount(failure, subject);
     // Last of all that happens here: the host is out of reach afterwards.
     if (namespace) |fd| try userns.join(failure, fd);
+    if (plan.makes(.time)) try clocks.make(failure, plan.config.linux.timeOffsets, procfs);
     // CLONE_PARENT: the container is the child of who asked for it, not of this worker.
     var args: linux.process.CloneArgs = .{ .flags = linux.process.Clone.parent | namespaceFlags(plan) };
     if (unified) |fd| {
         args.flags |= linux.process.Clone.into_cgroup;
         args.cgroup = @intCast(fd);
     }
-    const pid = try failure.check(.clone, linux.process.clone3(&args));
-    if (pid == 0) child.run();
-    return @intCast(pid);
+    const cloned = try failure.check(.clone, linux.process.clone3(&args));
+    if (cloned == 0) child.run();
+    const pid: linux.pid_t = @intCast(cloned);
+    if (keeper) |hooks| {
+        // If they fail, the container ends with us: it waits at the gate.
+        try hooks.run(failure, pid, subject);
+        try child.gate.?.open(failure);
+    }
+    return pid;
+}
+
+/// What hooks and listeners are told of the container; empty if it has none.
+fn beginState(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan) error{Failed}![]const u8 {
+    const listens = if (plan.config.linux.seccomp) |filter| filter.listenerPath != null else false;
+    if (!plan.config.hooks.any() and !listens) return "";
+    return host_hooks.beginState(failure, arena, plan);
+}
+
+/// Gives the plan to whoever runs the hooks that come later.
+fn keepPlan(failure: *Failure, plan: *const Plan, status: fd_t, file: fd_t) error{Failed}!void {
+    if (plan.config.hooks.poststart.len + plan.config.hooks.poststop.len == 0) return;
+    const message: settings_block.Status = .of(.hooks);
+    try linux.socket.sendPacket(failure, status, std.mem.asBytes(&message), file);
 }
 
 /// The namespace that the caller has for these ids, or a new one, which the caller gets to
@@ -124,7 +172,7 @@ fn userNamespace(failure: *Failure, options: Options, plan: *const Plan, status:
 /// A new user namespace, of which the caller of the worker is given a descriptor as well.
 pub fn makeNamespace(failure: *Failure, uids: []const userns.Mapping, gids: []const userns.Mapping, status: fd_t) error{Failed}!fd_t {
     const made = try userns.create(failure, uids, gids);
-    const message: settings_block.Status = .{ .kind = .namespace };
+    const message: settings_block.Status = .of(.namespace);
     try linux.socket.sendPacket(failure, status, std.mem.asBytes(&message), made);
     return made;
 }
@@ -147,27 +195,24 @@ fn openRpc(failure: *Failure, path: [:0]const u8, subject: *[]const u8) error{Fa
     return linux.socket.listenStream(failure, path);
 }
 
+/// What clone3(2) is to make: the user namespace is made before, and the time namespace.
 fn namespaceFlags(plan: *const Plan) u64 {
-    const Clone = linux.process.Clone;
     var flags: u64 = 0;
-    for (plan.config.linux.namespaces) |namespace| flags |= switch (namespace.type) {
-        .mount => Clone.newns,
-        .pid => Clone.newpid,
-        .network => Clone.newnet,
-        .ipc => Clone.newipc,
-        .uts => Clone.newuts,
-        .cgroup => Clone.newcgroup,
-        .user => 0, // Made before, and joined by the worker.
-    };
+    for (plan.config.linux.namespaces) |namespace| {
+        if (namespace.path == null and namespace.type != .user and namespace.type != .time) flags |= join.flag(namespace.type);
+    }
     return flags;
 }
 
 /// The settings of the container's init, in a sealed memory file.
-fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, options: Options, subject: *[]const u8) error{Failed}!fd_t {
+fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, options: Options, about: []const u8, subject: *[]const u8) error{Failed}!fd_t {
     const block = try process_settings.describe(failure, arena, &plan.config.process, plan.kurma.user, .{ .own = plan.kurma.seccomp, .config = plan.config.linux.seccomp, .landlock = plan.kurma.landlock }, .{
         .status_fd = inherited.status,
         .ready = options.ready,
+        .notify_fd = inherited.filter_listener,
         .init = .{
+            .state = about,
+            .hooks = plan.config.hooks.startContainer,
             .log_fd = if (plan.kurma.log == null) -1 else inherited.log,
             .listener_fd = if (plan.kurma.rpc == null) -1 else inherited.listener,
             .ended_fd = if (options.ended == null) -1 else inherited.ended,
@@ -190,7 +235,8 @@ const inherited = struct {
     const ended = 7;
     const terminal = 8;
     const stage1 = 9;
-    const last = stage1;
+    const filter_listener = 10;
+    const last = filter_listener;
 };
 
 /// What a process that is alone in its namespaces does whatever the plan says.
@@ -204,13 +250,17 @@ pub fn settle(failure: *Failure, user: bool, network: bool) error{Failed}!void {
 /// it was shared.
 pub const Child = struct {
     plan: *const Plan,
-    root: *rootfs.Prepared,
+    /// Null in a mount namespace that was there before.
+    root: ?*rootfs.Prepared,
     settings: fd_t,
     status: fd_t,
     log: ?fd_t,
     listener: ?fd_t,
     /// The master, for the init of a container that may outlive who has it otherwise.
     terminal: ?fd_t = null,
+    filter_listener: ?fd_t,
+    gate: ?host_hooks.Gate,
+    about: []const u8,
     options: Options,
     /// `settle` is done.
     settled: bool = false,
@@ -220,15 +270,17 @@ pub const Child = struct {
     pub const max_descriptors = 7 + rootfs.max_mounts;
     pub const DescriptorList = [max_descriptors]*fd_t;
 
-    /// Where its descriptors are, for who passes them on; all but 0 to 2 and the program.
+    /// Where its descriptors are, for who passes them on; all but 0 to 2 and the program, and
+    /// those that `Sandbox.fits` rules out.
     pub fn descriptors(child: *Child, space: *DescriptorList) []*fd_t {
-        space[0..3].* = .{ &child.settings, &child.status, &child.root.root };
+        const root = child.root.?; // Sandbox.fits()
+        space[0..3].* = .{ &child.settings, &child.status, &root.root };
         var count: usize = 3;
         for ([_]*?fd_t{ &child.log, &child.listener, &child.options.ended, &child.options.stage1 }) |optional| if (optional.*) |*fd| {
             space[count] = fd;
             count += 1;
         };
-        for (child.root.binds[0..child.root.bind_count]) |*fd| if (fd.* >= 0) {
+        for (root.binds[0..root.bind_count]) |*fd| if (fd.* >= 0) {
             space[count] = fd;
             count += 1;
         };
@@ -244,17 +296,37 @@ pub const Child = struct {
     fn enter(child: *Child) error{Failed}!noreturn {
         const failure = &child.failure;
         const plan = child.plan;
-        if (!child.settled) try settle(failure, plan.has(.user), plan.has(.network));
+        if (!child.settled) try settle(failure, plan.has(.user), plan.makes(.network));
         // After the change of user, which clears it.
         if (!child.options.survives) _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
-        if (plan.has(.uts)) try child.setNames();
-        const terminal = try child.root.enter(failure, plan, &child.subject);
+        if (child.gate) |gate| try gate.await(failure);
+        try child.setNames();
+        try sysctl.apply(failure, plan.config.linux.sysctl, &child.subject);
+        const terminal = if (child.root) |root| try child.enterOwnTree(root) else try child.enterTree();
         child.subject = plan.kurma.id;
         if (terminal) |pty| {
             try pty.use(failure, child.status);
             if (child.options.survives) child.terminal = pty.master;
         }
         return child.becomeInit();
+    }
+
+    fn enterOwnTree(child: *Child, root: *rootfs.Prepared) error{Failed}!?rootfs.Terminal {
+        const terminal = try root.attach(&child.failure, child.plan, &child.subject);
+        // Paths are still the host's: the container's root is where the hooks start.
+        try host_hooks.run(&child.failure, child.plan, .createContainer, child.about, .creating, os.getpid(), root.root, &child.subject);
+        child.subject = "/";
+        try root.enter(&child.failure, child.plan);
+        return terminal;
+    }
+
+    /// The file tree of a mount namespace that the worker has joined.
+    fn enterTree(child: *Child) error{Failed}!?rootfs.Terminal {
+        try host_hooks.run(&child.failure, child.plan, .createContainer, child.about, .creating, os.getpid(), null, &child.subject);
+        if (!child.plan.config.process.terminal) return null;
+        child.subject = "/dev/pts/ptmx";
+        const tree = try linux.file.open(&child.failure, "/", .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true }, 0);
+        return try rootfs.openTerminal(&child.failure, tree, child.plan.config.process.consoleSize);
     }
 
     /// Gives the init a copy of `fd` under a number that it knows.
@@ -286,6 +358,7 @@ pub const Child = struct {
         const ended = if (child.options.ended) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
         const terminal = if (child.terminal) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
         const stage1 = if (child.options.stage1) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
+        const filter_listener = if (child.filter_listener) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
         try linux.process.closeOnExecFrom(failure, inherited.settings);
         try inherit(failure, settings, inherited.settings);
         try inherit(failure, child.status, inherited.status);
@@ -294,6 +367,7 @@ pub const Child = struct {
         if (ended) |fd| try inherit(failure, fd, inherited.ended);
         if (terminal) |fd| try inherit(failure, fd, inherited.terminal);
         if (stage1) |fd| try inherit(failure, fd, inherited.stage1);
+        if (filter_listener) |fd| try inherit(failure, fd, inherited.filter_listener);
         descriptor_limit.restore();
         const argv = [_:null]?[*:0]const u8{"init"};
         const envp = [_:null]?[*:0]const u8{ "INITD_INTERCEPT=1", stage3.init.settings_variable ++ "=" ++ std.fmt.comptimePrint("{d}", .{inherited.settings}), linux.weakness.inherited() };

@@ -75,6 +75,7 @@ fn placeOf(server: *Server, entry: *const Entry) orders.Place {
         .namespace = server.namespaces.find(entry.first_id),
         .ends = server.ledger.ends(),
         .slot = server.position(entry),
+        .containers = &server.table,
     };
 }
 

@@ -14,6 +14,8 @@ pub const Options = struct {
     whole_set: u64 = 0,
     whole_clear: u64 = 0,
     propagation: ?Propagation = null,
+    /// Whether its owners are mapped, on this mount or on it with all below.
+    idmap: enum { none, idmap, ridmap } = .none,
 
     /// What `name` means, or null if only the file system can know: `mode=755`, `newinstance`.
     fn apply(options: *Options, name: []const u8) bool {
@@ -30,12 +32,17 @@ pub const Options = struct {
             }
             return true;
         }
-        for (propagations) |propagation| {
-            if (!std.mem.eql(u8, name, propagation.name)) continue;
-            options.propagation = .{ .kind = propagation.kind, .whole = propagation.whole };
-            return true;
-        }
-        if (std.mem.eql(u8, name, "bind")) options.bind = .bind else if (std.mem.eql(u8, name, "rbind")) options.bind = .rbind else return std.mem.eql(u8, name, "defaults");
+        if (propagationOf(name)) |propagation| {
+            options.propagation = propagation;
+        } else if (std.mem.eql(u8, name, "bind")) {
+            options.bind = .bind;
+        } else if (std.mem.eql(u8, name, "rbind")) {
+            options.bind = .rbind;
+        } else if (std.mem.eql(u8, name, "idmap")) {
+            options.idmap = .idmap;
+        } else if (std.mem.eql(u8, name, "ridmap")) {
+            options.idmap = .ridmap;
+        } else return std.mem.eql(u8, name, "defaults");
         return true;
     }
 };
@@ -88,6 +95,22 @@ const propagations = [_]struct { name: []const u8, kind: u64, whole: bool }{
     .{ .name = "unbindable", .kind = mount.Propagation.unbindable, .whole = false },
     .{ .name = "runbindable", .kind = mount.Propagation.unbindable, .whole = true },
 };
+
+/// What a propagation's name means, or null if it is none.
+pub fn propagationOf(name: []const u8) ?Propagation {
+    for (propagations) |known| {
+        if (std.mem.eql(u8, name, known.name)) return .{ .kind = known.kind, .whole = known.whole };
+    }
+    return null;
+}
+
+/// Whether `name` is an option of other runtimes that is not carried out here.
+pub fn isRefused(name: []const u8) bool {
+    for ([_][]const u8{ "remount", "tmpcopyup", "copy-symlink", "src-nofollow", "dest-nofollow" }) |known| {
+        if (std.mem.eql(u8, name, known)) return true;
+    }
+    return false;
+}
 
 /// Splits `list`: what a mount knows goes into the result, the rest stays for `forFileSystem`.
 pub fn parse(list: []const [:0]const u8) Options {

@@ -5,6 +5,7 @@
 const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
+const host_hooks = @import("host_hooks.zig");
 const launch = @import("launch.zig");
 const placement = @import("placement.zig");
 const plan_module = @import("plan.zig");
@@ -45,6 +46,11 @@ const Once = struct {
     /// The container's init, a child of ours, from when the worker has made it.
     pid: linux.pid_t = 0,
     pidfd: fd_t = -1,
+    plan: *const plan_module.Plan = undefined,
+    /// What its hooks are told.
+    about: []const u8 = "",
+    /// Whether some of its hooks may have run.
+    begun: bool = false,
     /// Signals that came before it, by number.
     held: u64 = 0,
     terminal: ?*relay.Relay = null,
@@ -65,6 +71,13 @@ const Once = struct {
             once.report.setSubject(problem.text());
             return error.Failed;
         };
+        if (plan.config.hooks.any()) once.about = try host_hooks.beginState(failure, arena.allocator(), &plan);
+        once.plan = &plan;
+        // Last, so that nothing is left of it when they run; their failure is not its own.
+        defer if (once.begun) {
+            var ignored: Failure = .{};
+            host_hooks.run(&ignored, &plan, .poststop, once.about, .stopped, null, null, &once.subject) catch {};
+        };
         // Whatever happens from here on, the container's folder and cgroup do not outlive us.
         defer if (plan.hasCgroup()) {
             placement.remove(failure, plan.kurma.id) catch {};
@@ -79,6 +92,7 @@ const Once = struct {
         once.subject = plan.kurma.id;
         const order: Order = .{ .program = program, .arena = arena.allocator(), .plan = &plan };
         const worker = try worker_module.spawn(failure, order, Order.work);
+        once.begun = true;
         defer if (once.terminal) |open| open.close();
         errdefer once.kill(worker.pid);
         try once.supervise(worker, signals, caller);
@@ -106,7 +120,12 @@ const Once = struct {
 
             if (polls[1].revents != 0) return failure.fail(.supervise, .OWNERDEAD);
             // First what the container says of itself: why it ended is in there.
-            if (polls[3].revents != 0) starting = try once.hear(worker);
+            if (polls[3].revents != 0) {
+                starting = try once.hear(worker);
+                if (!starting and once.report.outcome == .none) {
+                    try host_hooks.run(failure, once.plan, .poststart, once.about, .running, once.pid, null, &once.subject);
+                }
+            }
             if (polls[2].revents != 0) try once.pass(signals);
             if (once.terminal) |open| open.move(streams);
             if (polls[0].revents != 0) {
@@ -142,7 +161,7 @@ const Once = struct {
                 once.report.failure = status.failure;
                 once.report.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
             },
-            .held, .finished, .namespace, .prepared => return failure.fail(.supervise, .PROTO), // Nothing of ours asks for it.
+            .held, .finished, .namespace, .prepared, .hooks => return failure.fail(.supervise, .PROTO), // Nothing of ours asks for it.
             .terminal => if (descriptor) |master| {
                 once.space.* = try .open(failure, master);
                 once.terminal = once.space;

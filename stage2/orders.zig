@@ -4,10 +4,13 @@ const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
 const exec = @import("exec.zig");
+const hooks = @import("hooks");
+const host_hooks = @import("host_hooks.zig");
 const launch = @import("launch.zig");
 const placement = @import("placement.zig");
 const plan_module = @import("plan.zig");
 const slots = @import("slots.zig");
+const table_module = @import("table.zig");
 const userns = @import("userns.zig");
 const wire = @import("wire.zig");
 const Failure = linux.Failure;
@@ -26,8 +29,10 @@ pub const Place = struct {
     /// The folder for ends (slots.zig), if the server has one, and the container's number.
     ends: ?fd_t,
     slot: usize,
+    /// Of the server, as they were when the worker was forked with its memory.
+    containers: *table_module.Table,
 
-    fn options(place: *const Place, failure: *Failure, runs: bool, stage1: ?fd_t) error{Failed}!launch.Options {
+    fn options(place: *const Place, failure: *Failure, runs: bool, plan: fd_t, stage1: ?fd_t) error{Failed}!launch.Options {
         const ended = if (place.ends) |folder| try slots.Slots.makeEnd(folder, failure, place.slot) else null;
         return .{
             .program = place.program,
@@ -36,6 +41,8 @@ pub const Place = struct {
             .ended = ended,
             .stage1 = stage1,
             .shared = .{ .first = place.first_id, .namespace = place.namespace },
+            .containers = place.containers,
+            .plan_file = plan,
         };
     }
 };
@@ -53,7 +60,7 @@ pub const Create = struct {
         var reading: Reading = .{};
         reading.prepare(&failure, false) catch return .failed(failure, "");
         const plan = reading.open(&failure, order.descriptors, &order.place.id, plan_module.parse) catch return .failed(failure, reading.problem.text());
-        const options = order.place.options(&failure, order.runs, reading.last) catch return .failed(failure, "ends");
+        const options = order.place.options(&failure, order.runs, order.descriptors.fds[0], reading.last) catch return .failed(failure, "ends");
         return launch.create(options, reading.arena.allocator(), plan, status);
     }
 };
@@ -74,10 +81,10 @@ pub const Prepare = struct {
         const packet = linux.socket.receiveAll(&failure, status, std.mem.asBytes(&runs), &descriptors) catch return failed(failure, name);
         if (packet.len == 0) { // Nobody wants it any more.
             ahead.sandbox.dismiss();
-            return .{ .kind = .finished };
+            return .of(.finished);
         }
         const plan = reading.open(&failure, descriptors, &order.place.id, plan_module.parse) catch return failed(failure, reading.problem.text());
-        var options = order.place.options(&failure, runs, reading.last) catch return failed(failure, "ends");
+        var options = order.place.options(&failure, runs, descriptors.fds[0], reading.last) catch return failed(failure, "ends");
         options.shared.?.namespace = namespace;
         options.ahead = &ahead;
         return launch.create(options, reading.arena.allocator(), plan, status);
@@ -98,8 +105,8 @@ pub const Prepare = struct {
         defer if (unified) |fd| linux.file.close(fd);
         const range = [_]userns.Mapping{.{ .containerID = 0, .hostID = place.first_id, .size = userns.range }};
         const namespace = place.namespace orelse try launch.makeNamespace(failure, &range, &range, status);
-        ahead.sandbox = try .create(failure, place.first_id, namespace, unified, place.program);
-        try linux.socket.sendPacket(failure, status, std.mem.asBytes(&Status{ .kind = .prepared }), null);
+        ahead.sandbox = try .create(failure, name, place.first_id, namespace, unified, place.program);
+        try linux.socket.sendPacket(failure, status, std.mem.asBytes(&Status.of(.prepared)), null);
         return namespace;
     }
 
@@ -126,6 +133,30 @@ pub const Exec = struct {
     }
 };
 
+/// Runs the hooks that come after the start, or after the end.
+pub const Hooks = struct {
+    plan: fd_t,
+    point: hooks.Point,
+    /// Of the container's init; 0 once it has ended.
+    pid: linux.pid_t,
+
+    pub fn work(order: Hooks, _: fd_t) Status {
+        var failure: Failure = .{};
+        var reading: Reading = .{};
+        var subject: []const u8 = "";
+        order.run(&failure, &reading, &subject) catch return .failed(failure, subject);
+        return .of(.finished);
+    }
+
+    fn run(order: Hooks, failure: *Failure, reading: *Reading, subject: *[]const u8) error{Failed}!void {
+        try reading.prepare(failure, false);
+        const plan = try reading.parsePlan(failure, order.plan, plan_module.parse);
+        const begun = try host_hooks.beginState(failure, reading.arena.allocator(), plan);
+        const running = order.pid != 0;
+        return host_hooks.run(failure, plan, order.point, begun, if (running) .running else .stopped, if (running) order.pid else null, null, subject);
+    }
+};
+
 /// Removes a container's cgroup.
 pub const Remove = struct {
     id: [wire.id_size]u8,
@@ -133,7 +164,7 @@ pub const Remove = struct {
     pub fn work(order: Remove, _: fd_t) Status {
         var failure: Failure = .{};
         placement.remove(&failure, wire.name(&order.id).?) catch return .failed(failure, wire.name(&order.id).?);
-        return .{ .kind = .finished };
+        return .of(.finished);
     }
 };
 
@@ -152,10 +183,7 @@ const Reading = struct {
     /// Reads the plan, checks that it is of the container that the request names, and
     /// takes the streams. An invalid plan fails with step `plan`, and `problem` says why.
     fn open(reading: *Reading, failure: *Failure, descriptors: linux.socket.Descriptors, id: *const [wire.id_size]u8, comptime parse: anytype) error{Failed}!*const Parsed(parse) {
-        const text = try plan_module.readFile(failure, descriptors.fds[0]);
-        const allocator = reading.arena.allocator();
-        const plan = allocator.create(Parsed(parse)) catch return failure.fail(.plan, .NOMEM);
-        plan.* = parse(allocator, text, &reading.problem) catch return failure.fail(.plan, .INVAL);
+        const plan = try reading.parsePlan(failure, descriptors.fds[0], parse);
         if (!std.mem.eql(u8, plan.kurma.id, wire.name(id).?)) return failure.fail(.plan, .BADMSG);
         var streams = descriptors;
         if (@hasField(@TypeOf(plan.kurma), "stage1") and plan.kurma.stage1 and descriptors.count > 1) {
@@ -163,6 +191,14 @@ const Reading = struct {
             reading.last = try linux.file.duplicateAbove(failure, descriptors.fds[streams.count], 2);
         }
         try takeStreams(failure, streams);
+        return plan;
+    }
+
+    fn parsePlan(reading: *Reading, failure: *Failure, fd: fd_t, comptime parse: anytype) error{Failed}!*const Parsed(parse) {
+        const text = try plan_module.readFile(failure, fd);
+        const allocator = reading.arena.allocator();
+        const plan = allocator.create(Parsed(parse)) catch return failure.fail(.plan, .NOMEM);
+        plan.* = parse(allocator, text, &reading.problem) catch return failure.fail(.plan, .INVAL);
         return plan;
     }
 

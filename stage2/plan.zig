@@ -5,10 +5,12 @@
 
 const std = @import("std");
 const cgroup = @import("cgroup");
+const hooks = @import("hooks");
 const linux = @import("linux");
 const landlock = @import("landlock");
 const seccomp = @import("seccomp");
 const json = @import("json.zig");
+const plan_check = @import("plan_check.zig");
 const Mapping = @import("userns.zig").Mapping;
 
 pub const Problem = json.Problem;
@@ -22,10 +24,27 @@ pub const Plan = struct {
     kurma: Envelope,
     config: Config,
 
-    /// Whether the container has this namespace for itself.
+    /// Whether the container is in a namespace of this kind that is not the host's.
     pub fn has(plan: *const Plan, kind: Namespace.Kind) bool {
-        for (plan.config.linux.namespaces) |namespace| if (namespace.type == kind) return true;
+        return plan.makes(kind) or plan.joins(kind);
+    }
+
+    /// Whether it has one that is made for it.
+    pub fn makes(plan: *const Plan, kind: Namespace.Kind) bool {
+        for (plan.config.linux.namespaces) |namespace| if (namespace.type == kind) return namespace.path == null;
         return false;
+    }
+
+    /// Whether it enters one that is there already.
+    pub fn joins(plan: *const Plan, kind: Namespace.Kind) bool {
+        for (plan.config.linux.namespaces) |namespace| if (namespace.type == kind and namespace.path != null) return true;
+        for (plan.kurma.join) |joined| if (joined.type == kind) return true;
+        return false;
+    }
+
+    /// The container's folder as its hooks know it.
+    pub fn bundle(plan: *const Plan) Text {
+        return plan.kurma.bundle orelse plan.kurma.scratch;
     }
 
     /// Whether the container has a cgroup of its own.
@@ -64,7 +83,19 @@ pub const Envelope = struct {
     /// A socket to stage1 comes with the request, for the command to inherit: its number is
     /// in `KURMA_STAGE1_FD`. With the server only.
     stage1: bool = false,
+    /// Namespaces of other containers of this server, which its own take the place of: not
+    /// named in `config.linux.namespaces`. A name cannot come to mean another process, as
+    /// a path with a pid in it can.
+    join: []const Joined = &.{},
+    /// What hooks are told as the bundle; `scratch` if left out.
+    bundle: ?Text = null,
+    /// Whether its processes share a session keyring of their own, or ours.
+    keyring: Keyring = .own,
 };
+
+pub const Joined = struct { type: Namespace.Kind, container: Text };
+
+pub const Keyring = enum { own, inherited };
 
 /// Files `log`, `log.1`, … in a folder of this container alone, which becomes its root's.
 pub const Log = struct {
@@ -90,6 +121,7 @@ pub const Config = struct {
     domainname: ?Text = null,
     mounts: []const Mount = &.{},
     annotations: Map = &.{},
+    hooks: hooks.Hooks = .{},
     linux: Linux = .{},
 };
 
@@ -109,6 +141,51 @@ pub const Process = struct {
     capabilities: ?Capabilities = null,
     rlimits: []const Rlimit = &.{},
     oomScoreAdj: ?i32 = null,
+    scheduler: ?Scheduler = null,
+    ioPriority: ?IoPriority = null,
+    /// For further processes only; checked in the container's plan.
+    execCPUAffinity: ?Affinity = null,
+
+    pub const refused = [_]json.Refusal{
+        .{ .key = "apparmorProfile", .why = "Profiles of AppArmor are not set:" },
+        .{ .key = "selinuxLabel", .why = "Labels of SELinux are not set:" },
+    };
+};
+
+/// sched_setattr(2).
+pub const Scheduler = struct {
+    policy: Policy,
+    nice: i32 = 0,
+    priority: u32 = 0,
+    flags: []const Flag = &.{},
+    runtime: u64 = 0,
+    deadline: u64 = 0,
+    period: u64 = 0,
+
+    pub const Policy = enum { SCHED_OTHER, SCHED_FIFO, SCHED_RR, SCHED_BATCH, SCHED_ISO, SCHED_IDLE, SCHED_DEADLINE };
+
+    /// The position is the bit.
+    pub const Flag = enum {
+        SCHED_FLAG_RESET_ON_FORK,
+        SCHED_FLAG_RECLAIM,
+        SCHED_FLAG_DL_OVERRUN,
+        SCHED_FLAG_KEEP_POLICY,
+        SCHED_FLAG_KEEP_PARAMS,
+        SCHED_FLAG_UTIL_CLAMP_MIN,
+        SCHED_FLAG_UTIL_CLAMP_MAX,
+    };
+};
+
+/// ioprio_set(2).
+pub const IoPriority = struct {
+    class: enum { IOPRIO_CLASS_NONE, IOPRIO_CLASS_RT, IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE },
+    priority: u3 = 0,
+};
+
+/// Lists of CPUs, `0-2,7`: before the process is in the container's cgroup, and then.
+pub const Affinity = struct {
+    initial: ?Text = null,
+    final: ?Text = null,
 };
 
 /// In characters.
@@ -142,6 +219,9 @@ pub const Mount = struct {
     /// Below `source`, for a bind mount: no link on the way is followed, and none leads out.
     subPath: ?Text = null,
     options: []const Text = &.{},
+    /// Owners in the source, `containerID` and up, are shown as `hostID` and up.
+    uidMappings: []const Mapping = &.{},
+    gidMappings: []const Mapping = &.{},
 };
 
 pub const Linux = struct {
@@ -152,12 +232,54 @@ pub const Linux = struct {
     readonlyPaths: []const Text = &.{},
     resources: ?cgroup.Limits = null,
     seccomp: ?seccomp.oci.Seccomp = null,
+    devices: []const Device = &.{},
+    sysctl: Map = &.{},
+    timeOffsets: []const TimeOffset = &.{},
+    rootfsPropagation: ?Text = null,
+    personality: ?Personality = null,
+
+    pub const refused = [_]json.Refusal{
+        .{ .key = "cgroupsPath", .why = "A container's cgroup has the container's name:" },
+        .{ .key = "intelRdt", .why = "Shares of caches and of memory bandwidth are not set:" },
+        .{ .key = "memoryPolicy", .why = "A program sets its own memory policy:" },
+        .{ .key = "mountLabel", .why = "Labels of SELinux are not set:" },
+        .{ .key = "netDevices", .why = "Interfaces are moved by who makes the network, before the namespace is joined:" },
+    };
+};
+
+pub const Device = struct {
+    type: enum { c, b, u, p },
+    path: Text,
+    major: ?u32 = null,
+    minor: ?u32 = null,
+    /// Permission bits.
+    fileMode: u32 = 0o666,
+    /// In the container.
+    uid: u32 = 0,
+    gid: u32 = 0,
+};
+
+/// What the clock of that name shows beside the host's.
+pub const TimeOffset = struct {
+    key: Text,
+    value: struct { secs: i64 = 0, nanosecs: u32 = 0 },
+
+    pub const is_entry = true;
+};
+
+/// personality(2).
+pub const Personality = struct {
+    domain: enum { LINUX, LINUX32 },
+    /// None exists.
+    flags: []const Text = &.{},
 };
 
 pub const Namespace = struct {
     type: Kind,
+    /// One that is there already; null for a new one.
+    path: ?Text = null,
 
-    pub const Kind = enum { mount, pid, network, ipc, uts, cgroup, user };
+    pub const Kind = enum { mount, pid, network, ipc, uts, cgroup, user, time };
 };
 
 /// A further process in a container.
@@ -169,8 +291,12 @@ pub const ExecPlan = struct {
         user: ?Text = null,
         seccomp: Seccomp = .none,
         landlock: ?landlock.plan.Config = null,
+        keyring: Keyring = .own,
+        bundle: ?Text = null,
     },
     process: Process,
+    /// As `config.linux.personality` of the container.
+    personality: ?Personality = null,
     /// As `config.linux.seccomp` of the container.
     seccomp: ?seccomp.oci.Seccomp = null,
 };
@@ -186,25 +312,17 @@ pub fn readFile(failure: *linux.Failure, fd: linux.fd_t) error{Failed}![]const u
 /// Reads a plan. `arena` holds what it points to.
 pub fn parse(arena: std.mem.Allocator, text: []const u8, problem: *Problem) error{Invalid}!Plan {
     const plan = try json.decode(Plan, arena, text, problem);
-    if (plan.config.process.args.len == 0) return problem.set("No command in the plan:");
-    try checkEnvironment(plan.config.process.env, problem);
-    if (!plan.has(.mount)) return problem.set("No mount namespace of its own in the plan:");
+    try plan_check.check(&plan, problem);
     return plan;
 }
 
 /// Reads the plan of a further process.
 pub fn parseExec(arena: std.mem.Allocator, text: []const u8, problem: *Problem) error{Invalid}!ExecPlan {
     const plan = try json.decode(ExecPlan, arena, text, problem);
-    if (plan.process.args.len == 0) return problem.set("No command in the plan:");
-    try checkEnvironment(plan.process.env, problem);
+    try plan_check.checkProcess(&plan.process, "process", problem);
+    if (plan.personality) |personality| try plan_check.checkPersonality(personality, "personality", problem);
+    if (plan.seccomp) |filter| try plan_check.checkListener(filter, "seccomp", problem);
     return plan;
-}
-
-/// A name without a value is nobody's request for ours.
-fn checkEnvironment(env: []const Text, problem: *Problem) error{Invalid}!void {
-    for (env) |variable| {
-        if ((std.mem.findScalar(u8, variable, '=') orelse 0) == 0) return problem.set("A variable of the environment is not NAME=value in the plan:");
-    }
 }
 
 test "an unknown isolation is refused by name, not ignored" {
@@ -213,8 +331,8 @@ test "an unknown isolation is refused by name, not ignored" {
     var problem: Problem = .{};
     const text =
         \\{"kurma":{"id":"a","scratch":"/s"},"config":{"ociVersion":"1.3.0","process":{"args":["/x"]},
-        \\"linux":{"intelRdt":{}}}}
+        \\"linux":{"unheardOf":{}}}}
     ;
     try std.testing.expectError(error.Invalid, parse(fixed.allocator(), text, &problem));
-    try std.testing.expectEqualStrings("Unknown key \"config.linux.intelRdt\"", problem.text());
+    try std.testing.expectEqualStrings("Unknown key \"config.linux.unheardOf\"", problem.text());
 }

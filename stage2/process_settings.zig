@@ -2,6 +2,7 @@
 
 const std = @import("std");
 const capabilities = @import("capabilities");
+const hooks = @import("hooks");
 const landlock = @import("landlock");
 const linux = @import("linux");
 const rlimits = @import("rlimits");
@@ -17,6 +18,8 @@ pub const Talk = struct {
     status_fd: linux.fd_t,
     /// Whether it says there that all is set up, and then waits for a packet.
     ready: stage3.settings.Ready = .unsaid,
+    /// Where the listener of its filter goes.
+    notify_fd: linux.fd_t = -1,
     /// What an init is told beside its main process.
     init: Init = .{},
 };
@@ -31,6 +34,9 @@ pub const Init = struct {
     input: bool = false,
     log: ?plan_module.Log = null,
     stop: plan_module.Stop = .{},
+    /// The begun state of the container, and what runs in it before its command.
+    state: []const u8 = "",
+    hooks: []const hooks.Hook = &.{},
 };
 
 /// What a process may not do: its system calls, and Landlock.
@@ -60,13 +66,14 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
     } else .{};
     const filter = try makeFilter(failure, arena, filtering, sets.bounding, subject);
     const restrictions = try makeRestrictions(failure, arena, filtering.landlock, subject);
+    const before = try packHooks(failure, arena, talk.init);
     const header: Header = .{
         .filter_flags = @bitCast(filter.flags),
         .uid = process.user.uid,
         .gid = process.user.gid,
         .umask = process.user.umask orelse 0o022,
-        .oom_score_adj = process.oomScoreAdj orelse 0,
         .status_fd = talk.status_fd,
+        .notify_fd = if (filter.flags.new_listener) talk.notify_fd else -1,
         .log_fd = talk.init.log_fd,
         .listener_fd = talk.init.listener_fd,
         .ended_fd = talk.init.ended_fd,
@@ -82,16 +89,15 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
             .terminal = process.terminal,
             .input = talk.init.input,
             .ready = talk.ready,
-            .set_oom_score_adj = process.oomScoreAdj != null,
         },
     };
-    var size: usize = @sizeOf(Header) + 4096 + filter.program.len * @sizeOf(seccomp.Instruction) + limits.len * @sizeOf(rlimits.Limit) + restrictions.len + process.user.additionalGids.len * @sizeOf(u32);
+    var size: usize = @sizeOf(Header) + 4096 + filter.program.len * @sizeOf(seccomp.Instruction) + limits.len * @sizeOf(rlimits.Limit) + restrictions.len + before.len + process.user.additionalGids.len * @sizeOf(u32);
     size += process.cwd.len;
     if (user) |name| size += name.len;
     for (process.args) |text| size += text.len + 1;
     for (linux.weakness.environment(process.env)) |text| size += text.len + 1;
     const buffer = arena.alignedAlloc(u8, .@"8", size) catch return failure.fail(.plan, .NOMEM);
-    return @alignCast(stage3.settings.write(buffer, header, filter.program, restrictions, limits, process.user.additionalGids, user, process.cwd, process.args, linux.weakness.environment(process.env)) orelse
+    return @alignCast(stage3.settings.write(buffer, header, filter.program, restrictions, before, limits, process.user.additionalGids, user, process.cwd, process.args, linux.weakness.environment(process.env)) orelse
         return failure.fail(.plan, .@"2BIG"));
 }
 
@@ -122,6 +128,13 @@ fn makeFilter(failure: *Failure, arena: std.mem.Allocator, filtering: Filtering,
     // What an x86-64 program asks for is looked up from its third instruction on.
     const start: usize = if (linux.weakness.has(.architecture)) 2 else 0;
     return .{ .program = program[start..] };
+}
+
+fn packHooks(failure: *Failure, arena: std.mem.Allocator, init: Init) error{Failed}![]const u8 {
+    if (init.hooks.len == 0) return &.{};
+    const block = arena.alloc(u8, hooks.Packed.size(init.state, init.hooks)) catch return failure.fail(.plan, .NOMEM);
+    hooks.Packed.write(block, init.state, init.hooks);
+    return block;
 }
 
 /// Landlock's block for stage3, empty for none.

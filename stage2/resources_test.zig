@@ -5,7 +5,7 @@ const std = @import("std");
 const expectEqual = std.testing.expectEqual;
 const expectEqualStrings = std.testing.expectEqualStrings;
 const cgroup = @import("cgroup");
-const hooks = @import("hooks.zig");
+const hooks = @import("hooks");
 const json = @import("json.zig");
 
 fn decode(comptime T: type, buffer: []u8, text: []const u8) !T {

@@ -8,6 +8,8 @@
 const std = @import("std");
 const linux = @import("linux");
 const stage3 = @import("stage3");
+const cgroup_mounts = @import("cgroup_mounts.zig");
+const device_nodes = @import("device_nodes.zig");
 const mount_options = @import("mount_options.zig");
 const plan_module = @import("plan.zig");
 const userns = @import("userns.zig");
@@ -30,7 +32,7 @@ pub const Terminal = struct {
     /// Sends the master out over the status socket and makes the slave our 0 to 2. The
     /// master stays open until exec.
     pub fn use(terminal: Terminal, failure: *Failure, status: fd_t) error{Failed}!void {
-        const message: Status = .{ .kind = .terminal };
+        const message: Status = .of(.terminal);
         try linux.socket.sendPacket(failure, status, std.mem.asBytes(&message), terminal.master);
         for (0..3) |stream| _ = try failure.check(.terminal, os.dup3(terminal.slave, @intCast(stream), 0));
         file.close(terminal.slave);
@@ -40,18 +42,38 @@ pub const Terminal = struct {
 pub const Prepared = struct {
     /// Detached mount of the root.
     root: fd_t,
-    /// By position in the plan: a detached copy of what is bound there, or -1.
+    /// By position in the plan: what is attached there, detached, or -1 if it is made inside.
     binds: [max_mounts]fd_t,
     bind_count: usize,
+    /// The devices of the plan.
+    devices: ?fd_t = null,
 
     pub fn close(prepared: *Prepared) void {
         file.close(prepared.root);
         for (prepared.binds[0..prepared.bind_count]) |fd| if (fd >= 0) file.close(fd);
+        if (prepared.devices) |fd| file.close(fd);
     }
 
-    /// Makes the prepared tree the root of the calling process, which is alone in a
-    /// new mount namespace. Returns the terminal if the plan wants one.
-    pub fn enter(prepared: *Prepared, failure: *Failure, plan: *const Plan, subject: *[]const u8) error{Failed}!?Terminal {
+    /// Makes those of the kernel's file systems that show a namespace which is not the
+    /// container's own: its root may not, nor can it see more in them than is its to see.
+    /// The worker calls it when it has joined what is joined.
+    pub fn makeForeign(prepared: *Prepared, failure: *Failure, plan: *const Plan, subject: *[]const u8) error{Failed}!void {
+        for (plan.config.mounts, prepared.binds[0..prepared.bind_count]) |*wanted, *slot| {
+            const kind = wanted.type orelse continue;
+            const foreign = for ([_]struct { []const u8, plan_module.Namespace.Kind }{ .{ "sysfs", .network }, .{ "mqueue", .ipc }, .{ "proc", .pid } }) |shown| {
+                // Only a process of a pid namespace can make its procfs.
+                if (std.mem.eql(u8, kind, shown[0])) break !plan.makes(shown[1]) and !(shown[1] == .pid and plan.joins(.pid));
+            } else false;
+            if (!foreign or slot.* >= 0) continue;
+            subject.* = wanted.destination;
+            slot.* = try makeFileSystem(failure, wanted, mount_options.parse(wanted.options));
+        }
+    }
+
+    /// Attaches the prepared tree, and all that belongs on it, on top of the root of the
+    /// calling process, which is alone in a new mount namespace. Returns the terminal if
+    /// the plan wants one. `pivot` comes next.
+    pub fn attach(prepared: *Prepared, failure: *Failure, plan: *const Plan, subject: *[]const u8) error{Failed}!?Terminal {
         subject.* = "/";
         // First of all: from here on nothing that we mount is seen by the host.
         try mount.makePrivate(failure);
@@ -76,6 +98,7 @@ pub const Prepared = struct {
         try makeDevices(failure, prepared.root, plan.has(.user));
         const terminal = if (plan.config.process.terminal) try openTerminal(failure, prepared.root, plan.config.process.consoleSize) else null;
         if (terminal) |pty| try bindConsole(failure, prepared.root, pty);
+        if (prepared.devices) |nodes| try device_nodes.attach(failure, plan, nodes, prepared.root, subject);
         subject.* = plan.config.process.cwd;
         file.close(try file.makeInRoot(failure, prepared.root, plan.config.process.cwd, .directory, 0o755));
 
@@ -96,18 +119,28 @@ pub const Prepared = struct {
             const readonly: mount.Attributes = .{ .readonly = true };
             _ = try failure.check(.readonly, mount.change(prepared.root, .{ .set = @bitCast(readonly) }, false));
         }
-        try pivot(failure, prepared.root);
         return terminal;
     }
 
+    /// Makes the attached tree the root, and lets go of the one below.
+    pub fn enter(prepared: *Prepared, failure: *Failure, plan: *const Plan) error{Failed}!void {
+        try pivot(failure, prepared.root);
+        // Not earlier: a shared mount is no root to pivot to, an unbindable one has no parts
+        // to protect.
+        const name = plan.config.linux.rootfsPropagation orelse return;
+        const wanted = mount_options.propagationOf(name).?; // plan_check.zig
+        _ = try failure.check(.mount, mount.change(prepared.root, .{ .propagation = wanted.kind }, wanted.whole));
+    }
+
     fn attachOne(prepared: *Prepared, failure: *Failure, wanted: *const plan_module.Mount, index: usize) error{Failed}!void {
-        const options = mount_options.parse(wanted.options);
-        if (options.bind != .none) {
-            const target = try makeTarget(failure, prepared.root, wanted, try isDirectory(failure, prepared.binds[index]));
-            defer file.close(target);
-            return mount.attach(failure, prepared.binds[index], target);
+        const made = prepared.binds[index];
+        if (made < 0) {
+            if (cgroup_mounts.are(wanted)) return cgroup_mounts.attach(failure, prepared.root, wanted);
+            return mountNew(failure, prepared.root, wanted);
         }
-        return mountNew(failure, prepared.root, wanted);
+        const target = try makeTarget(failure, prepared.root, wanted, try isDirectory(failure, made));
+        defer file.close(target);
+        return mount.attach(failure, made, target);
     }
 };
 
@@ -128,9 +161,10 @@ pub fn prepare(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, n
     errdefer for (prepared.binds[0..prepared.bind_count]) |fd| if (fd >= 0) file.close(fd);
     for (plan.config.mounts) |*wanted| {
         subject.* = wanted.source orelse wanted.destination;
-        prepared.binds[prepared.bind_count] = try openBind(failure, wanted);
+        prepared.binds[prepared.bind_count] = try openBind(failure, wanted, namespace);
         prepared.bind_count += 1;
     }
+    prepared.devices = try device_nodes.make(failure, plan, subject);
     prepared.root = try openRoot(failure, arena, plan, namespace, subject);
     return prepared;
 }
@@ -146,7 +180,7 @@ fn openDevice(failure: *Failure, path: [:0]const u8, major: u32, minor: u32) err
     return fd;
 }
 
-fn openBind(failure: *Failure, wanted: *const plan_module.Mount) error{Failed}!fd_t {
+fn openBind(failure: *Failure, wanted: *const plan_module.Mount, namespace: ?fd_t) error{Failed}!fd_t {
     const options = mount_options.parse(wanted.options);
     if (options.bind == .none) return -1;
     for (wanted.options) |name| if (mount_options.forFileSystem(name)) return failure.fail(.plan, .INVAL);
@@ -161,6 +195,7 @@ fn openBind(failure: *Failure, wanted: *const plan_module.Mount) error{Failed}!f
     if (options.whole_set | options.whole_clear != 0) {
         _ = try failure.check(.mount, mount.change(tree, .{ .set = options.whole_set, .clear = options.whole_clear }, true));
     }
+    if (wanted.uidMappings.len > 0 or options.idmap != .none) try mapOwners(failure, tree, wanted, options.idmap == .ridmap, namespace);
     return tree;
 }
 
@@ -177,6 +212,16 @@ fn cloneSource(failure: *Failure, source: [:0]const u8, sub_path: ?[:0]const u8,
     return mount.cloneTree(failure, found, "", whole);
 }
 
+/// Shows the files of `tree` as of other owners: by the mount's own mappings, or as the
+/// container's `namespace` has it. The mount keeps the user namespace that holds them.
+fn mapOwners(failure: *Failure, tree: fd_t, wanted: *const plan_module.Mount, whole: bool, namespace: ?fd_t) error{Failed}!void {
+    const idmap: mount.Attributes = .{ .idmap = true };
+    const own = if (wanted.uidMappings.len > 0) try userns.create(failure, wanted.uidMappings, wanted.gidMappings) else null;
+    defer if (own) |fd| file.close(fd);
+    const mapping = own orelse namespace.?; // plan_check.zig: one of both is there.
+    _ = try failure.check(.idmap, mount.change(tree, .{ .set = @bitCast(idmap), .userns_fd = @intCast(mapping) }, whole));
+}
+
 /// The root as a detached mount: the image's layers under a writable one, or a folder.
 fn openRoot(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: ?fd_t, subject: *[]const u8) error{Failed}!fd_t {
     const folder: os.O = .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true };
@@ -185,7 +230,11 @@ fn openRoot(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, name
         subject.* = path;
         const tree = try mount.cloneTree(failure, os.AT.FDCWD, path, true);
         errdefer file.close(tree);
-        _ = try failure.check(.mount, mount.change(tree, .{ .propagation = mount.Propagation.private }, true));
+        // A copy starts as a peer of its source. Only who is to see what is mounted there later
+        // stays a slave of it.
+        const wanted = if (plan.config.linux.rootfsPropagation) |name| mount_options.propagationOf(name).?.kind else 0;
+        const kind: u64 = if (wanted == mount.Propagation.slave) wanted else mount.Propagation.private;
+        _ = try failure.check(.mount, mount.change(tree, .{ .propagation = kind }, true));
         return tree;
     }
 
@@ -304,7 +353,7 @@ fn makeFileSystem(failure: *Failure, wanted: *const plan_module.Mount, options: 
 /// The place where `wanted` is attached, made if it is missing. The kernel's own file
 /// systems go only to a real folder of that name: behind a symlink of the image, what
 /// is written to /proc later would go elsewhere.
-fn makeTarget(failure: *Failure, root: fd_t, wanted: *const plan_module.Mount, directory: bool) error{Failed}!fd_t {
+pub fn makeTarget(failure: *Failure, root: fd_t, wanted: *const plan_module.Mount, directory: bool) error{Failed}!fd_t {
     const kernel_types = [_][]const u8{ "proc", "sysfs", "cgroup", "cgroup2" };
     const kernels = for (kernel_types) |name| {
         if (wanted.type != null and std.mem.eql(u8, wanted.type.?, name)) break true;

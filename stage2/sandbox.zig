@@ -7,6 +7,7 @@
 
 const std = @import("std");
 const linux = @import("linux");
+const inherited = @import("inherited.zig");
 const launch = @import("launch.zig");
 const plan_module = @import("plan.zig");
 const userns = @import("userns.zig");
@@ -34,7 +35,7 @@ pub const Sandbox = struct {
     /// Makes the namespaces and the process: in the user namespace `namespace`, in the
     /// caller's cgroups of version 1, and in that of version 2 whose folder is `unified`.
     /// What is to be handed over must lie in memory that is shared already.
-    pub fn create(failure: *Failure, first: u32, namespace: fd_t, unified: ?fd_t, program: fd_t) error{Failed}!Sandbox {
+    pub fn create(failure: *Failure, id: []const u8, first: u32, namespace: fd_t, unified: ?fd_t, program: fd_t) error{Failed}!Sandbox {
         const sockets = try linux.socket.pair(failure);
         errdefer linux.file.close(sockets[0]);
         // Another process joins the user namespace, so that the caller keeps its rights.
@@ -43,7 +44,7 @@ pub const Sandbox = struct {
             return err;
         };
         if (joiner == 0) {
-            join(failure, namespace, unified, sockets[1], program) catch linux.process.exit(125);
+            join(failure, id, namespace, unified, sockets[1], program) catch linux.process.exit(125);
             linux.process.exit(0);
         }
         linux.file.close(sockets[1]);
@@ -66,8 +67,13 @@ pub const Sandbox = struct {
     /// worker does to itself before it clones: this process was cloned long ago.
     pub fn fits(sandbox: *const Sandbox, plan: *const Plan) bool {
         const config = &plan.config.linux;
-        if (config.namespaces.len != kinds.len + 1 or !plan.has(.user)) return false;
-        for (kinds) |kind| if (!plan.has(kind)) return false;
+        const process = &plan.config.process;
+        if (config.namespaces.len != kinds.len + 1 or !plan.makes(.user)) return false;
+        for (kinds) |kind| if (!plan.makes(kind)) return false;
+        if (process.scheduler != null or process.ioPriority != null or config.personality != null or plan.kurma.keyring != .own) return false;
+        // Descriptors and a gate that are not handed over.
+        if (config.devices.len > 0 or plan.config.hooks.any()) return false;
+        if (config.seccomp) |filter| if (filter.listenerPath != null) return false;
         return userns.isRange(config.uidMappings, sandbox.first) and userns.isRange(config.gidMappings, sandbox.first);
     }
 
@@ -88,7 +94,8 @@ pub const Sandbox = struct {
     }
 };
 
-fn join(failure: *Failure, namespace: fd_t, unified: ?fd_t, socket: fd_t, program: fd_t) error{Failed}!void {
+fn join(failure: *Failure, id: []const u8, namespace: fd_t, unified: ?fd_t, socket: fd_t, program: fd_t) error{Failed}!void {
+    try inherited.joinKeyring(failure, id, true);
     try userns.join(failure, namespace);
     var args: linux.process.CloneArgs = .{ .flags = linux.process.Clone.parent | flags };
     if (unified) |fd| {
@@ -112,7 +119,6 @@ fn wait(failure: *Failure, socket: fd_t, program: fd_t) error{Failed}!void {
     _ = try failure.check(.open, os.dup3(own, 3, cloexec));
     _ = try failure.check(.open, os.dup3(talk, 4, cloexec));
     try linux.process.closeRange(failure, 5, std.math.maxInt(u32));
-    try linux.process.ownKeyring(failure);
     try launch.settle(failure, true, true);
     // The sysfs of a network namespace is one, however often it is mounted, and making it
     // takes its time. Where it may not be mounted, the plan's mount says so.
@@ -138,7 +144,7 @@ fn wait(failure: *Failure, socket: fd_t, program: fd_t) error{Failed}!void {
     }
     // The numbers in the shared memory are the worker's, who may still need them.
     var settled = child.*;
-    var root = child.root.*;
+    var root = child.root.?.*;
     settled.root = &root;
     for (settled.descriptors(&space), fds[3..count]) |place, fd| place.* = fd;
     settled.options.program = 3;

@@ -72,7 +72,8 @@ pub const Server = struct {
     fn serve(self: *Server, state: ?[:0]const u8) error{Failed}!noreturn {
         const failure = &self.failure;
         linux.process.resetSignals();
-        try releaseStreams(failure);
+        // Whoever started us may be waiting for their end.
+        try linux.process.releaseStreams(failure);
         descriptor_limit.raise();
         self.signals = try linux.process.catchSignals(failure);
         if (!linux.weakness.has(.dumpable)) _ = try failure.check(.supervise, linux.process.prctl(.SET_DUMPABLE, 0));
@@ -94,13 +95,6 @@ pub const Server = struct {
             for (events[0..count]) |event| self.handle(@fromBackingInt(event.data.u64), event.events);
             self.settle();
         }
-    }
-
-    /// Lets go of the streams of whoever started us, who may be waiting for their end.
-    fn releaseStreams(failure: *Failure) error{Failed}!void {
-        const null_device = try linux.file.open(failure, "/dev/null", .{ .ACCMODE = .RDWR, .CLOEXEC = true }, 0);
-        defer linux.file.close(null_device);
-        for (0..3) |stream| _ = try failure.check(.open, os.dup3(null_device, @intCast(stream), 0));
     }
 
     /// One event. What fails concerns one request or one container, never the server.
@@ -192,13 +186,15 @@ pub const Server = struct {
                 return; // Answered when its exec is done.
             },
             .signal => {
-                try linux.process.signalPidfd(failure, try alive(failure, entry), std.math.cast(u32, request.argument) orelse return failure.fail(.signal, .INVAL));
+                try linux.process.signalPidfd(failure, try entry.alive(failure), std.math.cast(u32, request.argument) orelse return failure.fail(.signal, .INVAL));
             },
             // One whose making hangs ends with its worker.
             .kill => if (entry.state == .creating and entry.pid == 0 and entry.worker != 0) {
                 _ = try failure.check(.signal, os.kill(entry.worker, .KILL));
             } else {
-                try linux.process.signalPidfd(failure, try alive(failure, entry), @backingInt(os.SIG.KILL));
+                try linux.process.signalPidfd(failure, try entry.alive(failure), @backingInt(os.SIG.KILL));
+                // Hooks after its start, which would go on without it.
+                if (entry.state == .running and entry.worker != 0) _ = os.kill(entry.worker, .KILL);
             },
             .freeze, .thaw => {
                 if (!entry.cgroup) return failure.fail(.freeze, .OPNOTSUPP);
@@ -214,16 +210,16 @@ pub const Server = struct {
             },
             .resize => {
                 const size = tasks.Size.of(request.argument) orelse return failure.fail(.terminal, .INVAL);
-                if (entry.kind == .container) return self.task(request, tasks.Resize{ .pidfd = try alive(failure, entry), .size = size });
+                if (entry.kind == .container) return self.task(request, tasks.Resize{ .pidfd = try entry.alive(failure), .size = size });
                 if (entry.terminal == none) return failure.fail(.terminal, .NOTTY);
                 try size.set(failure, entry.terminal);
             },
             .attach => {
-                if (entry.kind == .container) return self.task(request, tasks.Attach{ .pidfd = try alive(failure, entry), .descriptors = descriptors.* });
+                if (entry.kind == .container) return self.task(request, tasks.Attach{ .pidfd = try entry.alive(failure), .descriptors = descriptors.* });
                 if (entry.terminal == none) return failure.fail(.attach, .OPNOTSUPP);
                 self.reply(&.{ .sequence = request.sequence, .kind = .state, .id = request.id }, entry.terminal);
             },
-            .close_input => return self.task(request, tasks.CloseInput{ .pidfd = try alive(failure, entry) }),
+            .close_input => return self.task(request, tasks.CloseInput{ .pidfd = try entry.alive(failure) }),
             .delete => {
                 self.settle();
                 if (entry.state != .stopped and entry.state != .prepared) return failure.fail(.supervise, .BUSY);
@@ -245,10 +241,6 @@ pub const Server = struct {
             else => return self.failure.fail(.plan, .INVAL), // Of a container as a whole.
         }
         return self.table.findExec(&request.id, request.process) orelse self.failure.fail(.supervise, .SRCH);
-    }
-
-    fn alive(failure: *Failure, entry: *const Entry) error{Failed}!fd_t {
-        return if (entry.pidfd == none) failure.fail(.signal, .SRCH) else entry.pidfd;
     }
 
     pub fn position(self: *Server, entry: *const Entry) u64 {
@@ -299,26 +291,34 @@ pub const Server = struct {
                 self.answer(entry);
             },
             .namespace => if (descriptors.take()) |fd| self.namespaces.keep(entry.first_id, fd),
+            .hooks => if (descriptors.take()) |fd| {
+                entry.plan = fd;
+                entry.hooks = .{ .poststart = true, .poststop = true };
+            },
             .terminal => if (descriptors.take()) |fd| {
                 self.reply(&.{ .sequence = entry.sequence, .kind = .state, .state = .creating, .id = entry.id }, fd);
                 if (entry.kind == .exec) entry.terminal = fd else linux.file.close(fd);
             },
-            .failed => {
-                failure.* = status.failure;
-                const waits = if (entry.deleting != 0) entry.deleting else entry.sequence;
-                var message: Reply = .{ .sequence = waits, .kind = .failed, .failure = status.failure, .id = entry.id };
-                message.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
-                // Of what is only cleared up, nobody waits to hear.
-                if (waits != 0) self.fail(entry, &message);
-                entry.sequence = 0;
-                entry.deleting = 0;
-                entry.cgroup = entry.cgroup or status.cgroup or entry.deleted;
-                if (entry.deleted) {
-                    entry.deleted = false;
-                    entry.state = .stopped;
-                } else entry.state = .none; // What is left of it ends by itself; then it is forgotten.
-            },
+            .failed => self.takeFailure(entry, &status),
         }
+    }
+
+    /// What was asked for has failed; what is left of it ends, and is forgotten then.
+    fn takeFailure(self: *Server, entry: *Entry, status: *const stage3.settings.Status) void {
+        const waits = if (entry.deleting != 0) entry.deleting else entry.sequence;
+        // Nothing is left to go back to when the last hooks fail: it is a warning.
+        const last = entry.state == .none and entry.plan != none and !entry.hooks.poststop;
+        var message: Reply = .{ .sequence = waits, .kind = if (last) .done else .failed, .failure = status.failure, .id = entry.id };
+        message.setSubject(status.subject[0..@min(status.subject_len, status.subject.len)]);
+        // Of what is only cleared up, nobody waits to hear.
+        if (last) self.reply(&message, null) else if (waits != 0) self.fail(entry, &message);
+        entry.sequence = 0;
+        entry.deleting = 0;
+        if (last) return;
+        if (entry.state == .running) entry.kill(); // Hooks after its start have failed.
+        entry.cgroup = entry.cgroup or status.cgroup or entry.deleted;
+        entry.state = if (entry.deleted) .stopped else .none;
+        entry.deleted = false;
     }
 
     /// The end of what a worker and its process have to say: the process runs, or is gone.
@@ -337,6 +337,12 @@ pub const Server = struct {
         const ran = came and (entry.kind == .exec or entry.state != .creating);
         if (entry.state == .none or !ran) return self.giveUp(entry);
         entry.state = .running;
+        if (entry.hooks.poststart and !entry.has_ended) {
+            entry.hooks.poststart = false;
+            // Answered when they are done: then we are here again.
+            self.employ(entry, orders.Hooks{ .plan = entry.plan, .point = .poststart, .pid = entry.pid }) catch self.takeFailure(entry, &.failed(self.failure, "poststart"));
+            return;
+        }
         self.answer(entry);
         if (entry.has_ended) self.finish(entry);
     }
@@ -361,6 +367,11 @@ pub const Server = struct {
             // workers busy, `reap` comes back to it when one has ended.
             self.employ(entry, orders.Remove{ .id = entry.id }) catch return;
             entry.cgroup = false;
+            return;
+        }
+        if (entry.hooks.poststop) {
+            self.employ(entry, orders.Hooks{ .plan = entry.plan, .point = .poststop, .pid = 0 }) catch return;
+            entry.hooks.poststop = false;
             return;
         }
         if (entry.kind == .container) self.ledger.forget(self.position(entry));

@@ -40,6 +40,10 @@ export interface Envelope {
   stdin?: boolean;
   /** The command inherits a socket to stage1, which comes with the request. */
   stage1?: boolean;
+  /** What hooks are told as the bundle; `scratch` if left out. */
+  bundle?: string;
+  /** `own`, unless told: the container's processes share a session keyring. */
+  keyring?: "own" | "inherited";
 }
 
 /** Rights by the kernel's names in lower case: landlock(7). */
@@ -55,8 +59,16 @@ export interface Landlock {
 
 /** A further process in a container. */
 export interface ExecPlan {
-  kurma: { id: string; user?: string; seccomp?: "none" | "default"; landlock?: Landlock };
+  kurma: {
+    id: string;
+    user?: string;
+    seccomp?: "none" | "default";
+    landlock?: Landlock;
+    keyring?: "own" | "inherited";
+    bundle?: string;
+  };
   process: Process;
+  personality?: Personality;
 }
 
 export interface Config {
@@ -65,22 +77,56 @@ export interface Config {
   root?: { path?: string; readonly?: boolean };
   hostname?: string;
   mounts: readonly Mount[];
+  domainname?: string;
   annotations?: Readonly<Record<string, string>>;
+  hooks?: Partial<Record<HookPoint, readonly Hook[]>>;
   linux: {
-    namespaces: readonly { type: Namespace }[];
+    /** With a path, one that is there already. */
+    namespaces: readonly { type: Namespace; path?: string }[];
     uidMappings?: readonly Mapping[];
     gidMappings?: readonly Mapping[];
     resources?: Resources;
     devices?: readonly Device[];
-    /** By the name after /proc/sys, with dots. */
+    /** By the name after /proc/sys, with dots; of the container's own namespaces only. */
     sysctl?: Readonly<Record<string, string>>;
     seccomp?: Seccomp;
     maskedPaths?: readonly string[];
     readonlyPaths?: readonly string[];
+    timeOffsets?: Partial<Record<"monotonic" | "boottime", { secs?: number; nanosecs?: number }>>;
+    rootfsPropagation?: string;
+    personality?: Personality;
   };
 }
 
-export type Namespace = "mount" | "pid" | "network" | "ipc" | "uts" | "cgroup" | "user";
+export type Namespace =
+  | "mount"
+  | "pid"
+  | "network"
+  | "ipc"
+  | "uts"
+  | "cgroup"
+  | "user"
+  | "time";
+
+export type HookPoint =
+  | "prestart"
+  | "createRuntime"
+  | "createContainer"
+  | "startContainer"
+  | "poststart"
+  | "poststop";
+
+/** A program of the administrator; `timeout` in seconds. */
+export interface Hook {
+  path: string;
+  args?: readonly string[];
+  env?: readonly string[];
+  timeout?: number;
+}
+
+export interface Personality {
+  domain: "LINUX" | "LINUX32";
+}
 
 /** `size` ids from `containerID` on are `hostID` and the following on the host. */
 export interface Mapping {
@@ -165,6 +211,10 @@ export interface Process {
   /** Names as in `RLIMIT_NOFILE`. */
   rlimits?: readonly { type: string; soft: Amount; hard: Amount }[];
   oomScoreAdj?: number;
+  scheduler?: { policy: string; nice?: number; priority?: number; flags?: readonly string[] };
+  ioPriority?: { class: string; priority?: number };
+  /** Lists of CPUs, for a further process: before it is in the container's cgroup, and then. */
+  execCPUAffinity?: { initial?: string; final?: string };
 }
 
 /** A number of 64 bits: what JavaScript's do not hold is a {@linkcode unlimited}. */

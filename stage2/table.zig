@@ -31,6 +31,10 @@ pub const Entry = struct {
     status: fd_t = none,
     /// The master of an exec's terminal; that of a container is its init's to keep.
     terminal: fd_t = none,
+    /// Its plan, if that has hooks for later.
+    plan: fd_t = none,
+    /// The hooks that are still to run. Those after its end are due once others have begun.
+    hooks: packed struct { poststart: bool = false, poststop: bool = false } = .{},
     /// The request that waits for an answer; 0 if none does. An exec keeps its own.
     sequence: u64 = 0,
     /// Whether its user namespace is its own.
@@ -54,6 +58,17 @@ pub const Entry = struct {
     exit_status: u32 = 0,
     oom: bool = false,
     ended_ns: i64 = 0,
+
+    /// Ends its process, if it has one that runs.
+    pub fn kill(entry: *const Entry) void {
+        var ignored: linux.Failure = .{};
+        if (entry.pidfd != none) linux.process.signalPidfd(&ignored, entry.pidfd, @backingInt(linux.os.SIG.KILL)) catch {};
+    }
+
+    /// The pidfd of its process, or ESRCH when that has ended.
+    pub fn alive(entry: *const Entry, failure: *linux.Failure) error{Failed}!fd_t {
+        return if (entry.pidfd == none) failure.fail(.signal, .SRCH) else entry.pidfd;
+    }
 
     pub fn isFree(entry: *const Entry) bool {
         return entry.kind == .free;
@@ -102,6 +117,7 @@ pub const Table = struct {
         if (entry.pidfd != none) linux.file.close(entry.pidfd);
         if (entry.status != none) linux.file.close(entry.status);
         if (entry.terminal != none) linux.file.close(entry.terminal);
+        if (entry.plan != none) linux.file.close(entry.plan);
         entry.* = .{};
         while (table.used > 0 and table.entries[table.used - 1].isFree()) table.used -= 1;
     }

@@ -29,7 +29,7 @@ pub const Freeze = struct {
     pub fn work(task: Freeze, _: fd_t) Status {
         var failure: Failure = .{};
         placement.setFrozen(&failure, wire.name(&task.id).?, task.frozen) catch return .failed(failure, wire.name(&task.id).?);
-        return .{ .kind = .finished };
+        return .of(.finished);
     }
 };
 
@@ -62,7 +62,7 @@ pub const Limit = struct {
             const wrong = problem.text();
             return .failed(failure, if (wrong.len > 0) wrong else wire.name(&task.id).?);
         };
-        return .{ .kind = .finished };
+        return .of(.finished);
     }
 
     fn apply(task: *const Limit, failure: *Failure, problem: *json.Problem) error{Failed}!void {
@@ -84,7 +84,7 @@ pub const Attach = struct {
     pub fn work(task: Attach, status: fd_t) Status {
         var failure: Failure = .{};
         task.attach(&failure, status) catch return .failed(failure, "");
-        return .{ .kind = .finished };
+        return .of(.finished);
     }
 
     fn attach(task: *const Attach, failure: *Failure, status: fd_t) error{Failed}!void {
@@ -92,7 +92,7 @@ pub const Attach = struct {
         if (outputs.len > 0) try control(failure, task.pidfd, .attach, outputs);
         const input = try handles.take(failure, task.pidfd, .input) orelse
             try handles.take(failure, task.pidfd, .terminal) orelse return;
-        const message: Status = .{ .kind = .terminal };
+        const message: Status = .of(.terminal);
         try linux.socket.sendPacket(failure, status, std.mem.asBytes(&message), input);
     }
 };
@@ -104,7 +104,7 @@ pub const CloseInput = struct {
     pub fn work(task: CloseInput, _: fd_t) Status {
         var failure: Failure = .{};
         control(&failure, task.pidfd, .close_input, &.{}) catch return .failed(failure, "");
-        return .{ .kind = .finished };
+        return .of(.finished);
     }
 };
 
@@ -116,7 +116,7 @@ pub const Resize = struct {
     pub fn work(task: Resize, _: fd_t) Status {
         var failure: Failure = .{};
         task.resize(&failure) catch return .failed(failure, "");
-        return .{ .kind = .finished };
+        return .of(.finished);
     }
 
     fn resize(task: *const Resize, failure: *Failure) error{Failed}!void {

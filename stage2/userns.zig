@@ -76,6 +76,16 @@ pub fn hostRoot(mappings: []const Mapping) u32 {
     return mappings[0].hostID;
 }
 
+/// What an id of the container is on the host; null if it is not mapped. Without any
+/// mappings it is itself.
+pub fn toHost(mappings: []const Mapping, id: u32) ?u32 {
+    if (mappings.len == 0) return id;
+    for (mappings) |mapping| {
+        if (id >= mapping.containerID and id - mapping.containerID < mapping.size) return mapping.hostID +% (id - mapping.containerID);
+    }
+    return null;
+}
+
 fn writeMap(failure: *Failure, holder: linux.pid_t, name: []const u8, mappings: []const Mapping) error{Failed}!void {
     var path: [64]u8 = undefined;
     const fd = try linux.file.open(failure, processPath(&path, holder, name), .{ .ACCMODE = .WRONLY, .CLOEXEC = true }, 0);

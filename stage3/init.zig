@@ -94,6 +94,7 @@ const Init = struct {
         // Theirs alone from now on, so that the log ends when they do.
         for (streams) |fd| if (fd >= 0) linux.file.close(fd);
         if (header.stage1_fd >= 0) linux.file.close(header.stage1_fd);
+        if (header.notify_fd >= 0) linux.file.close(header.notify_fd);
         // START and CHROOT want more; without them, signals to any user are all it sends.
         if (init.server == null) {
             const kept = try capabilities.permitted(failure) & capabilities.of("KILL");

@@ -3,6 +3,7 @@
 
 const std = @import("std");
 const capabilities = @import("capabilities");
+const hooks = @import("hooks");
 const landlock = @import("landlock");
 const linux = @import("linux");
 const rlimits = @import("rlimits");
@@ -19,8 +20,8 @@ const default_path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 
 /// Becomes the process. Returns only on failure; `subject` then says what of.
 ///
-/// The order is the kernel's: limits and the oom score want capabilities, groups go
-/// before uid, and capabilities are given up around it (capabilities.zig says how).
+/// The order is the kernel's: limits want capabilities, groups go before uid, and
+/// capabilities are given up around it (capabilities.zig says how).
 pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error{Failed}!noreturn {
     const header = settings.header;
     // Their actions are the default ones already: nobody between stage2's start and here
@@ -29,7 +30,6 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     linux.process.umask(header.umask);
 
     try rlimits.apply(failure, settings.rlimits);
-    if (header.flags.set_oom_score_adj) try writeOomScore(failure, header.oom_score_adj);
 
     const command = std.mem.span(settings.argv[0].?);
     subject.* = if (settings.user) |user| std.mem.span(user) else command;
@@ -70,6 +70,7 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
 
     try linux.process.closeOnExecFrom(failure, if (header.stage1_fd < 0) 3 else stage1.target + 1);
     if (header.flags.ready != .unsaid) try awaitStart(failure, header);
+    if (settings.hooks.len > 0) try hooks.Packed.run(failure, settings.hooks, os.getpid(), subject);
     if (header.flags.no_new_privs) try installFilter(failure, settings);
     return exec(failure, settings.argv, envp);
 }
@@ -81,14 +82,16 @@ fn restrict(failure: *Failure, settings: Settings, subject: *[]const u8) error{F
 
 fn installFilter(failure: *Failure, settings: Settings) error{Failed}!void {
     if (settings.filter.len == 0) return;
-    _ = try seccomp.install(failure, settings.filter, @bitCast(settings.header.filter_flags));
+    const listener = try seccomp.install(failure, settings.filter, @bitCast(settings.header.filter_flags)) orelse return;
+    defer linux.file.close(listener);
+    try linux.socket.sendPacket(failure, settings.header.notify_fd, "", listener);
 }
 
 /// Says that all is set up and, if so wanted, waits for the word to go on; without one,
 /// whoever would give it is gone, and so are we.
 fn awaitStart(failure: *Failure, header: *const settings_block.Header) error{Failed}!void {
     const socket = header.status_fd;
-    const ready: settings_block.Status = .{ .kind = .held };
+    const ready: settings_block.Status = .of(.held);
     _ = try failure.check(.socket, os.sendto(socket, std.mem.asBytes(&ready).ptr, @sizeOf(settings_block.Status), os.MSG.NOSIGNAL, null, 0));
     if (header.flags.ready == .said) return;
     var word: [1]u8 = undefined;
@@ -134,16 +137,6 @@ fn withHome(failure: *Failure, settings: Settings, identity: users.Identity) err
     array[count] = text[0 .. 5 + home.len :0].ptr;
     array[count + 1] = null;
     return array[0 .. count + 1 :null].ptr;
-}
-
-fn writeOomScore(failure: *Failure, score: i32) error{Failed}!void {
-    var buffer: [16]u8 = undefined;
-    const text = linux.text.print(&buffer, "{d}", .{score}) catch unreachable; // An i32 fits.
-    const fd = try linux.file.open(failure, "/proc/self/oom_score_adj", .{ .ACCMODE = .WRONLY, .CLOEXEC = true }, 0);
-    defer linux.file.close(fd);
-    // A volume at /proc has any file that its maker wants: what it takes has no effect.
-    if (!try linux.file.isProcfs(failure, fd)) return failure.fail(.rlimit, .XDEV);
-    try linux.file.writeAll(failure, fd, text);
 }
 
 /// execvp(3): a name with a slash as it is, another along PATH.

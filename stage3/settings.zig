@@ -21,6 +21,8 @@ pub const Header = extern struct {
     filter_flags: u32 = 0,
     /// Bytes of Landlock's block; 0 for none.
     landlock: u32 = 0,
+    /// Bytes of the hooks that run before its exec, as hooks.Packed; 0 for none.
+    hooks: u32 = 0,
     rlimits: u32 = 0,
     groups: u32 = 0,
     args: u32 = 0,
@@ -28,7 +30,8 @@ pub const Header = extern struct {
     uid: u32 = 0,
     gid: u32 = 0,
     umask: u32 = 0o022,
-    oom_score_adj: i32 = 0,
+    /// Socket for the listener of a filter that asks one, or -1; stage2/notify.zig waits there.
+    notify_fd: i32 = -1,
     /// The signal that asks the main process to end.
     stop_signal: u32 = 15,
     /// Sequenced-packet socket to stage2: `Status` messages, then end of file.
@@ -57,11 +60,10 @@ pub const Header = extern struct {
         terminal: bool = false,
         /// The first string is `user[:group]`, to be looked up in the container.
         user_name: bool = false,
-        set_oom_score_adj: bool = false,
         ready: Ready = .unsaid,
         /// The main process's input stays open, and others may write to it.
         input: bool = false,
-        _: u25 = 0,
+        _: u26 = 0,
     };
 
     comptime {
@@ -80,7 +82,8 @@ pub const Ready = enum(u2) {
 
 /// What goes from the container to stage2 over the status socket; a message with
 /// `kind` terminal carries the pty's master, one of `kind` started the init's pid;
-/// one of `kind` namespace a user namespace to keep; `finished` ends the work of a worker that makes no process.
+/// one of `kind` namespace a user namespace to keep; one of `kind` hooks the plan, for its
+/// hooks that run later; `finished` ends the work of a worker that makes no process.
 pub const Status = extern struct {
     kind: Kind,
     pid: i32 = 0,
@@ -91,10 +94,15 @@ pub const Status = extern struct {
     subject_len: u32 = 0,
     subject: [368]u8 = @splat(0),
 
-    pub const Kind = enum(u32) { started, failed, terminal, held, finished, namespace, prepared };
+    pub const Kind = enum(u32) { started, failed, terminal, held, finished, namespace, prepared, hooks };
+
+    /// Nothing but its kind. Not a constant: each would be as large in the program.
+    pub noinline fn of(kind: Kind) Status {
+        return .{ .kind = kind };
+    }
 
     /// The failure of `subject`, cut to what fits.
-    pub fn failed(failure: Failure, subject: []const u8) Status {
+    pub noinline fn failed(failure: Failure, subject: []const u8) Status {
         var status: Status = .said(.failed, subject);
         status.failure = failure;
         return status;
@@ -115,6 +123,7 @@ pub const Settings = struct {
     filter: []const seccomp.Instruction,
     /// As landlock.plan.write() makes it.
     landlock: []const u8,
+    hooks: []const u8,
     rlimits: []const Rlimit,
     groups: []const u32,
     /// `user[:group]`, or null when uid and gid are in the header.
@@ -127,11 +136,12 @@ pub const Settings = struct {
 
 /// Writes the block into `buffer` and returns the part used; null if it is too small.
 /// The counts and `bytes` of `header` are filled in here.
-pub fn write(buffer: []align(8) u8, header: Header, filter: []const seccomp.Instruction, landlock: []const u8, rlimits: []const Rlimit, groups: []const u32, user: ?[:0]const u8, cwd: [:0]const u8, args: []const [:0]const u8, env: []const [:0]const u8) ?[]u8 {
+pub fn write(buffer: []align(8) u8, header: Header, filter: []const seccomp.Instruction, landlock: []const u8, hooks: []const u8, rlimits: []const Rlimit, groups: []const u32, user: ?[:0]const u8, cwd: [:0]const u8, args: []const [:0]const u8, env: []const [:0]const u8) ?[]u8 {
     var writer: Writer = .{ .buffer = buffer };
     var filled = header;
     filled.filter = @intCast(filter.len);
     filled.landlock = @intCast(landlock.len);
+    filled.hooks = @intCast(hooks.len);
     filled.rlimits = @intCast(rlimits.len);
     filled.groups = @intCast(groups.len);
     filled.args = @intCast(args.len);
@@ -142,6 +152,7 @@ pub fn write(buffer: []align(8) u8, header: Header, filter: []const seccomp.Inst
     writer.put(std.mem.sliceAsBytes(rlimits));
     writer.put(std.mem.sliceAsBytes(groups));
     writer.put(landlock);
+    writer.put(hooks);
     if (user) |name| writer.put(name[0 .. name.len + 1]);
     writer.put(cwd[0 .. cwd.len + 1]);
     for (args) |text| writer.put(text[0 .. text.len + 1]);
@@ -189,6 +200,8 @@ pub fn read(block: []align(8) const u8, pointers: [*]?[*:0]const u8) Settings {
     at += groups.len * @sizeOf(u32);
     const landlock = block[at..][0..header.landlock];
     at += landlock.len;
+    const hooks = block[at..][0..header.hooks];
+    at += hooks.len;
     const user = if (header.flags.user_name) nextString(block, &at) else null;
     const cwd = nextString(block, &at);
     for (pointers[0..header.args]) |*slot| slot.* = nextString(block, &at);
@@ -200,6 +213,7 @@ pub fn read(block: []align(8) const u8, pointers: [*]?[*:0]const u8) Settings {
         .header = header,
         .filter = filter,
         .landlock = landlock,
+        .hooks = hooks,
         .rlimits = rlimits,
         .groups = groups,
         .user = user,
@@ -219,18 +233,19 @@ fn nextString(block: []const u8, at: *usize) [*:0]const u8 {
 test "what is written is read" {
     var buffer: [1024]u8 align(8) = undefined;
     const rlimits = [_]Rlimit{.{ .resource = 7, .soft = 1, .hard = 2 }};
-    const block = write(&buffer, .{ .uid = 5 }, &.{}, "rules", &rlimits, &.{ 1, 2, 3 }, "app:web", "/srv", &.{ "/bin/sh", "-c" }, &.{"A=b"}).?;
+    const block = write(&buffer, .{ .uid = 5 }, &.{}, "rules", "hooks", &rlimits, &.{ 1, 2, 3 }, "app:web", "/srv", &.{ "/bin/sh", "-c" }, &.{"A=b"}).?;
     var pointers: [5]?[*:0]const u8 = undefined;
     const settings = read(@alignCast(block), &pointers);
     try std.testing.expectEqual(5, settings.header.uid);
     try std.testing.expectEqual(2, settings.rlimits[0].hard);
     try std.testing.expectEqual(3, settings.groups[2]);
     try std.testing.expectEqualStrings("rules", settings.landlock);
+    try std.testing.expectEqualStrings("hooks", settings.hooks);
     try std.testing.expectEqualStrings("app:web", std.mem.span(settings.user.?));
     try std.testing.expectEqualStrings("/srv", std.mem.span(settings.cwd));
     try std.testing.expectEqualStrings("-c", std.mem.span(settings.argv[1].?));
     try std.testing.expectEqual(null, settings.argv[2]);
     try std.testing.expectEqualStrings("A=b", std.mem.span(settings.envp[0].?));
     var small: [64]u8 align(8) = undefined;
-    try std.testing.expectEqual(null, write(&small, .{}, &.{}, &.{}, &rlimits, &.{}, null, "/", &.{"x"}, &.{}));
+    try std.testing.expectEqual(null, write(&small, .{}, &.{}, &.{}, &.{}, &rlimits, &.{}, null, "/", &.{"x"}, &.{}));
 }

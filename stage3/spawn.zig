@@ -67,6 +67,7 @@ fn becomeConfined(failure: *Failure, settings: *const Settings, own: Own, argv: 
     var confined = settings.*;
     confined.header = &header;
     confined.groups = &.{};
+    confined.hooks = &.{};
     confined.user = null; // Looked up already; its HOME is for the request to give.
     confined.cwd = own.workdir orelse "/";
     confined.argv = argv;

@@ -56,6 +56,12 @@ pub const Failure = extern struct {
         read_attributes,
         keyring,
         attach,
+        namespace,
+        sysctl,
+        clock,
+        scheduler,
+        personality,
+        oom_score,
     };
 
     /// Records the cause. The first cause is the one worth reporting: a later one,

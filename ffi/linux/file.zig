@@ -175,15 +175,6 @@ pub noinline fn stat(failure: *Failure, fd: fd_t) error{Failed}!linux.Statx {
     return result;
 }
 
-/// Whether `fd` is of a proc file system, and not of another that was mounted in its
-/// place. fstatfs(2)
-pub noinline fn isProcfs(failure: *Failure, fd: fd_t) error{Failed}!bool {
-    if (weakness.has(.procfs)) return true;
-    var about: [32]usize = undefined; // struct statfs has 120 bytes; the type comes first.
-    _ = try failure.check(.open, linux.syscall2(.fstatfs, fdArg(fd), @intFromPtr(&about)));
-    return about[0] == 0x9fa0; // PROC_SUPER_MAGIC
-}
-
 /// A device number as mknodat(2) takes it.
 pub fn deviceNumber(major: u32, minor: u32) u32 {
     return ((major & 0xfff) << 8) | (minor & 0xff) | ((minor & 0xfff00) << 12);

@@ -144,14 +144,11 @@ pub noinline fn dieWith(parent: pid_t) void {
     if (linux.getppid() != parent) exit(1);
 }
 
-/// Leaves the session keyring of who started us for a new one, in which no key is. It is
-/// charged to who calls: root may have more of them than other users. keyctl(2)
-pub noinline fn ownKeyring(failure: *Failure) error{Failed}!void {
-    if (weakness.has(.keyring)) return;
-    const join_session = 1; // KEYCTL_JOIN_SESSION_KEYRING
-    const result = linux.syscall2(.keyctl, join_session, 0);
-    if (linux.errno(result) == .NOSYS) return; // Without keys, none are shared.
-    _ = try failure.check(.keyring, result);
+/// Makes 0 to 2 the null device: what they were ends when its last holder lets go.
+pub noinline fn releaseStreams(failure: *Failure) error{Failed}!void {
+    const null_device = try file.open(failure, "/dev/null", .{ .ACCMODE = .RDWR, .CLOEXEC = true }, 0);
+    defer file.close(null_device);
+    for (0..3) |stream| _ = try failure.check(.open, linux.dup3(null_device, @intCast(stream), 0));
 }
 
 /// The bits that files made from now on are not to have. umask(2)

@@ -167,6 +167,15 @@ pub fn sendDatagram(failure: *Failure, path: []const u8, bytes: []const u8) erro
     _ = try failure.check(.socket, linux.sendto(socket, bytes.ptr, bytes.len, linux.MSG.NOSIGNAL, @ptrCast(&address), @intCast(len)));
 }
 
+/// A new stream socket connected to the one that listens at `path`.
+pub fn connectStream(failure: *Failure, path: []const u8) error{Failed}!fd_t {
+    const socket: fd_t = @intCast(try failure.check(.socket, linux.socket(linux.AF.UNIX, linux.SOCK.STREAM | linux.SOCK.CLOEXEC, 0)));
+    errdefer file.close(socket);
+    const address = try addressOf(failure, path);
+    _ = try failure.check(.socket, linux.connect(socket, &address, @sizeOf(linux.sockaddr.un)));
+    return socket;
+}
+
 fn packetSocket(failure: *Failure) error{Failed}!fd_t {
     return @intCast(try failure.check(.socket, linux.socket(linux.AF.UNIX, linux.SOCK.SEQPACKET | linux.SOCK.CLOEXEC, 0)));
 }

@@ -3,6 +3,7 @@
 //! makes new code for every format, which took a tenth of the program.
 
 const std = @import("std");
+const E = std.os.linux.E;
 
 /// `format` with `args` in place of its `{s}` (text), `{d}` (integer), `{d:0>N}` (with
 /// zeros in front, to N digits) and `{t}` (the name of an enum's value).
@@ -28,7 +29,7 @@ fn made(buffer: []u8, comptime format: []const u8, args: anytype) Line {
         if (comptime std.mem.eql(u8, form, "s")) {
             line.text(value);
         } else if (comptime std.mem.eql(u8, form, "t")) {
-            line.text(@tagName(value));
+            line.text(if (@TypeOf(value) == E) errnoName(value) else @tagName(value));
         } else if (comptime std.mem.eql(u8, form, "d")) {
             if (value < 0) line.text("-");
             line.number(@abs(value), 1);
@@ -41,6 +42,26 @@ fn made(buffer: []u8, comptime format: []const u8, args: anytype) Line {
     if (rest.len > 0) line.text(rest);
     return line;
 }
+
+/// `NOENT`; empty for a number that has no name. One text with all of them takes half of
+/// what @tagName makes.
+noinline fn errnoName(errno: E) []const u8 {
+    var names = std.mem.splitScalar(u8, errno_names, 0);
+    for (0..@backingInt(errno)) |_| _ = names.next();
+    return names.next() orelse "";
+}
+
+const errno_names = names: {
+    @setEvalBranchQuota(100_000);
+    const info = @typeInfo(E).@"enum";
+    var all: [134][]const u8 = @splat("");
+    for (info.field_names, info.field_values) |name, value| {
+        if (value < all.len and all[value].len == 0) all[value] = name;
+    }
+    var text: []const u8 = all[0];
+    for (all[1..]) |name| text = text ++ "\x00" ++ name;
+    break :names text;
+};
 
 /// As `print`, ended by NUL.
 pub fn printZ(buffer: []u8, comptime format: []const u8, args: anytype) error{NoSpaceLeft}![:0]u8 {
@@ -77,13 +98,20 @@ const Line = struct {
 test "texts are those of std.fmt" {
     var ours: [64]u8 = undefined;
     var theirs: [64]u8 = undefined;
-    const E = std.os.linux.E;
     inline for (.{ 0, 7, 10, -1, std.math.maxInt(u64), std.math.minInt(i64) }) |number| {
         const value: if (number < 0) i64 else u64 = number;
         try std.testing.expectEqualStrings(try std.fmt.bufPrint(&theirs, "a {d} b {s}E{t}", .{ value, "c", E.NOENT }), try print(&ours, "a {d} b {s}E{t}", .{ value, "c", E.NOENT }));
     }
     try std.testing.expectEqualStrings("007:12345", try print(&ours, "{d:0>3}:{d:0>3}", .{ @as(u32, 7), @as(u32, 12345) }));
     try std.testing.expectEqualStrings("/x", try printZ(ours[0..3], "/{s}", .{"x"}));
+}
+
+test "every errno has its name" {
+    for (std.enums.values(E)) |errno| {
+        if (@backingInt(errno) > 133) continue;
+        try std.testing.expectEqualStrings(@tagName(errno), errnoName(errno));
+    }
+    try std.testing.expectEqualStrings("", errnoName(@fromBackingInt(999)));
 }
 
 test "what does not fit is refused whole, or cut" {

@@ -39,8 +39,6 @@ pub const Weakness = enum {
     dumpable,
     /// No key of the host is in the session's keyring.
     keyring,
-    /// What is set through procfs goes to a real one.
-    procfs,
     /// A command has a session of its own.
     session,
     /// The name of a cgroup leads nowhere else.

@@ -77,7 +77,7 @@ export const identity: readonly Attack[] = [
     leftOut: ["environment"],
     carryOut: environment,
     refused:
-      /^(Cannot carry out the plan: A variable .* not NAME=value [^,]*, ){5}PATH=.bin\nHOME=.\n0$/,
+      /^(Cannot carry out the plan: A variable .* not NAME=value: [^,]*, ){5}PATH=.bin\nHOME=.\n0$/,
   },
   {
     number: 18,

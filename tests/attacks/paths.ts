@@ -145,25 +145,6 @@ export const paths: readonly Attack[] = [
     refused: /^mount E(LOOP|NOTDIR)$/,
   },
   {
-    number: 5,
-    what: "have a volume at /proc that takes a setting without effect",
-    leftOut: ["procfs"],
-    async carryOut(target) {
-      const volume = `${target.dir}/proc`;
-      await Deno.mkdir(`${volume}/self`, { recursive: true });
-      await Deno.writeTextFile(`${volume}/self/oom_score_adj`, "");
-      const seen = await target.run({
-        run: ["/bin/true"],
-        hostUsers: true,
-        mounts: [{ destination: "/proc", source: volume, options: ["rbind"] }],
-        process: { oomScoreAdj: 500 } as Wish["process"],
-        linux: { maskedPaths: [], readonlyPaths: [] },
-      });
-      return { got: seen === "0", seen };
-    },
-    refused: /^rlimit EXDEV$/,
-  },
-  {
     number: 6,
     what: "have a link to a folder of the host where /dev is",
     leftOut: ["resolve"],

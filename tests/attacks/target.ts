@@ -31,7 +31,6 @@ export type Weakness =
   | "conditions"
   | "dumpable"
   | "keyring"
-  | "procfs"
   | "session"
   | "cgroup_names"
   | "limits"

@@ -36,6 +36,20 @@ export interface Report {
     cmdline: string;
     fds: Record<string, string> | string;
   };
+  domainname: string;
+  nice: number;
+  scheduler: number;
+  /** Class << 13 | priority. */
+  io_priority: number;
+  personality: string;
+  oom_score_adj: string;
+  gid_map: string[];
+  /** `clock seconds nanoseconds`, by which the clocks are ahead of the host's. */
+  time_offsets: string[];
+  /** Seconds. */
+  boottime: number;
+  /** `SERIAL NAME` of the session keyring. */
+  keyring: string;
   sysctls: Record<string, string>;
   /** `c 1:3 666 0:0`: kind, numbers, mode, owner. */
   devices: Record<string, string>;

@@ -8,9 +8,10 @@ const Json = std.json.Stringify;
 
 /// /proc/self/status: the fields that tell rights and ids.
 const status_fields = [_][]const u8{
-    "Uid",             "Gid",    "Groups",  "CapInh",     "CapPrm",
-    "CapEff",          "CapBnd", "CapAmb",  "NoNewPrivs", "Seccomp",
-    "Seccomp_filters", "NSpid",  "Threads", "SigBlk",     "SigIgn",
+    "Uid",               "Gid",             "Groups", "CapInh",     "CapPrm",
+    "CapEff",            "CapBnd",          "CapAmb", "NoNewPrivs", "Seccomp",
+    "Cpus_allowed_list", "Seccomp_filters", "NSpid",  "Threads",    "SigBlk",
+    "SigIgn",
 };
 
 const namespaces = [_][:0]const u8{ "cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts" };
@@ -21,6 +22,7 @@ const sysctls = [_][:0]const u8{
     "kernel/domainname",
     "kernel/hostname",
     "kernel/msgmax",
+    "kernel/sem",
     "kernel/shmmax",
     "kernel/core_pattern",
     "net/core/somaxconn",
@@ -54,6 +56,8 @@ pub fn write(out: *std.Io.Writer, args: []const [*:0]const u8, environ: []const 
     try links(&json);
     try descriptors(&json, "fds", "/proc/self/fd");
     try init(&json);
+    try clocks(&json);
+    try keyring(&json);
     try settings(&json);
     try devices(&json);
     try json.endObject();
@@ -154,6 +158,30 @@ fn init(json: *Json) !void {
     try json.endObject();
 }
 
+/// Seconds that a clock of this time namespace is ahead of the host's.
+fn clocks(json: *Json) !void {
+    try lines(json, "time_offsets", "/proc/self/timens_offsets");
+    var now: os.timespec = undefined;
+    _ = os.clock_gettime(.BOOTTIME, &now);
+    try field(json, "boottime", now.sec);
+}
+
+/// The serial number of the session keyring, and what it is called; keyctl(2).
+fn keyring(json: *Json) !void {
+    const session: isize = -3;
+    const get_id = 0;
+    const describe = 6;
+    const serial = os.syscall3(.keyctl, get_id, @bitCast(session), 0);
+    try json.objectField("keyring");
+    if (os.errno(serial) != .SUCCESS) return failed(json, serial);
+    var buffer: [256]u8 = undefined;
+    const len = os.syscall4(.keyctl, describe, serial, @intFromPtr(&buffer), buffer.len);
+    if (os.errno(len) != .SUCCESS) return failed(json, len);
+    const text = buffer[0 .. len - 1];
+    const name = text[(std.mem.findScalarLast(u8, text, ';') orelse return json.write(text)) + 1 ..];
+    try json.print("\"{d} {s}\"", .{ serial, name });
+}
+
 fn settings(json: *Json) !void {
     try json.objectField("sysctls");
     try json.beginObject();
@@ -233,6 +261,7 @@ fn devices(json: *Json) !void {
             os.S.IFDIR => 'd',
             os.S.IFLNK => 'l',
             os.S.IFREG => 'f',
+            os.S.IFIFO => 'p',
             else => '?',
         };
         try json.print("\"{c} {d}:{d} {o} {d}:{d}\"", .{ kind, about.rdev_major, about.rdev_minor, about.mode & 0o7777, about.uid, about.gid });

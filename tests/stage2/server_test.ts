@@ -158,10 +158,10 @@ serverTest("a command that does not exist fails its start and leaves nothing", a
 
 serverTest("a key that is not known is refused by its name", async (server) => {
   const { kurma, config } = await server.plan("web", ["exit", "0"]);
-  const rdt = { ...config, linux: { ...config.linux, intelRdt: {} } };
+  const strange = { ...config, linux: { ...config.linux, unheardOf: {} } };
   assertEquals(
-    await refusal(server.stage2.create({ kurma, config: rdt }, null)),
-    'Cannot carry out the plan: Unknown key "config.linux.intelRdt"',
+    await refusal(server.stage2.create({ kurma, config: strange }, null)),
+    'Cannot carry out the plan: Unknown key "config.linux.unheardOf"',
   );
 });
 

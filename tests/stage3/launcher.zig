@@ -72,7 +72,7 @@ fn launch(failure: *Failure, args: []const [*:0]const u8) error{Failed}!noreturn
         count += 1;
     }
     const env = [_][:0]const u8{"PATH=/usr/bin:/bin"};
-    const written = settings.write(&block, header, &.{}, &.{}, &.{}, &.{}, null, "/", command[0..count], &env) orelse return failure.fail(.plan, .@"2BIG");
+    const written = settings.write(&block, header, &.{}, &.{}, &.{}, &.{}, &.{}, null, "/", command[0..count], &env) orelse return failure.fail(.plan, .@"2BIG");
     const memory = try linux.memfd.create(failure, "settings", written, .data);
     _ = try failure.check(.init, os.fcntl(memory, os.F.SETFD, 0));
     var variable: [32]u8 = undefined;
