@@ -241,8 +241,10 @@ class Verification {
 
   /** Replaces bad layers by what their blobs unpack to. The caller holds the removal lock for itself. */
   async repairLayers(): Promise<void> {
+    // Others had the store meanwhile: what they removed stays away.
+    const kept = new Set(this.store.images().flatMap(({ record }) => keptLayers(record)));
     for (const [layer, finding] of this.#layers) {
-      if (finding === undefined) continue;
+      if (finding === undefined || !kept.has(layer)) continue;
       const users = this.records.filter((record) => keptLayers(record).includes(layer));
       const held = await Promise.all(users.map(({ id }) => this.store.isHeld(id)));
       if (held.includes(true)) {
