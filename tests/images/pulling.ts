@@ -98,8 +98,10 @@ export function slowProxy(port: number, behind: string) {
         headers,
       });
       const size = Number(answer.headers.get("content-length"));
-      if (!pathname.includes("/blobs/") || size < 1 << 20) return answer;
-      proxy.requests.push(request.headers.get("range") ?? "all");
+      const range = request.headers.get("range");
+      // Configs come whole and are small; what is left of a layer may be small as well.
+      if (!pathname.includes("/blobs/") || (range === null && size < 1 << 20)) return answer;
+      proxy.requests.push(range ?? "all");
       const counted = new TransformStream<Uint8Array, Uint8Array>({
         async transform(chunk, controller) {
           if (proxy.paceMs > 0) await new Promise((done) => setTimeout(done, proxy.paceMs));
