@@ -43,10 +43,11 @@ export class Body implements AsyncIterableIterator<Uint8Array> {
     }
     this.#held += bytes.length;
     if (bytes.length >= small) {
-      this.#block = undefined;
+      this.#seal();
       this.#pieces.push(bytes.slice());
     } else {
       if (this.#block === undefined || this.#blockUsed + bytes.length > blockSize) {
+        this.#seal();
         this.#block = new Uint8Array(blockSize);
         this.#blockUsed = 0;
         this.#pieces.push(this.#block);
@@ -104,6 +105,13 @@ export class Body implements AsyncIterableIterator<Uint8Array> {
   throw(error?: unknown): Promise<IteratorResult<Uint8Array>> {
     this.fail(error instanceof Error ? error : new ClientGone());
     return Promise.reject(error);
+  }
+
+  /** The last block takes no more: only what is used of it counts. */
+  #seal(): void {
+    if (this.#block === undefined) return;
+    this.#pieces[this.#pieces.length - 1] = this.#block.subarray(0, this.#blockUsed);
+    this.#block = undefined;
   }
 
   #drop(): void {

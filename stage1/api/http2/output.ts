@@ -11,8 +11,11 @@ import type { Duplex } from "./exchange.ts";
 /** Past this, who sends data waits. */
 const highWater = 256 * 1024;
 
-/** Small pieces are joined into writes of at most this. */
+/** Pieces are joined into writes of at most this. */
 const joined = 64 * 1024;
+
+/** What pieces are joined in: one write at a time has it, others make one of their own. */
+let spare: Uint8Array | undefined;
 
 export class Output {
   readonly #duplex: Duplex;
@@ -79,8 +82,9 @@ export class Output {
   async #write(): Promise<void> {
     try {
       while (this.#queue.length > 0 && !this.#closed) {
-        const bytes = this.#next();
+        const { bytes, buffer } = this.#next();
         for (let at = 0; at < bytes.length;) at += await this.#duplex.write(bytes.subarray(at));
+        spare ??= buffer;
         if (this.#closed) break;
         this.#queued -= bytes.length;
         if (!this.isFull) this.#wake();
@@ -93,20 +97,22 @@ export class Output {
     }
   }
 
-  #next(): Uint8Array {
+  /** What is written next, and the buffer it was joined in. */
+  #next(): { bytes: Uint8Array; buffer?: Uint8Array } {
     let length = 0;
     let count = 0;
     while (count < this.#queue.length && length + this.#queue[count].length <= joined) {
       length += this.#queue[count++].length;
     }
-    if (count <= 1) return this.#queue.shift()!;
-    const bytes = new Uint8Array(length);
+    if (count <= 1) return { bytes: this.#queue.shift()! };
+    const buffer = spare ?? new Uint8Array(joined);
+    spare = undefined;
     let at = 0;
     for (const part of this.#queue.splice(0, count)) {
-      bytes.set(part, at);
+      buffer.set(part, at);
       at += part.length;
     }
-    return bytes;
+    return { bytes: buffer.subarray(0, at), buffer };
   }
 
   #wake(): void {

@@ -236,6 +236,27 @@ Deno.test("one byte a frame takes about one byte of memory", async () => {
   assertEquals([bytes, pieces < 10], [100_000, true]);
 });
 
+Deno.test("a body is what was pushed, whatever the sizes and whenever it is read", async () => {
+  let seed = 5;
+  const random = () => (seed = (seed * 48_271) % 0x7fff_ffff);
+  for (let round = 0; round < 10; round++) {
+    const body = new Body(() => {});
+    const sent: number[] = [];
+    const got: number[] = [];
+    for (let piece = 0; piece < 40; piece++) {
+      const length = random() % (random() % 2 ? 10 : 20_000);
+      const bytes = Uint8Array.from({ length }, () => random());
+      body.push(bytes);
+      sent.push(...bytes);
+      if (random() % 4 === 0 && body.held > 0) got.push(...(await body.next()).value);
+    }
+    body.end();
+    for await (const piece of body) got.push(...piece);
+    assertEquals(got.length, sent.length);
+    assertEquals(got.findIndex((value, at) => value !== sent[at]), -1);
+  }
+});
+
 Deno.test("200 connections that say nothing stop no other, and are closed in time", async () => {
   await using server = new TestServer({ handshakeMs: 1500 });
   const mute = await Promise.all(Array.from({ length: 200 }, () => server.connect()));
