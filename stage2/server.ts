@@ -482,10 +482,13 @@ function subjectOf(view: DataView): string {
   return textAt(view, Reply.subject, view.getUint32(Reply.subject_len, true));
 }
 
-/** A failure as an error: what is wrong with a plan is told in words. */
+/** A failure as an error: what is wrong with a plan, or with a hook, is told in words. */
 function failure(view: DataView): KernelError | KurmaError {
   const subject = subjectOf(view);
   const error = kernelError(view, Reply.failure, subject);
+  if (error.step === "hook" && error.errno === "ECANCELED") {
+    return new KurmaError("kernel", subject);
+  }
   if (error.step !== "plan" || error.errno !== "EINVAL") return error;
   return new KurmaError("invalid", `Cannot carry out the plan: ${subject}`);
 }
