@@ -292,7 +292,7 @@ const Child = struct {
         var argv: [max_strings + 1:null]?[*:0]const u8 = undefined;
         var envp: [max_strings + 1:null]?[*:0]const u8 = undefined;
         const args: []const [:0]const u8 = if (child.hook.args.len == 0) &.{child.hook.path} else child.hook.args;
-        const env: []const [:0]const u8 = if (child.hook.env.len == 0) &default_env else child.hook.env;
+        const env = linux.weakness.hookEnvironment(if (child.hook.env.len == 0) &default_env else child.hook.env);
         const result = os.execve(child.hook.path, terminated(&argv, args), terminated(&envp, env));
         return failure.fail(.hook, os.errno(result));
     }

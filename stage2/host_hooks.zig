@@ -31,6 +31,7 @@ pub fn beginState(failure: *Failure, arena: std.mem.Allocator, plan: *const plan
 /// static memory.
 pub fn run(failure: *Failure, plan: *const plan_module.Plan, point: hooks.Point, begun: []const u8, status: hooks.state.Status, pid: ?linux.pid_t, folder: ?fd_t, subject: *[]const u8) error{Failed}!void {
     if (plan.config.hooks.at(point).len == 0) return;
+    linux.weakness.noteImage(plan.config.process.env);
     const memory = try linux.file.mapPrivate(failure, -1, begun.len + hooks.state.finish_room);
     const about = hooks.state.finish(memory, begun, status, pid) catch return failure.fail(.hook, .NOMEM);
     var problem: hooks.Problem = .{};

@@ -36,6 +36,7 @@ pub fn check(plan: *const Plan, problem: *Problem) Invalid!void {
         if (offset.value.nanosecs >= std.time.ns_per_s) return problem.setAt("Out of range:", &.{ "config.linux.timeOffsets", offset.key, "nanosecs" });
     }
     for (config.linux.sysctl) |entry| {
+        if (linux.weakness.has(.settings)) break;
         if (sysctl.problem(plan, entry.key, entry.value)) |why| return problem.setAt(why, &.{ "config.linux.sysctl", entry.key });
     }
     try checkMounts(plan, problem);

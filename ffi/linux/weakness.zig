@@ -45,6 +45,10 @@ pub const Weakness = enum {
     cgroup_names,
     limits,
     devices,
+    /// A hook has the environment that its entry says.
+    hook_environment,
+    /// What is set is of the container's own namespaces.
+    settings,
 };
 
 const variable = "KURMA_WEAKEN=";
@@ -87,6 +91,18 @@ pub inline fn inherited() ?[*:0]const u8 {
 /// The environment of a plan, or, left out, our own.
 pub inline fn environment(planned: []const [:0]const u8) []const [:0]const u8 {
     return if (has(.environment)) all_variables else planned;
+}
+
+var image: []const [:0]const u8 = &.{};
+
+/// Keeps what an image says for the hooks of its container.
+pub inline fn noteImage(variables: []const [:0]const u8) void {
+    if (has(.hook_environment)) image = variables;
+}
+
+/// The environment of a hook, or, left out, that of the image.
+pub inline fn hookEnvironment(planned: []const [:0]const u8) []const [:0]const u8 {
+    return if (has(.hook_environment)) image else planned;
 }
 
 /// The host's root, which some programs had open when they started a container

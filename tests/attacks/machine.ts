@@ -145,4 +145,46 @@ export const machine: readonly Attack[] = [
       }, /opened/),
     refused: /^.*Operation not permitted\n1$/s,
   },
+  {
+    number: 56,
+    what: "give a hook of the host a variable that loads code into it",
+    leftOut: ["hook_environment"],
+    async carryOut(target) {
+      const path = `${target.dir}/hook`;
+      await Deno.writeTextFile(path, `#!/bin/sh\n/usr/bin/env >${path}-env\n`, { mode: 0o700 });
+      const seen = await target.run({
+        run: ["/bin/true"],
+        process: { env: ["PATH=/bin", "LD_PRELOAD=/tmp/evil.so", "NODE_OPTIONS=-r /tmp/evil.js"] },
+        hooks: { createRuntime: [{ path }] },
+      });
+      const env = await Deno.readTextFile(`${path}-env`);
+      return { got: env.includes("evil"), seen: `${seen} ${env}` };
+    },
+    refused: /^0 PATH=/m,
+  },
+  {
+    number: 57,
+    what: "set what the whole machine has, by a name or a value",
+    leftOut: ["settings"],
+    async carryOut(target) {
+      // To what it is: whoever succeeds changes nothing.
+      const own = (await Deno.readTextFile("/proc/sys/vm/stat_interval")).trim();
+      const tries = [
+        ["vm.stat_interval", own],
+        ["net.ipv4.ip_forward", `0+vm.stat_interval=${own}`],
+        ["net.ipv4.ip_forward", `0\nvm.stat_interval=${own}`],
+        ["net.ipv4.ip_forward=0+vm.stat_interval", own],
+        ["net/../vm/stat_interval", own],
+        ["net.ipv4...vm.stat_interval", own],
+      ];
+      const seen: string[] = [];
+      for (const [name, value] of tries) {
+        const linux = { sysctl: { [name]: value } };
+        seen.push(await target.run({ run: ["/bin/true"], hostUsers: true, linux }));
+      }
+      return { got: seen.includes("0"), seen: seen.join(", ") };
+    },
+    refused:
+      /^Cannot carry out the plan: The whole machine has it: "config.linux.sysctl.vm.stat_interval"/,
+  },
 ];

@@ -34,7 +34,9 @@ export type Weakness =
   | "session"
   | "cgroup_names"
   | "limits"
-  | "devices";
+  | "devices"
+  | "hook_environment"
+  | "settings";
 
 /** What came of an attack. */
 export interface Outcome {
@@ -76,6 +78,7 @@ export interface Wish {
   mounts?: readonly Mount[];
   process?: Partial<Config["process"]>;
   linux?: Partial<Config["linux"]> & { seccomp?: unknown };
+  hooks?: Config["hooks"];
   kurma?: Partial<Plan["kurma"]>;
   wanted?: Wanted;
 }
@@ -143,6 +146,7 @@ export class Target implements AsyncDisposable {
       config: {
         ...config,
         mounts: [...mounts, ...wish.mounts ?? []],
+        hooks: wish.hooks,
         process: {
           ...config.process,
           args: typeof wish.run === "string" ? ["/bin/sh", "-c", wish.run] : wish.run,
