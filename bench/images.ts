@@ -144,7 +144,7 @@ function print(rows: readonly Row[], memory: readonly Memory[]): void {
   printTable(table);
   console.log(`ratio: to "${reference}" of as many layers\n`);
   printTable([
-    ["kurma image import", "most MiB, RSS of all its processes"],
+    ["kurma image import", "most MiB, PSS of all its processes"],
     ...memory.map(({ image, mib }) => [image, String(mib)]),
   ]);
 }

@@ -22,8 +22,8 @@ function importCommand(root: string, image: string): string[] {
 }
 
 /**
- * The most bytes of resident memory that the processes of an import take together, looked
- * at every 5 ms. What they share, which is the program itself, counts in each.
+ * The most bytes of memory that the processes of an import take together, looked at every
+ * 10 ms: the sum of their PSS, so that what they share counts once.
  */
 export async function mostMemory(root: string, image: string): Promise<number> {
   const [program, ...args] = importCommand(root, image);
@@ -33,8 +33,8 @@ export async function mostMemory(root: string, image: string): Promise<number> {
   output.finally(() => ended = true);
   let most = 0;
   while (!ended) {
-    most = Math.max(most, residentBytes(child.pid));
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    most = Math.max(most, memoryOf(child.pid));
+    await new Promise((resolve) => setTimeout(resolve, 10));
   }
   const { success, stderr } = await output;
   if (!success) throw new Error(new TextDecoder().decode(stderr));
@@ -42,17 +42,18 @@ export async function mostMemory(root: string, image: string): Promise<number> {
 }
 
 /** Of a process and those below it; 0 for one that is gone. */
-function residentBytes(pid: number): number {
+function memoryOf(pid: number): number {
   try {
-    const pages = Number(Deno.readTextFileSync(`/proc/${pid}/statm`).split(" ")[1]);
+    const rollup = Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`);
+    const own = Number(/^Pss: +(\d+) kB$/m.exec(rollup)?.[1] ?? 0) * 1024;
     const children = [...Deno.readDirSync(`/proc/${pid}/task`)].flatMap(({ name }) =>
       Deno.readTextFileSync(`/proc/${pid}/task/${name}/children`).split(" ").filter(Boolean)
     );
-    return children.reduce((sum, child) => sum + residentBytes(Number(child)), pages * 4096);
+    return children.reduce((sum, child) => sum + memoryOf(Number(child)), own);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound || (error as { code?: string }).code === "ESRCH") {
-      return 0;
-    }
+    // ESRCH, for which Deno has neither a class nor a code.
+    const gone = error instanceof Error && error.message.includes("(os error 3)");
+    if (error instanceof Deno.errors.NotFound || gone) return 0;
     throw error;
   }
 }
