@@ -344,6 +344,26 @@ serverTest("a create that hangs holds up no other", async (server) => {
   await gone(server, "stuck");
 });
 
+serverTest("a hook that sleeps holds up no other", async (server) => {
+  const plan = await server.plan("slow", ["exit", "0"]);
+  const createRuntime = [{ path: "/bin/sleep", args: ["sleep", "1000"] }];
+  const slow = refusal(
+    server.stage2.create({ ...plan, config: { ...plan.config, hooks: { createRuntime } } }, null),
+  );
+  const ids = names(60);
+  const plans = await Promise.all(ids.map((id) => server.plan(id, ["exit", "3"])));
+  await within("60 creates", Promise.all(plans.map((plan) => server.stage2.create(plan, null))));
+  await Promise.all(ids.map((id) => server.stage2.start(id)));
+  for (const id of ids) assertEquals((await server.ended(id)).status, 3);
+  await Promise.all(ids.map((id) => server.stage2.delete(id)));
+  assertEquals((await server.stage2.list()).map(({ id, state }) => [id, state]), [
+    ["slow", "creating"],
+  ]);
+  await server.stage2.kill("slow");
+  assert(await slow !== "done");
+  await gone(server, "slow");
+});
+
 serverTest("a create that hangs ends when it is killed", async (server) => {
   await using hanging = await Hanging.mount(`${server.dir}/hanging`);
   const layer = `${hanging.path}/layer`;
