@@ -74,6 +74,15 @@ export interface PeerSocket {
   gid: number;
 }
 
+/** A connection that was accepted, and who made it. */
+export interface Accepted {
+  /** Non-blocking; the caller's. */
+  descriptor: Descriptor;
+  pid: number;
+  uid: number;
+  gid: number;
+}
+
 /** The kernel as stage1 sees it. All methods but {@linkcode Kernel.wait} block briefly. */
 export interface Kernel {
   /**
@@ -164,6 +173,12 @@ export interface Kernel {
    * @throws {KernelError} `step` is `socket`.
    */
   receive(socket: Descriptor, size: number): Promise<Packet | null>;
+  /**
+   * Waits for the next connection of a unix stream socket that listens.
+   *
+   * @throws {KernelError} `step` is `socket`: EAGAIN if it went away again.
+   */
+  accept(socket: Descriptor): Promise<Accepted>;
   /** Who is connected to the unix stream socket of this process that listens at `path`. */
   peers(path: string): PeerSocket[];
   /** A pipe: the end to read from, then the one to write to. */

@@ -29,6 +29,7 @@ pub const exports = .{
     .{ .name = "kurma_datagram", .call = &datagram, .pool = false },
     .{ .name = "kurma_receive", .call = &receive, .pool = false },
     .{ .name = "kurma_readable", .call = &readable, .pool = true },
+    .{ .name = "kurma_accept", .call = &accept, .pool = false },
     .{ .name = "kurma_peers", .call = &peers, .pool = false },
 } ++ inside.exports ++ streams.exports;
 
@@ -209,6 +210,20 @@ fn readable(fd: i32) callconv(.c) i32 {
         const result = linux.os.poll(&polls, polls.len, -1);
         if (linux.os.errno(result) != .INTR) return polls[0].revents;
     }
+}
+
+/// Takes the connection that waits at a listening stream socket; `who` becomes the pid, uid
+/// and gid of who made it. Its descriptor (close-on-exec, non-blocking), or -1: EAGAIN if
+/// it went away again. unix(7), SO_PEERCRED
+fn accept(socket: i32, who: *[3]u32, failure: *Failure) callconv(.c) i32 {
+    const os = linux.os;
+    const result = os.accept4(socket, null, null, os.SOCK.CLOEXEC | os.SOCK.NONBLOCK);
+    const fd: i32 = @intCast(failure.check(.socket, result) catch return -1);
+    who.* = option([3]u32, fd, os.SO.PEERCRED) orelse {
+        linux.file.close(fd);
+        return invalid(failure, .socket, .NOTSOCK);
+    };
+    return fd;
 }
 
 /// For each of `fds`, four numbers: what the kernel tells this socket apart by, and the

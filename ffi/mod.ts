@@ -148,6 +148,17 @@ export const kernel: Kernel = {
     );
   },
 
+  async accept(socket) {
+    await native.kurma_readable(socket);
+    const who = new Uint32Array(3);
+    const descriptor = checked(
+      `descriptor ${socket}`,
+      (failure) => native.kurma_accept(socket, who, failure),
+    );
+    const [pid, uid, gid] = who;
+    return { descriptor, pid, uid, gid };
+  },
+
   datagram(path, bytes) {
     const data = bytes as Uint8Array<ArrayBuffer>;
     checked(

@@ -7,6 +7,7 @@
 
 import { KernelError } from "../ffi/kernel.ts";
 import type {
+  Accepted,
   Access,
   Descriptor,
   Kernel,
@@ -108,6 +109,11 @@ export class RecordingKernel implements Kernel {
   send(socket: Descriptor, packet: Uint8Array, descriptors: readonly Descriptor[] = []): void {
     this.#note("send", socket, `${packet.length} bytes`, `${descriptors.length} descriptors`);
     this.#answers.sent?.(descriptors.map((descriptor) => this.contents(descriptor)), this.#files());
+  }
+
+  accept(socket: Descriptor): Promise<Accepted> {
+    this.#note("accept", socket);
+    return Promise.resolve({ descriptor: this.#next++, pid: 1, uid: 0, gid: 0 });
   }
 
   datagram(path: string, bytes: Uint8Array): void {

@@ -10,7 +10,7 @@ import { command } from "./command.ts";
 import { string } from "./flags.ts";
 import { mark, type Page } from "./man.ts";
 import { UsageError } from "./parse.ts";
-import { unitMark, unitText } from "./systemd_unit.ts";
+import { unitMark, units } from "./systemd_unit.ts";
 
 /** What stands at a link's path before it is made. */
 type Found = "nothing" | "ours" | "other";
@@ -26,7 +26,7 @@ export function installer(pages: () => readonly Page[]) {
     args: [],
     flags: {
       symlinks: string("Where to make the links", { placeholder: "DIR" }),
-      systemd: string("Where systemd reads units, for kurmad.service", { placeholder: "DIR" }),
+      systemd: string("Where systemd reads units, for kurmad's", { placeholder: "DIR" }),
       init: string("Where to write the first process of a machine, a static program", {
         placeholder: "FILE",
       }),
@@ -34,7 +34,7 @@ export function installer(pages: () => readonly Page[]) {
     },
     examples: [
       ["kurma install --symlinks /usr/local/bin", "All names for everybody"],
-      ["kurma install --systemd /etc/systemd/system", "Then: systemctl enable --now kurmad"],
+      ["kurma install --systemd /etc/systemd/system", "A service, and its socket"],
       ["kurma install --init /mnt/init", "What a kernel starts first, for a root or an initramfs"],
       ["kurma install --man /usr/local/share/man", "man kurma-install, and the others"],
     ],
@@ -47,7 +47,7 @@ export function installer(pages: () => readonly Page[]) {
       }
       return [
         ...(symlinks === undefined ? [] : linkNames(symlinks, Deno.execPath())),
-        ...(systemd === undefined ? [] : [writeUnit(systemd, Deno.execPath())]),
+        ...(systemd === undefined ? [] : [writeUnits(systemd, Deno.execPath())]),
         ...(init === undefined ? [] : [await writeInit(init)]),
         ...(man === undefined ? [] : writePages(man, pages())),
       ].join("\n");
@@ -81,25 +81,33 @@ export function writePages(folder: string, pages: readonly Page[]): string[] {
 }
 
 /**
- * Writes kurmad.service in `folder`, over one of an earlier time.
+ * Writes kurmad.service and kurmad.socket in `folder`, over those of an earlier time.
  *
  * @returns What to do next.
  * @throws {KurmaError} `state` if a unit of another origin is there, `missing` if there is no
- * such folder.
+ * such folder; no unit was written then.
  */
-export function writeUnit(folder: string, executable: string): string {
-  const path = `${trimmed(folder)}/kurmad.service`;
-  if (!isFree(path, unitMark)) {
-    throw new KurmaError("state", `Cannot write "${path}": not a unit of this program`, {
+export function writeUnits(folder: string, executable: string): string {
+  const files = Object.entries(units(executable, groupOfApi()))
+    .map(([name, text]) => ({ path: `${trimmed(folder)}/${name}`, text }));
+  const taken = files.filter(({ path }) => !isFree(path, unitMark)).map(({ path }) => path);
+  if (taken.length > 0) {
+    throw new KurmaError("state", `Cannot write ${quoted(taken)}: not a unit of this program`, {
       fix: "Remove what is there, or choose another folder",
     });
   }
   try {
-    Deno.writeTextFileSync(path, unitText(executable), { mode: 0o644 });
+    for (const { path, text } of files) Deno.writeTextFileSync(path, text, { mode: 0o644 });
   } catch (cause) {
     throw unusable(folder, cause);
   }
-  return `${path} is written; now: systemctl daemon-reload && systemctl enable --now kurmad`;
+  return `${files.map(({ path }) => `${path} is written`).join("\n")}
+Now: systemctl daemon-reload && systemctl enable --now kurmad.socket kurmad`;
+}
+
+/** The group that may use the API, if this machine has it: systemd refuses one that is missing. */
+function groupOfApi(): string | undefined {
+  return /^kurma:/m.test(Deno.readTextFileSync("/etc/group")) ? "kurma" : undefined;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
 import { KurmaError } from "../../ffi/errors.ts";
-import { linkNames, writePages, writeUnit } from "./install.ts";
+import { linkNames, writePages, writeUnits } from "./install.ts";
 import { mark } from "./man.ts";
 
 const names = ["kurma", "kurma-api", "kurma-cli", "kurma-init", "kurmad"];
@@ -85,14 +85,16 @@ Deno.test("writePages() names a folder that is not there", () =>
 Deno.test("the unit starts this program as the daemon, and containers outlive it", async () => {
   const folder = await Deno.makeTempDir();
   try {
-    const said = writeUnit(folder, "/opt/my tools/kurma 100%");
+    const said = writeUnits(folder, "/opt/my tools/kurma 100%");
     assert(said.startsWith(`${folder}/kurmad.service is written`));
     const text = await Deno.readTextFile(`${folder}/kurmad.service`);
     assert(text.includes('\nExecStart="/opt/my tools/kurma 100%%" daemon\n'), text);
     assert(text.includes("\nKillMode=process\n") && text.includes("\nType=notify\n"), text);
-    writeUnit(`${folder}/`, "/usr/bin/kurma");
+    writeUnits(`${folder}/`, "/usr/bin/kurma");
+    const socket = await Deno.readTextFile(`${folder}/kurmad.socket`);
+    assert(socket.includes("\nListenStream=/run/kurma/kurma.sock\nSocketMode=0660\n"), socket);
     await Deno.writeTextFile(`${folder}/kurmad.service`, "[Service]\n");
-    const error = await rejection(() => writeUnit(folder, "/usr/bin/kurma"));
+    const error = await rejection(() => writeUnits(folder, "/usr/bin/kurma"));
     assertEquals(
       error.message,
       `Cannot write "${folder}/kurmad.service": not a unit of this program`,

@@ -1,19 +1,24 @@
 /**
- * The unit by which systemd keeps the daemon.
+ * The units by which systemd keeps the daemon, and its socket.
  *
  * @module
  */
 
-/** The first line of a unit of ours. */
-export const unitMark = "# kurmad.service, written by kurma install --systemd";
+/** How the first line of a unit of ours begins. */
+export const unitMark = "# Written by kurma install --systemd";
 
 /**
- * The unit file.
+ * The units by the names of their files.
  *
  * @param executable This program: an absolute path.
- * @see systemd.service(5), systemd.exec(5), systemd.kill(5)
+ * @param group Who may connect to the API beside root; nobody if left out.
  */
-export function unitText(executable: string): string {
+export function units(executable: string, group?: string): Readonly<Record<string, string>> {
+  return { "kurmad.service": serviceText(executable), "kurmad.socket": socketText(group) };
+}
+
+/** systemd.service(5), systemd.exec(5), systemd.kill(5) */
+function serviceText(executable: string): string {
   return `${unitMark}
 [Unit]
 Description=Kurma, a container host
@@ -39,6 +44,22 @@ OOMScoreAdjust=-500
 
 [Install]
 WantedBy=multi-user.target
+`;
+}
+
+/** systemd.socket(5): the socket is there before the daemon is, and while it is replaced. */
+function socketText(group: string | undefined): string {
+  return `${unitMark}
+[Unit]
+Description=The API of Kurma
+
+[Socket]
+ListenStream=/run/kurma/kurma.sock
+SocketMode=0660
+${group === undefined ? "" : `SocketGroup=${group}\n`}RemoveOnStop=yes
+
+[Install]
+WantedBy=sockets.target
 `;
 }
 

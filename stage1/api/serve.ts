@@ -13,9 +13,11 @@ import { HttpServer } from "./http2/server.ts";
 export class Api {
   readonly #kernel: Kernel;
   readonly #server: HttpServer;
+  readonly #onBug: ApiOptions["onBug"];
 
   constructor(kernel: Kernel, options: ApiOptions) {
     this.#kernel = kernel;
+    this.#onBug = options.onBug;
     this.#server = new HttpServer({ handler: apiHandler(options), onBug: options.onBug });
   }
 
@@ -25,14 +27,30 @@ export class Api {
   }
 
   /**
-   * Listens on a unix socket, and knows who connects.
+   * Listens on a unix socket, or serves the one that the service manager listens on, and
+   * knows who connects.
    *
    * @throws {KurmaError} `state`: somebody listens there; `denied`.
    */
   async listenUnix(path: string, options: SocketOptions): Promise<void> {
+    if (Deno.env.has("LISTEN_FDS") && await this.#serveInherited()) return;
     const listener = await listenUnix(path, options);
     const peers = new Peers(this.#kernel, path);
     this.#server.listen(listener, () => peers.identify());
+  }
+
+  /** False if no socket was passed to this process. */
+  async #serveInherited(): Promise<boolean> {
+    const { acceptAll, inheritedSockets } = await import("../operation/activation.ts");
+    const [socket] = inheritedSockets(Deno.env.toObject());
+    if (socket === undefined) return false;
+    acceptAll(
+      this.#kernel,
+      socket,
+      (duplex, who) => this.#server.serve(duplex, { kind: "unix", ...who }),
+      this.#onBug,
+    ).catch(this.#onBug);
+    return true;
   }
 
   /**

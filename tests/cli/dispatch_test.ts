@@ -45,7 +45,7 @@ installedTest("kurma install refuses to replace a file, changing nothing", async
 
 installedTest("a word after kurma means the same as the name", async ({ dir, kurma }) => {
   for (const [word, name] of [["daemon", "kurmad"], ["api", "kurma-api"], ["init", "kurma-init"]]) {
-    for (const args of [["--help"], []]) {
+    for (const args of [["--help"], ["--nowhere"]]) {
       assertEquals(await kurma([word, ...args]), await run([`${dir}/${name}`, ...args]));
     }
   }
