@@ -316,6 +316,14 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
+/** Waits until nothing of a container is left that failed. */
+export async function gone(server: Served, id: string): Promise<void> {
+  await until(`${id} to be gone`, async () => {
+    const left = [await server.find(id), ...await cgroupFolders(id)];
+    return left.filter(Boolean).length === 0 || undefined;
+  });
+}
+
 /** As many ids of containers. */
 export function names(amount: number): string[] {
   return Array.from({ length: amount }, (_, index) => `c${index}`);
