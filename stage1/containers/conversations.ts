@@ -74,12 +74,18 @@ class Ends {
     this.#host = host;
     if (terminal || (detached && !openInput)) return;
     const { kernel } = host;
-    const [reading, writing] = kernel.pipe();
+    const pipe = () => {
+      const ends = kernel.pipe();
+      // Its user may open it again, by /dev/stdout: nobody but its processes can reach it.
+      Deno.chmodSync(`/proc/self/fd/${ends[0]}`, 0o666);
+      return ends;
+    };
+    const [reading, writing] = pipe();
     this.#theirs.push(reading);
     if (openInput) this.ours.input = writing;
     else kernel.close(writing); // It sees the end of its input at once.
     for (const name of ["output", "errorOutput"] as const) {
-      const [ours, theirs] = kernel.pipe();
+      const [ours, theirs] = pipe();
       this.#theirs.push(theirs);
       this.ours[name] = ours;
     }

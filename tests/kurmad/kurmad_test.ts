@@ -1,0 +1,238 @@
+/**
+ * The daemon as it is installed: the compiled binary, asked through its API.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, rejection } from "../assert.ts";
+import { count, mustRun } from "../harness.ts";
+import { until } from "../stage2/served.ts";
+import { type Kurmad, kurmadTest } from "./daemon.ts";
+
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+/** Makes and starts a container of a shell script. */
+async function run(kurmad: Kurmad, name: string, script: string, settings = {}): Promise<void> {
+  await kurmad.api.call("Containers", "Create", {
+    name,
+    image: kurmad.image,
+    start: true,
+    settings: { command: ["sh", "-c", script], stopTimeout: "2s", ...settings },
+  });
+}
+
+/** What a command in a container prints, and how it ends. */
+async function exec(
+  kurmad: Kurmad,
+  container: string,
+  command: string[],
+  input?: string,
+  more: Record<string, unknown> = {},
+): Promise<{ output: string; errorOutput: string; code: number }> {
+  using streams = await kurmad.api.streams();
+  const said = { output: "", errorOutput: "", code: -1 };
+  async function* requests() {
+    const value = { container, command, openInput: input !== undefined, ...more };
+    yield { message: { case: "start" as const, value } };
+    if (input !== undefined) yield { message: { case: "input" as const, value: bytes(input) } };
+    // Ending the stream means that the input ends.
+  }
+  for await (const { message } of streams.containers.exec(requests())) {
+    if (message.case === "output") said.output += text(message.value);
+    if (message.case === "errorOutput") said.errorOutput += text(message.value);
+    if (message.case === "exited") said.code = message.value.code;
+  }
+  return said;
+}
+
+kurmadTest("exec has input, output, users, folders, terminals and codes", async (kurmad) => {
+  await run(kurmad, "web", "sleep 1000");
+  assertEquals(await exec(kurmad, "web", ["sh", "-c", "echo out; echo err >&2; exit 7"]), {
+    output: "out\n",
+    errorOutput: "err\n",
+    code: 7,
+  });
+  const echoed = await exec(kurmad, "web", ["sh", "-c", "cat; id -u; pwd; echo $A"], "typed\n", {
+    user: "app",
+    workingDir: "/tmp",
+    env: ["A=b c"],
+  });
+  assertEquals(echoed, { output: "typed\n1000\n/tmp\nb c\n", errorOutput: "", code: 0 });
+  // Programs open their streams again by name: a pipe lets them.
+  const again = await exec(kurmad, "web", ["sh", "-c", "echo x >/dev/stdout; echo y >/dev/stderr"]);
+  assertEquals([again.output, again.errorOutput], ["x\n", "y\n"]);
+  const terminal = await exec(kurmad, "web", ["sh", "-c", "stty size; tty"], undefined, {
+    terminal: true,
+    terminalSize: { rows: 33, columns: 111 },
+  });
+  assert(terminal.output.startsWith("33 111\r\n/dev/pts/"), terminal.output);
+  const large = await exec(kurmad, "web", ["sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x"]);
+  assertEquals(large.output.length, 3_000_000);
+  const missing = await rejection(exec(kurmad, "web", ["/no/such"]));
+  assert(missing.message.includes("ENOENT"), missing.message);
+});
+
+kurmadTest("attach shows what is printed and types, enter opens a shell", async (kurmad) => {
+  await run(kurmad, "cat", "while read line; do echo got $line; done", { openInput: true });
+  using streams = await kurmad.api.streams();
+  let shown = "";
+  async function* typing() {
+    yield {
+      message: { case: "start" as const, value: { container: "cat", input: true, tail: 0 } },
+    };
+    yield { message: { case: "input" as const, value: bytes("hello\n") } };
+    await until("an answer", () => Promise.resolve(shown.includes("got hello") || undefined));
+    yield { message: { case: "closeInput" as const, value: true } };
+  }
+  for await (const { message } of streams.containers.attach(typing())) {
+    if (message.case === "output") shown += text(message.value);
+  }
+  assertEquals(shown, "got hello\n");
+
+  await run(kurmad, "web", "sleep 1000");
+  let screen = "";
+  async function* shell() {
+    yield { message: { case: "start" as const, value: { container: "web", user: "app" } } };
+    yield { message: { case: "input" as const, value: bytes("id -u; exit 5\n") } };
+    await until("the end", () => Promise.resolve(screen.includes("1000\r\n") || undefined));
+  }
+  let code = -1;
+  for await (const { message } of streams.containers.enter(shell())) {
+    if (message.case === "output") screen += text(message.value);
+    if (message.case === "exited") code = message.value.code;
+  }
+  assertEquals(code, 5, screen);
+});
+
+kurmadTest("logs follow over rotation, and every line comes once", async (kurmad) => {
+  const lines = 4_000;
+  const script = `i=0; while [ $i -lt ${lines} ]; do echo line $i; i=$((i+1)); ` +
+    "[ $((i % 100)) = 0 ] && sleep 0.05; done";
+  await run(kurmad, "talks", script, { log: { maxFileBytes: "20000", maxFiles: 5 } });
+  using streams = await kurmad.api.streams();
+  const seen: string[] = [];
+  for await (const answer of streams.containers.logs({ container: "talks", follow: true })) {
+    for (const line of answer.lines) seen.push(text(line.text));
+  }
+  assertEquals(seen, Array.from({ length: lines }, (_, n) => `line ${n}`));
+  const last: string[] = [];
+  for await (const answer of streams.containers.logs({ container: "talks", tail: 2 })) {
+    for (const line of answer.lines) last.push(text(line.text));
+  }
+  assertEquals(last, [`line ${lines - 2}`, `line ${lines - 1}`]);
+});
+
+kurmadTest("files go in and out, running or not, and belong to the container", async (kurmad) => {
+  await run(kurmad, "web", "sleep 1000");
+  using streams = await kurmad.api.streams();
+  await Deno.mkdir(`${kurmad.dir}/send/deep`, { recursive: true });
+  await Deno.writeTextFile(`${kurmad.dir}/send/deep/file`, "content");
+  await mustRun(["tar", "-C", `${kurmad.dir}/send`, "-cf", `${kurmad.dir}/send.tar`, "deep"]);
+  const archive = await Deno.readFile(`${kurmad.dir}/send.tar`);
+  async function* sent() {
+    const value = { container: "web", path: "/tmp" };
+    yield { message: { case: "start" as const, value } };
+    yield { message: { case: "chunk" as const, value: archive } };
+  }
+  const received = async () => {
+    const parts: Uint8Array<ArrayBuffer>[] = [];
+    const request = { container: "web", path: "/tmp/deep" };
+    for await (const { message } of streams.containers.copyOut(request)) {
+      if (message.case === "chunk") parts.push(new Uint8Array(message.value));
+    }
+    await Deno.writeFile(
+      `${kurmad.dir}/back.tar`,
+      new Uint8Array(await new Blob(parts).arrayBuffer()),
+    );
+    return await mustRun(["tar", "-xOf", `${kurmad.dir}/back.tar`, "deep/file"]);
+  };
+  await streams.containers.copyIn(sent());
+  assertEquals(
+    (await exec(kurmad, "web", ["stat", "-c", "%u:%g %n", "/tmp/deep/file"])).output,
+    "0:0 /tmp/deep/file\n",
+  );
+  assertEquals(await received(), "content");
+  await kurmad.api.call("Containers", "Stop", { container: "web" });
+  assertEquals(await received(), "content");
+});
+
+kurmadTest("processes, use, limits and health are told and changed", async (kurmad) => {
+  await run(kurmad, "web", "sleep 1000 & sleep 1000; wait", {
+    healthCheck: { test: ["CMD", "test", "-e", "/well"], interval: "0.05s", retries: 2 },
+  });
+  const { processes = [] } = await kurmad.api.call("Containers", "Top", { container: "web" });
+  assertEquals(processes.filter(({ command }) => command?.[0] === "sleep").length, 2);
+  assertEquals(processes.map(({ uid }) => uid ?? 0).every((uid) => uid === 0), true);
+  await kurmad.api.call("Containers", "Update", {
+    container: "web",
+    resources: { pids: 77, memoryBytes: String(64 * 1024 * 1024) },
+  });
+  using streams = await kurmad.api.streams();
+  for await (const { stats } of streams.containers.stats({ containers: ["web"] })) {
+    assertEquals([stats[0].pidsLimit, stats[0].memoryLimitBytes], [77n, 67_108_864n]);
+  }
+  const health = (wanted: string) =>
+    until(`health ${wanted}`, async () => {
+      const { container } = await kurmad.api.call("Containers", "Get", { container: "web" });
+      return container?.health === wanted || undefined;
+    });
+  await health("HEALTH_UNHEALTHY");
+  await exec(kurmad, "web", ["touch", "/well"]);
+  await health("HEALTH_HEALTHY");
+});
+
+kurmadTest("stage2 killed: another takes over, and nothing stops", async (kurmad) => {
+  await run(kurmad, "stays", "sleep 1000");
+  const pidOf = async (container: string) =>
+    (await kurmad.api.call("Containers", "Get", { container })).container?.pid;
+  const before = await pidOf("stays");
+  Deno.kill(kurmad.stage2Pid(), "SIGKILL");
+  await until("another stage2", async () => {
+    return await run(kurmad, "next", "exit 4").then(() => true, () => undefined);
+  });
+  assertEquals(await pidOf("stays"), before);
+  const { exit } = await kurmad.api.call("Containers", "Wait", { container: "next" });
+  assertEquals(exit?.code, 4);
+  assertEquals((await exec(kurmad, "stays", ["echo", "here"])).output, "here\n");
+});
+
+kurmadTest("a list of 500 containers is quick", async (kurmad) => {
+  const total = count(100, 500);
+  for (let n = 0; n < total; n++) {
+    await kurmad.api.call("Containers", "Create", {
+      name: `c${n}`,
+      image: kurmad.image,
+      settings: { command: ["true"] },
+    });
+  }
+  const times: number[] = [];
+  for (let round = 0; round < 20; round++) {
+    const begun = performance.now();
+    const { containers = [] } = await kurmad.api.call("Containers", "List", {});
+    times.push(performance.now() - begun);
+    assertEquals(containers.length, total);
+  }
+  times.sort((a, b) => a - b);
+  console.log(`list of ${total}: ${times[10].toFixed(1)} ms at p50`);
+  assert(times[10] < 50, `${times[10]} ms`);
+});
+
+kurmadTest("churn leaves kurmad as it was", async (kurmad) => {
+  const cycle = async () => {
+    await run(kurmad, "churn", "true");
+    await kurmad.api.call("Containers", "Remove", { container: "churn", force: true });
+  };
+  const measured = () => {
+    const status = Deno.readTextFileSync(`/proc/${kurmad.pid}/status`);
+    const files = [...Deno.readDirSync(`/proc/${kurmad.pid}/fd`)].length;
+    return { kb: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]), files };
+  };
+  for (let n = 0; n < 50; n++) await cycle();
+  const before = measured();
+  const cycles = count(100, 10_000);
+  for (let n = 0; n < cycles; n++) await cycle();
+  const after = measured();
+  console.log(`${cycles} cycles: ${after.kb - before.kb} kB, ${after.files - before.files} files`);
+  assert(after.files <= before.files + 2, JSON.stringify({ before, after }));
+});
