@@ -155,6 +155,61 @@ sleep 60`,
   await assertClean(disk);
 });
 
+// With the host's users: Linux 6.1 takes no layer of an overlay that is a detached mount, which
+// one with users of its own is.
+test("kurma-init boots to a kurmad that answers, whose containers outlive it", async ({ dir }) => {
+  const disk = await makeDisk(`${dir}/disk`, 256);
+  const visitor = `${dir}/visitor`;
+  await Deno.writeTextFile(
+    visitor,
+    `
+call() {
+  curl --silent --fail --unix-socket /run/kurma/kurma.sock --header 'content-type: application/json' \\
+    --data "$2" "http://kurma/kurma.v1.Containers/$1"
+}
+answers() { until call List '{}' >/dev/null 2>&1; do sleep 0.2; done; }
+answers
+echo "answered once"
+call Create '{"name":"web","image":"hello","settings":{"command":["pause"],"security":{"hostUsers":true}},"start":true}' >/dev/null
+echo "created $?"
+call List '{}' | grep -o 'CONTAINER_STATE_[A-Z]*' | sed 's/^/first /'
+before=$(pgrep --full 'hello pause' | wc -l)
+kill -KILL $(pgrep --full '[k]urma daemon' | head -1)
+sleep 1
+answers
+echo "answered again, $before and $(pgrep --full 'hello pause' | wc -l) inside"
+call List '{}' | grep -o 'CONTAINER_STATE_[A-Z]*' | sed 's/^/then /'
+kill -TERM 1
+`,
+  );
+  const program = await daemon(
+    dir,
+    `
+mkdir -p /run/rig/lib
+ln -sfn /usr/lib/uml/modules /run/rig/lib/modules
+modprobe -a -d /run/rig overlay
+[ $starts = 1 ] && setsid sh ${visitor} &
+exec ${binary} "$@"`,
+  );
+  const machine = new Machine({
+    dir,
+    disk,
+    init: [await installed(dir), program],
+    kernel: ["kurma.state=/dev/ubda"],
+    limitMs: 150_000,
+  });
+  const said = await machine.off();
+  assertMatch(said, /^answered once$/m);
+  assertMatch(said, /^created 0$/m);
+  assertMatch(said, /^first CONTAINER_STATE_RUNNING$/m);
+  assertMatch(said, /^kurma-init: kurmad ended with status 137$/m);
+  assertMatch(said, /^answered again, 1 and 1 inside$/m);
+  assertMatch(said, /^then CONTAINER_STATE_RUNNING$/m);
+  assertMatch(said, /^kurma-init: kurmad stopped with status 0$/m);
+  assertMatch(said, /^kurma-init: all processes have ended$/m);
+  await assertClean(disk);
+});
+
 test("a machine whose disk is not there says so, and can be turned off", async ({ dir }) => {
   const machine = new Machine({
     dir,
