@@ -61,6 +61,7 @@ build/tools/.made: $(TOOLS)/ready $(ZIG_SOURCES) $(TOOL_SOURCES)
 .PHONY: test
 test: $(TOOLS)/ready ## Run all tests, or TESTS="FILE..."; as root; installs the Debian packages they need
 	@tests/setup
+	@deno install --quiet $(DENO_FLAGS)
 	@$(MAKE) --no-print-directory dist/kurma build/tools/.made
 	@deno run -A $(DENO_FLAGS) tests/main.ts $(TESTS)
 
