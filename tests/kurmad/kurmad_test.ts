@@ -197,6 +197,74 @@ kurmadTest("stage2 killed: another takes over, and nothing stops", async (kurmad
   assertEquals((await exec(kurmad, "stays", ["echo", "here"])).output, "here\n");
 });
 
+kurmadTest(
+  "a pod of three apps shares what it should, and restarts one by policy",
+  async (kurmad) => {
+    const app = (name: string, script: string, settings = {}) => ({
+      name,
+      image: kurmad.image,
+      settings: { command: ["sh", "-c", script], stopTimeout: "1s", ...settings },
+    });
+    await kurmad.api.call("Pods", "Create", {
+      name: "trio",
+      start: true,
+      apps: [
+        app("server", "echo one >/own; while :; do echo pong | nc -l -p 7777; done"),
+        app("client", "sleep 1000"),
+        app("crash", "sleep 0.2; exit 3", { restart: { mode: "MODE_ON_FAILURE", maxRetries: 1 } }),
+      ],
+    });
+    const spaces = async (name: string) => {
+      const { output } = await exec(kurmad, name, [
+        "sh",
+        "-c",
+        "cd /proc/self/ns; for n in net ipc uts mnt pid user; do readlink $n; done",
+      ]);
+      return output.trim().split("\n");
+    };
+    const [server, client] = [await spaces("trio-server"), await spaces("trio-client")];
+    assertEquals(client.slice(0, 3), server.slice(0, 3));
+    assertEquals(client[5], server[5]);
+    for (const own of [3, 4]) assert(client[own] !== server[own], `${own}`);
+    assertEquals((await exec(kurmad, "trio-client", ["nc", "127.0.0.1", "7777"])).output, "pong\n");
+    assertEquals((await exec(kurmad, "trio-client", ["hostname"])).output, "trio\n");
+    assertEquals((await exec(kurmad, "trio-client", ["cat", "/own"])).code, 1);
+    const crash = await until("the second end", async () => {
+      const { container } = await kurmad.api.call("Containers", "Get", { container: "trio-crash" });
+      return container?.restarts === 1 && container.state === "CONTAINER_STATE_EXITED"
+        ? container
+        : undefined;
+    });
+    assertEquals(crash.exit?.code, 3);
+    const pid = async (name: string) =>
+      (await kurmad.api.call("Containers", "Get", { container: name })).container?.pid;
+    const before = await pid("trio-server");
+    assert(before !== undefined);
+    await kurmad.killed();
+    assertEquals(await pid("trio-server"), before);
+    await kurmad.api.call("Pods", "Stop", { pod: "trio" });
+    const { pod } = await kurmad.api.call("Pods", "Get", { pod: "trio" });
+    assertEquals(pod?.state, "CONTAINER_STATE_EXITED");
+  },
+);
+
+kurmadTest("volumes outlive their containers", async (kurmad) => {
+  const mounts = [{ target: "/data", volume: { name: "data" } }];
+  await run(kurmad, "writer", "echo kept >/data/file", { mounts });
+  await kurmad.api.call("Containers", "Wait", { container: "writer" });
+  const busy = await rejection(kurmad.api.call("Volumes", "Remove", { volume: "data" }));
+  assert(busy.message.includes("writer has it"), busy.message);
+  await kurmad.api.call("Containers", "Remove", { container: "writer" });
+  await run(kurmad, "reader", "cat /data/file; ! echo x >/data/y", {
+    mounts: [{ target: "/data", readOnly: true, volume: { name: "data" } }],
+  });
+  const { exit } = await kurmad.api.call("Containers", "Wait", { container: "reader" });
+  assertEquals(exit?.code ?? 0, 0);
+  await kurmad.api.call("Containers", "Remove", { container: "reader" });
+  await kurmad.api.call("Volumes", "Remove", { volume: "data" });
+  assertEquals((await kurmad.api.call("Volumes", "List", {})).volumes ?? [], []);
+});
+
 kurmadTest("a list of 500 containers is quick", async (kurmad) => {
   const total = count(100, 500);
   for (let n = 0; n < total; n++) {
