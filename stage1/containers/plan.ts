@@ -88,6 +88,8 @@ export function planContainer(place: Place, meant: Resolved): Plan {
     scratch: place.scratch,
     user: meant.user,
     seccomp: security.seccomp === "default" ? "default" : "none",
+    // The end of its first process ends all only where that one is the first of a namespace.
+    ...(meant.namespaces.pid === "private" ? {} : { cgroup: true }),
     ...(security.landlock ? { landlock: security.landlock } : {}),
     ...(join.length > 0 ? { join } : {}),
     stop: meant.stop,

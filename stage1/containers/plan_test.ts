@@ -63,6 +63,9 @@ const envelopes: [string, Partial<ContainerSpec>, Partial<Envelope>][] = [
   ["Landlock", { security: { landlock: { handled: ["bind_tcp"] } } }, {
     landlock: { handled: ["bind_tcp"] },
   }],
+  ["a cgroup to end it by, without processes of its own", { namespaces: { pid: "host" } }, {
+    cgroup: true,
+  }],
   ["the namespaces of another container, and its users", {
     namespaces: { network: "container:db", ipc: "container:db" },
   }, {

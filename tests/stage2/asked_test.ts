@@ -155,6 +155,22 @@ asked("a part of a volume, which no link leaves", async (asked) => {
   }
 });
 
+asked("a volume whose owners are the same inside and outside", async (asked) => {
+  const volume = `${asked.dir}/volume`;
+  await Deno.mkdir(volume);
+  await Deno.writeTextFile(`${volume}/old`, "");
+  await Deno.chown(`${volume}/old`, 1000, 1001);
+  const place = { volumes: new Map([["data", { path: volume }]]) };
+  const mounts = [{ type: "volume", source: "data", target: "/data" }] as const;
+  const script = "stat -c '%u %g' /data/old; touch /data/new";
+  assertEquals(await asked.run(script, { mounts }, { place }), "1000 1001\n0");
+  const { uid, gid } = await Deno.stat(`${volume}/new`);
+  assertEquals([uid, gid], [0, 0]);
+  const plain = [{ ...mounts[0], idmap: false }] as const;
+  const nobody = await asked.run(script, { mounts: plain }, { place });
+  assertMatch(nobody, /^65534 65534\ntouch: .*Permission denied\n1$/);
+});
+
 asked("the host's network, with users of its own", async (asked) => {
   const script = "ls /sys/class/net; grep -c : /proc/net/dev; touch /sys/kernel/x 2>&1 | head -1";
   const said = await asked.run(script, { namespaces: { network: "host" } });
