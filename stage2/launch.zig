@@ -70,6 +70,7 @@ pub fn create(options: Options, arena: std.mem.Allocator, plan: *const Plan, sta
     var failure: Failure = .{};
     var subject: []const u8 = plan.kurma.id;
     const pid = clone(&failure, options, arena, plan, status, &subject) catch {
+        if (options.ahead) |ahead| ahead.sandbox.dismiss(); // It may wait for more.
         var message: settings_block.Status = .failed(failure, subject);
         message.cgroup = plan.hasCgroup() or options.ahead != null;
         return message;
@@ -82,8 +83,11 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     const joined = try join.open(failure, plan, options.containers, subject);
     subject.* = plan.kurma.id;
     const namespace: ?fd_t = if (plan.makes(.user)) try userNamespace(failure, options, plan, status) else joined.user();
-    var root: ?rootfs.Prepared = if (plan.joins(.mount)) null else try rootfs.prepare(failure, arena, plan, namespace, subject);
+    const waiting: ?*const Sandbox = if (options.ahead) |ahead| (if (ahead.sandbox.fits(plan)) &ahead.sandbox else null) else null;
+    if (waiting) |sandbox| try sandbox.givePlan(failure, plan);
+    const root: ?*rootfs.Prepared = if (plan.joins(.mount)) null else try rootfs.prepare(failure, arena, plan, namespace, subject);
     subject.* = plan.kurma.id;
+    if (waiting) |sandbox| try sandbox.giveRoot(failure, root.?);
     const about = try beginState(failure, arena, plan);
     const settings = try describeInit(failure, arena, plan, options, about, subject);
     subject.* = plan.kurma.id;
@@ -96,17 +100,13 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     subject.* = plan.kurma.id;
     if (options.plan_file) |file| try keepPlan(failure, plan, status, file);
     const child = arena.create(Child) catch return failure.fail(.plan, .NOMEM);
-    child.* = .{ .plan = plan, .root = if (root) |*prepared| prepared else null, .settings = settings, .status = status, .log = log, .listener = listener, .filter_listener = filter_listener, .gate = null, .about = about, .options = options };
+    child.* = .{ .plan = plan, .root = root, .settings = settings, .status = status, .log = log, .listener = listener, .filter_listener = filter_listener, .gate = null, .about = about, .options = options };
     if (options.ahead) |ahead| {
         try ahead.cgroup.limit(failure, plan.kurma.id, plan.config.linux.resources);
-        if (ahead.sandbox.fits(plan)) {
-            const shared = arena.create(rootfs.Prepared) catch return failure.fail(.plan, .NOMEM);
-            shared.* = root.?;
-            child.root = shared;
-            child.settled = true;
-            if (plan.config.process.oomScoreAdj) |score| try inherited_settings.setOomScore(failure, ahead.sandbox.pid, score, subject);
-            try ahead.sandbox.hand(failure, child);
-            return ahead.sandbox.pid;
+        if (waiting) |sandbox| {
+            if (plan.config.process.oomScoreAdj) |score| try inherited_settings.setOomScore(failure, sandbox.pid, score, subject);
+            try sandbox.giveRest(failure, child);
+            return sandbox.pid;
         }
         ahead.sandbox.dismiss();
     }
@@ -122,7 +122,7 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     try inherited_settings.take(failure, .{ .id = plan.kurma.id, .process = &plan.config.process, .personality = plan.config.linux.personality, .keyring = plan.kurma.keyring, .first = true }, subject);
     // With the host's rights, whoever owns them.
     try joined.enter(failure, subject);
-    if (root) |*prepared| if (namespace != null) try prepared.makeForeign(failure, plan, subject);
+    if (root) |prepared| if (namespace != null) try prepared.makeForeign(failure, plan, subject);
     subject.* = plan.kurma.id;
     try joined.enterMount(failure, subject);
     // Last of all that happens here: the host is out of reach afterwards.
@@ -135,7 +135,7 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
         args.cgroup = @intCast(fd);
     }
     const cloned = try failure.check(.clone, linux.process.clone3(&args));
-    if (cloned == 0) child.run();
+    if (cloned == 0) child.run(.outside);
     const pid: linux.pid_t = @intCast(cloned);
     if (keeper) |hooks| {
         // If they fail, the container ends with us: it waits at the gate.
@@ -251,59 +251,64 @@ pub fn settle(failure: *Failure, user: bool, network: bool) error{Failed}!void {
 pub const Child = struct {
     plan: *const Plan,
     /// Null in a mount namespace that was there before.
-    root: ?*rootfs.Prepared,
-    settings: fd_t,
-    status: fd_t,
-    log: ?fd_t,
-    listener: ?fd_t,
+    root: ?*rootfs.Prepared = null,
+    settings: fd_t = -1,
+    status: fd_t = -1,
+    log: ?fd_t = null,
+    listener: ?fd_t = null,
     /// The master, for the init of a container that may outlive who has it otherwise.
     terminal: ?fd_t = null,
-    filter_listener: ?fd_t,
-    gate: ?host_hooks.Gate,
-    about: []const u8,
-    options: Options,
-    /// `settle` is done.
-    settled: bool = false,
+    filter_listener: ?fd_t = null,
+    gate: ?host_hooks.Gate = null,
+    about: []const u8 = "",
+    options: Options = .{ .program = -1, .survives = true, .ready = .unsaid },
     failure: Failure = .{},
     subject: []const u8 = "",
 
-    pub const max_descriptors = 7 + rootfs.max_mounts;
+    pub const max_descriptors = 6;
     pub const DescriptorList = [max_descriptors]*fd_t;
 
-    /// Where its descriptors are, for who passes them on; all but 0 to 2 and the program, and
-    /// those that `Sandbox.fits` rules out.
+    /// Where its descriptors are, for who passes them on: all but 0 to 2, the program, the
+    /// root's, and those that `Sandbox.fits` rules out.
     pub fn descriptors(child: *Child, space: *DescriptorList) []*fd_t {
-        const root = child.root.?; // Sandbox.fits()
-        space[0..3].* = .{ &child.settings, &child.status, &root.root };
-        var count: usize = 3;
+        space[0..2].* = .{ &child.settings, &child.status };
+        var count: usize = 2;
         for ([_]*?fd_t{ &child.log, &child.listener, &child.options.ended, &child.options.stage1 }) |optional| if (optional.*) |*fd| {
-            space[count] = fd;
-            count += 1;
-        };
-        for (root.binds[0..root.bind_count]) |*fd| if (fd.* >= 0) {
             space[count] = fd;
             count += 1;
         };
         return space[0..count];
     }
 
-    pub fn run(child: *Child) noreturn {
-        child.enter() catch {};
+    /// How far it has come.
+    pub const Progress = union(enum) {
+        outside,
+        /// In its file tree, with the terminal if the plan wants one.
+        entered: ?rootfs.Terminal,
+        /// It is to say why.
+        failed,
+    };
+
+    pub fn run(child: *Child, progress: Progress) noreturn {
+        child.goOn(progress) catch {};
         worker.send(child.status, .failed(child.failure, child.subject));
         linux.process.exit(125);
     }
 
-    fn enter(child: *Child) error{Failed}!noreturn {
+    fn goOn(child: *Child, progress: Progress) error{Failed}!noreturn {
         const failure = &child.failure;
-        const plan = child.plan;
-        if (!child.settled) try settle(failure, plan.has(.user), plan.makes(.network));
-        // After the change of user, which clears it.
-        if (!child.options.survives) _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
-        if (child.gate) |gate| try gate.await(failure);
-        try child.setNames();
-        try sysctl.apply(failure, plan.config.linux.sysctl, &child.subject);
-        const terminal = if (child.root) |root| try child.enterOwnTree(root) else try child.enterTree();
-        child.subject = plan.kurma.id;
+        const terminal = switch (progress) {
+            .failed => return error.Failed,
+            .entered => |terminal| terminal,
+            .outside => outside: {
+                try settle(failure, child.plan.has(.user), child.plan.makes(.network));
+                // After the change of user, which clears it.
+                if (!child.options.survives) _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
+                if (child.gate) |gate| try gate.await(failure);
+                break :outside try child.enterTree();
+            },
+        };
+        child.subject = child.plan.kurma.id;
         if (terminal) |pty| {
             try pty.use(failure, child.status);
             if (child.options.survives) child.terminal = pty.master;
@@ -311,7 +316,14 @@ pub const Child = struct {
         return child.becomeInit();
     }
 
-    fn enterOwnTree(child: *Child, root: *rootfs.Prepared) error{Failed}!?rootfs.Terminal {
+    /// Makes of the namespaces what the plan wants, and goes where the container's files are.
+    pub fn enterTree(child: *Child) error{Failed}!?rootfs.Terminal {
+        try child.setNames();
+        try sysctl.apply(&child.failure, child.plan.config.linux.sysctl, &child.subject);
+        return if (child.root) |root| child.enterOwn(root) else child.enterJoined();
+    }
+
+    fn enterOwn(child: *Child, root: *rootfs.Prepared) error{Failed}!?rootfs.Terminal {
         const terminal = try root.attach(&child.failure, child.plan, &child.subject);
         // Paths are still the host's: the container's root is where the hooks start.
         try host_hooks.run(&child.failure, child.plan, .createContainer, child.about, .creating, os.getpid(), root.root, &child.subject);
@@ -321,7 +333,7 @@ pub const Child = struct {
     }
 
     /// The file tree of a mount namespace that the worker has joined.
-    fn enterTree(child: *Child) error{Failed}!?rootfs.Terminal {
+    fn enterJoined(child: *Child) error{Failed}!?rootfs.Terminal {
         try host_hooks.run(&child.failure, child.plan, .createContainer, child.about, .creating, os.getpid(), null, &child.subject);
         if (!child.plan.config.process.terminal) return null;
         child.subject = "/dev/pts/ptmx";

@@ -48,6 +48,26 @@ pub const Prepared = struct {
     /// The devices of the plan.
     devices: ?fd_t = null,
 
+    pub const DescriptorList = [1 + max_mounts]*fd_t;
+
+    /// Where its descriptors are, for who passes them on; without `devices`.
+    pub fn descriptors(prepared: *Prepared, space: *DescriptorList) []*fd_t {
+        space[0] = &prepared.root;
+        var count: usize = 1;
+        for (prepared.binds[0..prepared.bind_count]) |*fd| if (fd.* >= 0) {
+            space[count] = fd;
+            count += 1;
+        };
+        return space[0..count];
+    }
+
+    /// Adds what `makeFileSystems` made.
+    pub fn add(prepared: *Prepared, made: *const FileSystems) void {
+        for (prepared.binds[0..prepared.bind_count], made[0..prepared.bind_count]) |*slot, fd| if (slot.* < 0) {
+            slot.* = fd;
+        };
+    }
+
     pub fn close(prepared: *Prepared) void {
         file.close(prepared.root);
         for (prepared.binds[0..prepared.bind_count]) |fd| if (fd >= 0) file.close(fd);
@@ -138,6 +158,8 @@ pub const Prepared = struct {
             if (cgroup_mounts.are(wanted)) return cgroup_mounts.attach(failure, prepared.root, wanted);
             return mountNew(failure, prepared.root, wanted);
         }
+        const options = mount_options.parse(wanted.options);
+        if (options.bind == .none) return attachNew(failure, prepared.root, wanted, options, made);
         const target = try makeTarget(failure, prepared.root, wanted, try isDirectory(failure, made));
         defer file.close(target);
         return mount.attach(failure, made, target);
@@ -155,9 +177,10 @@ pub fn pivot(failure: *Failure, root: fd_t) error{Failed}!void {
 
 /// Opens all that the host gives: layers and what is bound. With a user `namespace`, the
 /// owners of the layers' files are what it maps them to.
-pub fn prepare(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: ?fd_t, subject: *[]const u8) error{Failed}!Prepared {
+pub fn prepare(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: ?fd_t, subject: *[]const u8) error{Failed}!*Prepared {
     if (plan.config.mounts.len > max_mounts) return failure.fail(.plan, .@"2BIG");
-    var prepared: Prepared = .{ .root = -1, .binds = undefined, .bind_count = 0 };
+    const prepared = arena.create(Prepared) catch return failure.fail(.plan, .NOMEM);
+    prepared.* = .{ .root = -1, .binds = undefined, .bind_count = 0 };
     errdefer for (prepared.binds[0..prepared.bind_count]) |fd| if (fd >= 0) file.close(fd);
     for (plan.config.mounts) |*wanted| {
         subject.* = wanted.source orelse wanted.destination;
@@ -316,11 +339,30 @@ pub fn mountNew(failure: *Failure, root: fd_t, wanted: *const plan_module.Mount)
     const options = mount_options.parse(wanted.options);
     const made = try makeFileSystem(failure, wanted, options);
     defer file.close(made);
+    return attachNew(failure, root, wanted, options, made);
+}
+
+fn attachNew(failure: *Failure, root: fd_t, wanted: *const plan_module.Mount, options: mount_options.Options, made: fd_t) error{Failed}!void {
     const target = try makeTarget(failure, root, wanted, true);
     defer file.close(target);
     try mount.attach(failure, made, target);
     if (options.propagation) |propagation| {
         _ = try failure.check(.mount, mount.change(made, .{ .propagation = propagation.kind }, propagation.whole));
+    }
+}
+
+/// By position in the plan: a file system that is not attached yet, or -1.
+pub const FileSystems = [max_mounts]fd_t;
+
+/// Makes those that `attach` would make when it comes to them.
+pub fn makeFileSystems(failure: *Failure, plan: *const Plan, made: *FileSystems, subject: *[]const u8) error{Failed}!void {
+    @memset(made, -1);
+    if (plan.config.mounts.len > max_mounts) return; // `prepare` refuses it.
+    for (plan.config.mounts, made[0..plan.config.mounts.len]) |*wanted, *slot| {
+        const options = mount_options.parse(wanted.options);
+        if (options.bind != .none or cgroup_mounts.are(wanted)) continue;
+        subject.* = wanted.destination;
+        slot.* = try makeFileSystem(failure, wanted, options);
     }
 }
 

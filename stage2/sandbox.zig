@@ -10,6 +10,7 @@ const linux = @import("linux");
 const inherited = @import("inherited.zig");
 const launch = @import("launch.zig");
 const plan_module = @import("plan.zig");
+const rootfs = @import("rootfs.zig");
 const userns = @import("userns.zig");
 const Failure = linux.Failure;
 const Plan = plan_module.Plan;
@@ -77,22 +78,46 @@ pub const Sandbox = struct {
         return userns.isRange(config.uidMappings, sandbox.first) and userns.isRange(config.gidMappings, sandbox.first);
     }
 
-    /// Lets the process go on as `child`, which lies in shared memory with all that it
-    /// points to. Our 0 to 2 become its own. ECONNREFUSED or EPIPE: it has ended.
-    pub fn hand(sandbox: *const Sandbox, failure: *Failure, child: *launch.Child) error{Failed}!void {
+    // What is given lies in shared memory, with all that it points to. In three parts, so that
+    // the process does its share of the work while the worker does the rest.
+
+    /// The process makes the file systems that the plan wants of the kernel.
+    pub fn givePlan(sandbox: *const Sandbox, failure: *Failure, plan: *const Plan) error{Failed}!void {
+        return sandbox.give(failure, @intFromPtr(plan), &.{});
+    }
+
+    /// It puts them on its root and enters that.
+    pub fn giveRoot(sandbox: *const Sandbox, failure: *Failure, root: *rootfs.Prepared) error{Failed}!void {
+        var space: rootfs.Prepared.DescriptorList = undefined;
+        var fds: [space.len]fd_t = undefined;
+        return sandbox.give(failure, @intFromPtr(root), valuesOf(root.descriptors(&space), &fds));
+    }
+
+    /// It becomes the init of this container, with our 0 to 2.
+    pub fn giveRest(sandbox: *const Sandbox, failure: *Failure, child: *launch.Child) error{Failed}!void {
         var space: launch.Child.DescriptorList = undefined;
-        const list = child.descriptors(&space);
-        var fds: [3 + launch.Child.max_descriptors]fd_t = undefined;
+        var fds: [3 + space.len]fd_t = undefined;
         fds[0..3].* = .{ 0, 1, 2 };
-        for (list, fds[3..][0..list.len]) |from, *fd| fd.* = from.*;
-        var left: []const fd_t = fds[0 .. 3 + list.len];
-        while (left.len > 0) {
+        const rest = valuesOf(child.descriptors(&space), fds[3..]);
+        return sandbox.give(failure, @intFromPtr(child), fds[0 .. 3 + rest.len]);
+    }
+
+    /// As many descriptors at once as a packet carries. EPIPE: the process has ended.
+    fn give(sandbox: *const Sandbox, failure: *Failure, address: usize, fds: []const fd_t) error{Failed}!void {
+        var left = fds;
+        while (true) {
             const part = left[0..@min(left.len, linux.socket.Descriptors.max)];
-            try linux.socket.sendAll(failure, sandbox.socket, std.mem.asBytes(&child), part);
+            try linux.socket.sendAll(failure, sandbox.socket, std.mem.asBytes(&address), part);
             left = left[part.len..];
+            if (left.len == 0) return;
         }
     }
 };
+
+fn valuesOf(places: []const *fd_t, values: []fd_t) []fd_t {
+    for (places, values[0..places.len]) |place, *value| value.* = place.*;
+    return values[0..places.len];
+}
 
 fn join(failure: *Failure, id: []const u8, namespace: fd_t, unified: ?fd_t, socket: fd_t, program: fd_t) error{Failed}!void {
     try inherited.joinKeyring(failure, id, true);
@@ -125,30 +150,78 @@ fn wait(failure: *Failure, socket: fd_t, program: fd_t) error{Failed}!void {
     var ignored: Failure = .{};
     makeSysfs(&ignored) catch {};
 
-    var child: *launch.Child = undefined;
-    var fds: [3 + launch.Child.max_descriptors]fd_t = undefined;
-    var count: usize = 0;
-    var space: launch.Child.DescriptorList = undefined;
-    while (true) {
+    return follow(failure, .{ .socket = 4, .program = 3 });
+}
+
+/// What the worker gives, as it comes.
+const Following = struct {
+    socket: fd_t,
+    program: fd_t,
+    fds: [3 + rootfs.max_mounts + launch.Child.max_descriptors]fd_t = undefined,
+    count: usize = 0,
+
+    /// The next packet's address, its descriptors kept; null if nobody wants us any more.
+    fn next(following: *Following, failure: *Failure) error{Failed}!?usize {
+        var address: usize = 0;
         var descriptors: linux.socket.Descriptors = .{};
-        const packet = try linux.socket.receiveAll(failure, 4, std.mem.asBytes(&child), &descriptors);
-        if (packet.len != @sizeOf(*launch.Child)) return; // Nobody wants it any more.
-        @memcpy(fds[count..][0..descriptors.count], descriptors.fds[0..descriptors.count]);
-        count += descriptors.count;
-        if (count == 3 + child.descriptors(&space).len) break;
+        const packet = try linux.socket.receiveAll(failure, following.socket, std.mem.asBytes(&address), &descriptors);
+        if (packet.len != @sizeOf(usize)) return null;
+        @memcpy(following.fds[following.count..][0..descriptors.count], descriptors.fds[0..descriptors.count]);
+        following.count += descriptors.count;
+        return address;
     }
-    linux.file.close(4);
+
+    /// Receives until there are `wanted` descriptors, and returns them.
+    fn collect(following: *Following, failure: *Failure, wanted: usize) error{Failed}!?[]const fd_t {
+        while (following.count < wanted) _ = try following.next(failure) orelse return null;
+        following.count = 0;
+        return following.fds[0..wanted];
+    }
+};
+
+/// Returns if nobody wants us any more. What fails of our share is told in the end: until
+/// then there is no socket to tell it over.
+fn follow(failure: *Failure, start: struct { socket: fd_t, program: fd_t }) error{Failed}!void {
+    var following: Following = .{ .socket = start.socket, .program = start.program };
+    const plan: *const Plan = @ptrFromInt(try following.next(failure) orelse return);
+    var child: launch.Child = .{ .plan = plan };
+    var made: rootfs.FileSystems = undefined;
+    var works = true;
+    rootfs.makeFileSystems(&child.failure, plan, &made, &child.subject) catch {
+        works = false;
+    };
+
+    // The numbers in the shared memory are the worker's, who may still need them.
+    const shared_root: *rootfs.Prepared = @ptrFromInt(try following.next(failure) orelse return);
+    var root = shared_root.*;
+    var root_space: rootfs.Prepared.DescriptorList = undefined;
+    const root_places = root.descriptors(&root_space);
+    for (root_places, try following.collect(failure, root_places.len) orelse return) |place, fd| place.* = fd;
+    child.root = &root;
+    var terminal: ?rootfs.Terminal = null;
+    if (works) {
+        root.add(&made);
+        terminal = child.enterTree() catch null: {
+            works = false;
+            break :null null;
+        };
+    }
+
+    const shared_child: *launch.Child = @ptrFromInt(try following.next(failure) orelse return);
+    var rest = shared_child.*;
+    var space: launch.Child.DescriptorList = undefined;
+    const places = rest.descriptors(&space);
+    const fds = try following.collect(failure, 3 + places.len) orelse return;
+    for (places, fds[3..]) |place, fd| place.* = fd;
     for (fds[0..3], 0..) |fd, stream| {
         _ = try failure.check(.open, os.dup3(fd, @intCast(stream), 0));
         linux.file.close(fd);
     }
-    // The numbers in the shared memory are the worker's, who may still need them.
-    var settled = child.*;
-    var root = child.root.?.*;
-    settled.root = &root;
-    for (settled.descriptors(&space), fds[3..count]) |place, fd| place.* = fd;
-    settled.options.program = 3;
-    settled.run();
+    linux.file.close(following.socket);
+    rest.options.program = following.program;
+    rest.failure = child.failure;
+    rest.subject = child.subject;
+    rest.run(if (works) .{ .entered = terminal } else .failed);
 }
 
 /// Makes it and keeps it open, until exec.

@@ -49,12 +49,14 @@ pub noinline fn openInRoot(failure: *Failure, root: fd_t, path: [*:0]const u8, f
     return @intCast(try failure.check(.open, openat2(root, path, flags, 0, Resolve.in_root | Resolve.no_magiclinks)));
 }
 
+const Kind = enum { directory, file };
+
 /// Makes `path` and what leads to it below `root`, one component at a time, each
 /// resolved inside `root`; returns an O_PATH descriptor of the last one. What is
 /// already there stays as it is.
 ///
 /// `kind` is what the last component becomes if it is missing.
-pub fn makeInRoot(failure: *Failure, root: fd_t, path: []const u8, kind: enum { directory, file }, mode: u32) error{Failed}!fd_t {
+pub fn makeInRoot(failure: *Failure, root: fd_t, path: []const u8, kind: Kind, mode: u32) error{Failed}!fd_t {
     var buffer: [std.posix.PATH_MAX]u8 = undefined;
     if (path.len >= buffer.len) return failure.fail(.mkdir, .NAMETOOLONG);
     @memcpy(buffer[0..path.len], path);
@@ -68,20 +70,24 @@ pub fn makeInRoot(failure: *Failure, root: fd_t, path: []const u8, kind: enum { 
         else => |errno| return failure.fail(.mkdir, errno),
     }
 
-    var end: usize = 0;
-    while (true) {
-        while (end < path.len and path[end] == '/') end += 1;
-        const start = end;
-        while (end < path.len and path[end] != '/') end += 1;
-        if (start == path.len) break;
-        const last = std.mem.findNone(u8, path[end..], "/") == null;
-        try makeComponent(failure, root, &buffer, start, end, if (last and kind == .file) .file else .directory, mode);
-    }
+    // Mostly the last component is all that is missing.
+    const name_end = if (std.mem.findLastNone(u8, path, "/")) |last| last + 1 else 0;
+    const name_start = if (std.mem.findScalarLast(u8, path[0..name_end], '/')) |slash| slash + 1 else 0;
+    var alone: Failure = .{};
+    makeComponent(&alone, root, &buffer, name_start, name_end, kind, mode) catch {
+        var end: usize = 0;
+        while (end < name_end) {
+            while (path[end] == '/') end += 1;
+            const start = end;
+            while (end < name_end and path[end] != '/') end += 1;
+            try makeComponent(failure, root, &buffer, start, end, if (end == name_end) kind else .directory, mode);
+        }
+    };
     return @intCast(try failure.check(.mkdir, openat2(root, whole, flags, 0, Resolve.in_root | Resolve.no_magiclinks)));
 }
 
 /// Makes the component [start, end) of the path in `buffer`; its parent exists.
-fn makeComponent(failure: *Failure, root: fd_t, buffer: *[std.posix.PATH_MAX]u8, start: usize, end: usize, kind: enum { directory, file }, mode: u32) error{Failed}!void {
+fn makeComponent(failure: *Failure, root: fd_t, buffer: *[std.posix.PATH_MAX]u8, start: usize, end: usize, kind: Kind, mode: u32) error{Failed}!void {
     const after = buffer[end];
     defer buffer[end] = after;
     buffer[end] = 0;
