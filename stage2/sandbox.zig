@@ -145,11 +145,7 @@ fn wait(failure: *Failure, socket: fd_t, program: fd_t) error{Failed}!void {
     _ = try failure.check(.open, os.dup3(talk, 4, cloexec));
     try linux.process.closeRange(failure, 5, std.math.maxInt(u32));
     try launch.settle(failure, true, true);
-    // The sysfs of a network namespace is one, however often it is mounted, and making it
-    // takes its time. Where it may not be mounted, the plan's mount says so.
-    var ignored: Failure = .{};
-    makeSysfs(&ignored) catch {};
-
+    try leaveHost(failure);
     return follow(failure, .{ .socket = 4, .program = 3 });
 }
 
@@ -224,9 +220,35 @@ fn follow(failure: *Failure, start: struct { socket: fd_t, program: fd_t }) erro
     rest.run(if (works) .{ .entered = terminal } else .failed);
 }
 
-/// Makes it and keeps it open, until exec.
-fn makeSysfs(failure: *Failure) error{Failed}!void {
-    const sysfs: linux.mount.FileSystem = try .open(failure, "sysfs");
-    defer sysfs.close();
-    _ = try sysfs.mount(failure, .{});
+/// Goes to a small tree with what the making of a container needs of the host's. Nothing
+/// that the host mounts stays busy because of us, and leaving what is small is fast.
+///
+/// The kernel lets a user namespace mount procfs and sysfs only where they are seen already,
+/// so ours must be there before the host's are gone. The sysfs of a network namespace is
+/// one, however often it is mounted, and making it takes its time.
+fn leaveHost(failure: *Failure) error{Failed}!void {
+    try linux.mount.makePrivate(failure);
+    const tree = try make(failure, "tmpfs");
+    const folder: os.O = .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true };
+    const top = try linux.file.open(failure, "/", folder, 0);
+    try linux.mount.attach(failure, tree, top);
+    linux.file.close(top);
+    for ([_][:0]const u8{ "proc", "sysfs" }) |kind| {
+        const made = make(failure, kind) catch continue; // The plan's own mount says why.
+        _ = try failure.check(.mkdir, os.mkdirat(tree, kind, 0o755));
+        try linux.mount.attachAt(failure, made, tree, kind);
+        linux.file.close(made);
+    }
+    _ = try failure.check(.mkdir, os.mkdirat(tree, "dev", 0o755));
+    const dev = try linux.file.openAt(failure, tree, "dev", folder, 0);
+    for (rootfs.devices) |device| try rootfs.bindDevice(failure, dev, device);
+    linux.file.close(dev);
+    try rootfs.pivot(failure, tree);
+    linux.file.close(tree);
+}
+
+fn make(failure: *Failure, kind: [:0]const u8) error{Failed}!fd_t {
+    const fs: linux.mount.FileSystem = try .open(failure, kind);
+    defer fs.close();
+    return fs.mount(failure, .{});
 }

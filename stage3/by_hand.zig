@@ -37,7 +37,6 @@ fn serve(failure: *Failure, trace: Trace, path: [:0]const u8, search_path: []con
     const server = try Server.create(failure, .{ .listener = listener, .trace = trace, .path = search_path });
     const watch: *Watch = @ptrCast(try linux.file.mapPrivate(failure, -1, @sizeOf(Watch)));
 
-    footprint.split();
     footprint.rest();
     var rhythm: footprint.Rhythm = .{};
     trace.info(null, "Starting initd.", .{});

@@ -11,9 +11,9 @@ const elf = std.elf;
 /// Small enough to leave out what does not run, large enough to keep mappings few.
 const chunk = 8 * 1024;
 
-/// Splits the program's read-only mappings. Like `rest`, it may fail: then there is
-/// more in memory, and nothing else is different.
-pub fn split() void {
+/// Splits the program's read-only mappings. It may fail: then there is more in memory, and
+/// nothing else is different.
+fn split() void {
     var mappings: Mappings = .init();
     while (mappings.next()) |mapping| {
         var at: usize = 0;
@@ -24,11 +24,16 @@ pub fn split() void {
     }
 }
 
+/// Not at the start, which somebody waits for.
+var is_split = false;
+
 /// Lets go of what was needed and may not be needed again soon: the program's pages
 /// that were read, which come back by a page fault, and the stack below the caller.
 ///
 /// Never inlined: what lies below a frame of its own is nobody's.
 pub noinline fn rest() void {
+    if (!is_split) split();
+    is_split = true;
     var mappings: Mappings = .init();
     while (mappings.next()) |mapping| _ = os.madvise(mapping.ptr, mapping.len, os.MADV.DONTNEED);
     const page = std.heap.page_size_min;

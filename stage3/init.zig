@@ -91,6 +91,8 @@ const Init = struct {
         // it waits.
         const null_fd = try linux.file.open(failure, "/dev/null", .{ .ACCMODE = .RDWR, .CLOEXEC = true }, 0);
         init.main = try start(failure, settings, streams);
+        // On a busy machine both of us have one processor, and it is the one who waits for that.
+        _ = os.sched_yield();
         // Theirs alone from now on, so that the log ends when they do.
         for (streams) |fd| if (fd >= 0) linux.file.close(fd);
         if (header.stage1_fd >= 0) linux.file.close(header.stage1_fd);
@@ -105,8 +107,6 @@ const Init = struct {
         if (header.ended_fd >= 0) _ = try failure.check(.init, linux.process.prctl(.SET_PDEATHSIG, @backingInt(orphaned)));
         // Last, since what fails after it cannot be told any more.
         try releaseStreams(failure, null_fd, header.status_fd);
-        footprint.split();
-        footprint.rest();
     }
 
     /// Makes the pipes between the main process and us, and all that hangs on them.

@@ -74,7 +74,11 @@ pub fn makeInRoot(failure: *Failure, root: fd_t, path: []const u8, kind: Kind, m
     const name_end = if (std.mem.findLastNone(u8, path, "/")) |last| last + 1 else 0;
     const name_start = if (std.mem.findScalarLast(u8, path[0..name_end], '/')) |slash| slash + 1 else 0;
     var alone: Failure = .{};
-    makeComponent(&alone, root, &buffer, name_start, name_end, kind, mode) catch {
+    makeComponent(&alone, root, &buffer, name_start, name_end, kind, mode) catch |err| {
+        if (alone.errno != @backingInt(linux.E.NOENT)) {
+            failure.* = alone;
+            return err;
+        }
         var end: usize = 0;
         while (end < name_end) {
             while (path[end] == '/') end += 1;
