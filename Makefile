@@ -70,7 +70,7 @@ soak: ## The same tests with the large counts
 	@KURMA_SOAK=1 $(MAKE) --no-print-directory test
 
 .PHONY: bench
-bench: $(TOOLS)/ready ## Measure Kurma beside the floor and its peers, RUNS=100 times; BENCH=images: importing; as root
+bench: $(TOOLS)/ready ## Measure Kurma beside the floor and its peers, RUNS=100 times; BENCH=images: importing; BENCH=daemon: kurmad; as root
 	@tests/setup
 	@$(MAKE) --no-print-directory dist/kurma build/tools/.made
 	@tests/isolated deno run -A $(DENO_FLAGS) bench/$(or $(BENCH),main).ts $(RUNS)

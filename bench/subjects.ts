@@ -46,11 +46,7 @@ const sleeper = ["/guest", "sleep"];
  * @throws if a tool of tests/packages is missing or fails.
  */
 export async function prepare(dir: string): Promise<Bench> {
-  const rootfs = `${dir}/rootfs`;
-  for (const folder of ["proc", "dev", "sys", "tmp", "etc"]) {
-    await Deno.mkdir(`${rootfs}/${folder}`, { recursive: true });
-  }
-  await Deno.copyFile(`${tools}/guest`, `${rootfs}/guest`);
+  const rootfs = await rootFolder(dir);
   const image = await ociLayout(dir, rootfs);
   const bundle = await runcBundle(dir, rootfs);
   const hello = await compiledHello(dir);
@@ -87,6 +83,16 @@ export async function prepare(dir: string): Promise<Bench> {
   };
 }
 
+/** A root file system below `dir` that has the program, and folders to mount on. */
+export async function rootFolder(dir: string): Promise<string> {
+  const rootfs = `${dir}/rootfs`;
+  for (const folder of ["proc", "dev", "sys", "tmp", "etc"]) {
+    await Deno.mkdir(`${rootfs}/${folder}`, { recursive: true });
+  }
+  await Deno.copyFile(`${tools}/guest`, `${rootfs}/guest`);
+  return rootfs;
+}
+
 /** A whole process, timed from outside. */
 async function whole(name: string, command: readonly string[]): Promise<Subject> {
   const resolved = [await findProgram(command[0]), ...command.slice(1)];
@@ -99,7 +105,7 @@ async function whole(name: string, command: readonly string[]): Promise<Subject>
 }
 
 /** The floor: as a whole process, and from inside until its program was exec'ed. */
-async function floor(dir: string, rootfs: string): Promise<Subject> {
+export async function floor(dir: string, rootfs: string): Promise<Subject> {
   const scratch = `${dir}/floor`;
   const folders = ["upper", "work", "merged"].map((name) => `${scratch}/${name}`);
   await Deno.mkdir(scratch);
@@ -165,7 +171,7 @@ async function timed(command: readonly string[]): Promise<{ us: number; said: st
 }
 
 /** An OCI layout of `rootfs`, made by umoci, as `PATH:TAG`. */
-async function ociLayout(dir: string, rootfs: string): Promise<string> {
+export async function ociLayout(dir: string, rootfs: string): Promise<string> {
   const layout = `${dir}/oci`;
   const image = `${layout}:guest`;
   await must("umoci", ["init", "--layout", layout]);

@@ -117,7 +117,9 @@ export function folderOf(host: Pick<Host, "folders">, container: Pick<Container,
 }
 
 /** The name of a run to stage2: each has its own, so that one can begin while another is cleared up. */
-export function runName(container: Pick<Container, "id" | "status">): string {
+export function runName(
+  container: { readonly id: string; readonly status: Pick<Container["status"], "run"> },
+): string {
   return `${container.id}.${container.status.run}`;
 }
 

@@ -8,6 +8,7 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Kernel } from "../../ffi/kernel.ts";
 import type { Exit as StageExit } from "../../stage2/server.ts";
+import { Ahead } from "./ahead.ts";
 import { Claims, newContainer, usesOwnIds } from "./claims.ts";
 import {
   folderOf,
@@ -75,11 +76,13 @@ export class Manager implements AsyncDisposable {
   readonly lifecycle: Lifecycle;
   readonly claims: Claims;
   readonly pods: Pods;
+  readonly #ahead: Ahead;
 
   private constructor(host: Host) {
     this.host = host;
     this.lifecycle = new Lifecycle(host, (container) => this.#over(container));
     this.claims = new Claims(host.state);
+    this.#ahead = new Ahead(host, this.claims);
     this.pods = new Pods(host, this.lifecycle, this.claims);
   }
 
@@ -108,12 +111,15 @@ export class Manager implements AsyncDisposable {
 
   /** Compares what is recorded with what is there, and makes the two agree. */
   async recover(): Promise<void> {
+    const stage2 = await this.host.supervisor.server();
     await recover(this.host, this.lifecycle);
+    this.#ahead.begin(stage2);
   }
 
   /** Stops managing. Containers go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.lifecycle.close();
+    this.#ahead[Symbol.dispose]();
     await this.host.queues.idle();
     this.host.state.events.close();
     this.host.supervisor[Symbol.dispose]();
@@ -145,10 +151,13 @@ export class Manager implements AsyncDisposable {
     spec: ContainerSpec,
     { start = false, pull }: CreateOptions = {},
   ): Promise<Container> {
-    const id = newId();
-    using name = this.claims.name("container", spec.name ?? id.slice(0, 12));
-    const range = usesOwnIds(spec) ? this.claims.range() : undefined;
+    const own = usesOwnIds(spec);
+    const prepared = start && own ? this.#ahead.take() : undefined;
+    const id = prepared?.id ?? newId();
+    let range = prepared?.range;
     try {
+      using name = this.claims.name("container", spec.name ?? id.slice(0, 12));
+      if (own) range ??= this.claims.range();
       const container = await newContainer(this.host, { id, name: name.text, spec, range }, pull);
       await runSteps(makingOf(this.host), { containers: [container] });
       const durable = this.host.state.durable();
@@ -160,11 +169,15 @@ export class Manager implements AsyncDisposable {
       if (this.host.state.containers.has(id)) {
         // One that could not be started is not made: its caller is told once.
         await this.remove(id, { force: true });
+        if (prepared) await this.#ahead.discard(prepared);
       } else {
         this.host.live.delete({ id });
+        if (prepared) await this.#ahead.discard(prepared);
         this.claims.release(range);
       }
       throw error instanceof StepError ? error.cause : error;
+    } finally {
+      this.#ahead.soon();
     }
   }
 

@@ -42,8 +42,8 @@ export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
       if (!isUp(container)) await lifecycle.start(container, container.status.restarts + 1);
     });
   }
-  for (const run of there.keys()) {
-    if (known.has(run)) continue;
+  for (const { id: run, state } of there.values()) {
+    if (known.has(run) || state === "prepared") continue;
     forget(stage2, run).catch((error) => {
       host.log("error", `Cannot clear up after run ${run}`, { cause: oneLine(error) });
     });

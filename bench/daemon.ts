@@ -1,0 +1,130 @@
+/**
+ * `make bench BENCH=daemon`: what kurmad costs its callers. Prints how long a container takes
+ * to be made and started over the API beside the kernel's floor, how long a list of 500
+ * takes, and the memory of a daemon at rest; writes build/bench-daemon.json. Runs inside
+ * `tests/isolated`, as root.
+ *
+ *   deno run -A bench/daemon.ts [RUNS]     default 100 starts and lists
+ *
+ * @module
+ */
+
+import { ApiClient } from "../stage1/api/client.ts";
+import { binary, Running } from "../tests/harness.ts";
+import { until } from "../tests/stage2/served.ts";
+import { floor, ociLayout, pause, pauseMs, rootFolder, type Subject } from "./subjects.ts";
+
+const resultFile = "build/bench-daemon.json";
+const runs = Number(Deno.args[0] ?? 100);
+if (!Number.isInteger(runs) || runs < 1) {
+  console.error(`bench: "${Deno.args[0]}" is no number of runs: give a whole number from 1`);
+  Deno.exit(2);
+}
+
+/** What the list shows. */
+const listed = 500;
+
+/** A daemon at rest has given back what starting took. */
+const restMs = 5_000;
+
+/** The figures, and what each may be at most. */
+interface Figure {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly goal?: number;
+}
+
+const dir = await Deno.makeTempDir({ prefix: "kurma-bench-" });
+try {
+  const rootfs = await rootFolder(dir);
+  const image = await ociLayout(dir, rootfs);
+  const daemon = new Running([
+    ...[binary, "daemon", `--state-directory=${dir}/state`, `--socket-path=${dir}/kurma.sock`],
+  ], { limitMs: 3_600_000 });
+  try {
+    const figures = await measure(daemon, image, await floor(dir, rootfs));
+    print(figures);
+    await Deno.writeTextFile(resultFile, JSON.stringify({ runs, figures }, undefined, 2) + "\n");
+    console.log(`\n${runs} runs, ${pauseMs} ms apart; written to ${resultFile}`);
+  } finally {
+    daemon.signal("SIGTERM");
+    await daemon.output;
+  }
+} finally {
+  await Deno.remove(dir, { recursive: true });
+}
+
+async function measure(daemon: Running, image: string, floor: Subject): Promise<Figure[]> {
+  const api = new ApiClient(`${dir}/kurma.sock`);
+  await until("an answer of kurmad", () => {
+    return api.call("System", "Ping", {}).then(() => true, () => undefined);
+  });
+  await new Promise((resolve) => setTimeout(resolve, restMs));
+  const atRest = memory(daemon.pid);
+  const create = (name: string, start: boolean) =>
+    api.call("Containers", "Create", {
+      ...{ name, image, start },
+      settings: { command: ["/guest", "exit", "0"] },
+    });
+  const remove = (container: string) =>
+    api.call("Containers", "Remove", { container, force: true });
+
+  const starts: number[] = [];
+  const floors: number[] = [];
+  for (let run = -10; run < runs; run++) {
+    const floorUs = (await floor.sample())["floor, until exec"];
+    await pause();
+    const before = performance.now();
+    await create("bench", true);
+    const ms = performance.now() - before;
+    await remove("bench");
+    await pause();
+    if (run < 0) continue; // The first ones fill the caches.
+    floors.push(floorUs / 1000);
+    starts.push(ms);
+  }
+  for (let each = 0; each < listed; each++) await create(`c${each}`, false);
+  const lists: number[] = [];
+  for (let run = 0; run < runs; run++) {
+    const before = performance.now();
+    const { containers = [] } = await api.call("Containers", "List", {});
+    lists.push(performance.now() - before);
+    if (containers.length !== listed) throw new Error(`The list has ${containers.length}`);
+    await pause();
+  }
+  for (let each = 0; each < listed; each++) await remove(`c${each}`);
+  await new Promise((resolve) => setTimeout(resolve, restMs));
+  const [start, bottom] = [quantile(starts, 0.5), quantile(floors, 0.5)];
+  return [
+    { name: "floor, until exec, p50", value: bottom, unit: "ms" },
+    { name: "create and start, p50", value: start, unit: "ms" },
+    { name: "create and start, p99", value: quantile(starts, 0.99), unit: "ms" },
+    { name: "create and start over the floor", value: start / bottom, unit: "", goal: 3 },
+    { name: `list of ${listed}, p50`, value: quantile(lists, 0.5), unit: "ms", goal: 20 },
+    { name: `list of ${listed}, p99`, value: quantile(lists, 0.99), unit: "ms" },
+    { name: "memory at rest", value: atRest, unit: "MB", goal: 70 },
+    { name: "memory after all this", value: memory(daemon.pid), unit: "MB" },
+  ];
+}
+
+/** The nearest-rank quantile. */
+function quantile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(part * sorted.length) - 1)];
+}
+
+/** The resident set, in MB; proc_pid_status(5). */
+function memory(pid: number): number {
+  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024 / 1e6;
+}
+
+function print(figures: readonly Figure[]): void {
+  for (const { name, value, unit, goal } of figures) {
+    const aim = goal === undefined ? "" : `  goal ${goal}`;
+    console.log(
+      `${name.padEnd(34)}${value.toFixed(2).padStart(8)} ${unit.padEnd(3)}${aim}`.trimEnd(),
+    );
+  }
+}
