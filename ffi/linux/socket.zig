@@ -87,10 +87,11 @@ noinline fn receivePacket(failure: *Failure, socket: fd_t, buffer: []u8, descrip
     };
     const cmsg_cloexec: u32 = 0x40000000;
     const flags = if (waits) cmsg_cloexec else cmsg_cloexec | linux.MSG.DONTWAIT;
-    const result = linux.recvmsg(socket, &message, flags);
+    var result = linux.recvmsg(socket, &message, flags);
+    // Said once when the peer is gone and had not read all of ours; what it sent before is
+    // still there, and then the end.
+    if (linux.errno(result) == .CONNRESET) result = linux.recvmsg(socket, &message, flags);
     descriptors.count = 0;
-    // A peer that died with unread data of ours is an end like any other.
-    if (linux.errno(result) == .CONNRESET) return buffer[0..0];
     const len = try failure.check(.socket, result);
     if (message.controllen > Control.header and control.kind == 1) {
         descriptors.count = (control.len - Control.header) / @sizeOf(fd_t);
@@ -185,4 +186,17 @@ fn addressOf(failure: *Failure, path: []const u8) error{Failed}!linux.sockaddr.u
     if (path.len >= address.path.len) return failure.fail(.socket, .NAMETOOLONG);
     @memcpy(address.path[0..path.len], path);
     return address;
+}
+
+test "what was sent before the end arrives, also from a peer that did not read" {
+    var failure: Failure = .{};
+    const sockets = try pair(&failure);
+    defer file.close(sockets[0]);
+    try sendPacket(&failure, sockets[1], "the answer", null);
+    try sendPacket(&failure, sockets[0], "nobody reads this", null);
+    file.close(sockets[1]);
+    var buffer: [32]u8 = undefined;
+    var descriptors: Descriptors = .{};
+    try std.testing.expectEqualStrings("the answer", try receiveAll(&failure, sockets[0], &buffer, &descriptors));
+    try std.testing.expectEqual(0, (try receiveAll(&failure, sockets[0], &buffer, &descriptors)).len);
 }
