@@ -42,7 +42,7 @@ export async function main(args: readonly string[]): Promise<number> {
     );
     if (line.occurrences.has("help")) return print(helpFor(path, columns));
     const env = Deno.env.toObject();
-    const { root, config } = read(
+    const { root, config, host } = read(
       name,
       common,
       new Map([...occurrences, ...line.occurrences]),
@@ -50,7 +50,7 @@ export async function main(args: readonly string[]): Promise<number> {
     );
     const input = interpret(name, entry, line, env);
     const result = await entry.run(
-      { root: resolve(root), config: resolve(config), env, terminal, columns },
+      { root: resolve(root), config: resolve(config), host, env, terminal, columns },
       input.args,
       input.flags,
     );

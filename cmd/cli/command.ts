@@ -47,6 +47,8 @@ export interface Spec<Args extends readonly string[], F extends Flags> {
   readonly instead?: Readonly<Record<string, string>>;
   /** All words that an argument may be, by its bare name, where they can be listed. */
   readonly choices?: Readonly<Record<string, readonly string[]>>;
+  /** Other words that call it, for the habit's sake: `ps`. */
+  readonly aliases?: readonly string[];
   /** Called by programs, not by people: the help does not list it. */
   readonly hidden?: boolean;
   /** The first argument ends the flags: what follows belongs to somebody else's command. */
@@ -106,6 +108,12 @@ export function command<const Args extends readonly string[], F extends Flags>(
 /** Whether a word calls a group rather than a command. */
 export function isGroup(entry: Entry): entry is Group {
   return "commands" in entry;
+}
+
+/** What `word` calls in `group`, by its name or by an alias. */
+export function entryCalled({ commands }: Group, word: string): Entry | undefined {
+  if (Object.hasOwn(commands, word)) return commands[word];
+  return Object.values(commands).find((entry) => !isGroup(entry) && entry.aliases?.includes(word));
 }
 
 /** The name and the number of an argument declared as `image*`. */

@@ -5,18 +5,21 @@
  */
 
 import { personalities, roleHelp, roleOf } from "../personalities.ts";
-import { version as versionParts, versionText } from "../version.ts";
+import { version as versionParts } from "../version.ts";
 import { closest } from "./closest.ts";
-import { command, type Commands, type Entry, isGroup } from "./command.ts";
-import { boolean, setting } from "./flags.ts";
+import { command, type Commands, type Entry, entryCalled, isGroup } from "./command.ts";
+import { boolean, setting, string } from "./flags.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 import { completer, completion } from "./completion.ts";
+import { create } from "./create.ts";
 import { image } from "./image.ts";
 import { installer } from "./install.ts";
+import { kill, pause, rename, restart, resume, rm, start, stop, wait } from "./lifecycle.ts";
+import { list, show } from "./list.ts";
 import { manPages } from "./man.ts";
-import { structured, textOutput } from "./output.ts";
 import { run } from "./run.ts";
 import { UsageError } from "./parse.ts";
+import { status, version } from "./status.ts";
 
 /** Flags that stand anywhere on the line: before the command or after it. */
 export const common = {
@@ -30,21 +33,13 @@ export const common = {
     variable: "KURMA_CONFIG",
     fallback: "/etc/kurma",
   }),
+  host: string("Where the daemon listens: the path of its socket, or unix://PATH", {
+    short: "H",
+    placeholder: "SOCKET",
+    variable: "KURMA_HOST",
+  }),
   help: boolean("Show this help", { short: "h" }),
 };
-
-const version = command({
-  summary: "Show the version of this program and of what it runs on",
-  details: ["As text, one part a line: its name, a space, its value."],
-  args: [],
-  flags: { output: textOutput },
-  examples: [
-    ["kurma version", "All parts"],
-    ["kurma version --output json | jq -r .kernel", "One part, for a script"],
-  ],
-  run: (_context, _args, { output }) =>
-    output === "text" ? versionText() : structured(versionParts(), output),
-});
 
 const help = command({
   summary: "Show help about a command",
@@ -60,7 +55,20 @@ const help = command({
 /** What `kurma WORD` does, in the order of the help. */
 const commands: Commands = {
   run,
+  create,
+  start,
+  stop,
+  restart,
+  kill,
+  rm,
+  list,
+  show,
+  wait,
+  pause,
+  resume,
+  rename,
   image,
+  status,
   install: installer(() => manPages(top, common, versionParts().kurma)),
   completion,
   version,
@@ -106,8 +114,9 @@ export function helpFor(words: readonly string[], columns: number): string {
  * @throws {UsageError} with the word that was probably meant, if there is none.
  */
 export function entryOf(path: readonly string[], entry: Entry, word: string): Entry {
+  const found = isGroup(entry) ? entryCalled(entry, word) : undefined;
+  if (found) return found;
   const known = isGroup(entry) ? entry.commands : {};
-  if (Object.hasOwn(known, word)) return known[word];
   const words = [...Object.keys(known), ...(entry === top ? roles.map(([role]) => role) : [])];
   const meant = closest(word, words);
   const before = ["kurma", ...path].join(" ");

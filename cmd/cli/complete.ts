@@ -4,7 +4,15 @@
  * @module
  */
 
-import { argument, type Command, type Entry, type Flags, type Group, isGroup } from "./command.ts";
+import {
+  argument,
+  type Command,
+  type Entry,
+  entryCalled,
+  type Flags,
+  type Group,
+  isGroup,
+} from "./command.ts";
 import type { Flag } from "./flags.ts";
 import { split, UsageError } from "./parse.ts";
 
@@ -18,6 +26,8 @@ export interface Completion {
   readonly paths: "files" | "folders" | "none";
   /** The names of images fit too. */
   readonly images?: boolean;
+  /** The names of containers fit too. */
+  readonly containers?: boolean;
 }
 
 /** What the table consists of, for {@linkcode complete}. */
@@ -44,8 +54,9 @@ export function complete({ top, common, roles }: Surface, words: readonly string
       if (current.startsWith("-")) return flagsOf(common, current);
       return starting([...below(entry), ...(entry === top ? roles : [])], current);
     }
-    if (!Object.hasOwn(entry.commands, word)) return nothing;
-    entry = entry.commands[word];
+    const called = entryCalled(entry, word);
+    if (!called) return nothing;
+    entry = called;
     before = rest;
   }
 
@@ -112,6 +123,7 @@ function argumentOf(command: Command, given: number, current: string, top: Entry
   if (next.name === "image") {
     return { words: [], paths: command.passthrough ? "files" : "none", images: true };
   }
+  if (next.name === "container") return { ...nothing, containers: true };
   return { words: [], paths: pathsFor(next.name.toUpperCase()) };
 }
 

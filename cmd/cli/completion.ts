@@ -9,7 +9,9 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import { command } from "./command.ts";
 import { type Candidate, complete, type Surface } from "./complete.ts";
+import { daemon } from "./host.ts";
 import { familiar } from "./image.ts";
+import { statusOf } from "./list.ts";
 
 const shells = ["bash", "zsh", "fish"];
 
@@ -43,9 +45,13 @@ export function completer(surface: () => Surface) {
       ["kurma complete -- ver", "What the shell asks for kurma ver"],
       ["kurma complete -- help ''", "All that has help"],
     ],
-    async run({ root }, { word }) {
-      const { words, paths, images } = complete(surface(), word);
-      const names = images ? await imageNames(root, word.at(-1) ?? "") : [];
+    async run({ root, host }, { word }) {
+      const { words, paths, images, containers } = complete(surface(), word);
+      const current = word.at(-1) ?? "";
+      const names = [
+        ...images ? await imageNames(root, current) : [],
+        ...containers ? await containerNames(host, current) : [],
+      ];
       return [paths, ...[...words, ...names].map((each) => each.join("\t"))].join("\n");
     },
   });
@@ -61,6 +67,26 @@ async function imageNames(root: string, current: string): Promise<Candidate[]> {
       .map((name) => [name, "An image in the store"]);
   } catch (error) {
     if (error instanceof KurmaError) return [];
+    throw error;
+  }
+}
+
+/** Whoever waits for a completion does not wait long. */
+const patienceMs = 1_000;
+
+/** The containers whose name begins with `current`; none if no daemon answers soon. */
+async function containerNames(host: string | undefined, current: string): Promise<Candidate[]> {
+  try {
+    const api = await daemon({ host });
+    const signal = AbortSignal.timeout(patienceMs);
+    const query = { prefix: current };
+    const { containers = [] } = await api.call("Containers", "List", query, { signal });
+    return containers.map((container) => [
+      container.name ?? "",
+      `A container, ${statusOf(container, Date.now())}`,
+    ]);
+  } catch (error) {
+    if (error instanceof KurmaError || error instanceof DOMException) return [];
     throw error;
   }
 }

@@ -10,6 +10,8 @@ export interface Context {
   readonly root: string;
   /** The configuration folder, absolute: `--config`, or KURMA_CONFIG, or /etc/kurma. */
   readonly config: string;
+  /** Where kurmad is, as `-H` or KURMA_HOST names it; undefined if neither does. */
+  readonly host: string | undefined;
   /** The environment of the process. */
   readonly env: Readonly<Record<string, string>>;
   /** Whether people read standard output, on a terminal. */

@@ -61,7 +61,10 @@ export function boolean(summary: string, options: Common = {}): Flag<boolean> {
 }
 
 /** Text, if it is given. */
-export function string(summary: string, options: Valued = {}): Flag<string | undefined> {
+export function string(
+  summary: string,
+  options: Valued & { variable?: string } = {},
+): Flag<string | undefined> {
   return {
     summary,
     placeholder: "TEXT",
@@ -134,6 +137,37 @@ export function duration(
       const time = parseDuration(text);
       if (time === undefined) throw new BadValue(text, "a time, as in 500ms, 10s or 1m30s");
       return time;
+    },
+  };
+}
+
+/** A time in milliseconds, if it is given, written as {@linkcode duration} takes it. */
+export function time(summary: string, options: Valued = {}): Flag<number | undefined> {
+  const { read } = duration(summary, { defaultMs: 0 });
+  return {
+    summary,
+    placeholder: "TIME",
+    ...options,
+    read: (occurrences) => occurrences.length === 0 ? undefined : read(occurrences),
+  };
+}
+
+/** A whole number from `min` on, if it is given. */
+export function whole(
+  summary: string,
+  options: Valued & { min?: number } = {},
+): Flag<number | undefined> {
+  const { min = 0, ...rest } = options;
+  return {
+    summary,
+    placeholder: "COUNT",
+    ...rest,
+    read(occurrences) {
+      const text = occurrences.at(-1);
+      if (text === undefined) return undefined;
+      const value = /^-?\d{1,9}$/.test(text) ? Number(text) : NaN;
+      if (!(value >= min)) throw new BadValue(text, `a whole number, ${min} or more`);
+      return value;
     },
   };
 }

@@ -9,6 +9,8 @@ import {
   pairs,
   setting,
   string,
+  time,
+  whole,
 } from "./flags.ts";
 
 const root = setting("Folder", { variable: "ROOT", fallback: "/var" });
@@ -56,6 +58,9 @@ const bad: [kind: string, flag: Flag<unknown>, given: string, expected: RegExp][
   ["bytes", bytes(""), "-1", /expected a size/],
   ["bytes", bytes(""), "1PiB", /expected a size/],
   ["bytes", bytes(""), "", /expected a size/],
+  ["time", time(""), "soon", /expected a time/],
+  ["whole", whole(""), "1.5", /expected a whole number, 0 or more/],
+  ["whole", whole("", { min: 10 }), "9", /expected a whole number, 10 or more/],
   ["pairs", pairs(""), "=x", /expected NAME=VALUE/],
   ["pairs", pairs(""), "A", /expected NAME=VALUE/],
 ];

@@ -42,6 +42,7 @@ export function commandHelp(
   return page([
     filled(command.summary, columns),
     usage(path, command),
+    command.aliases ? `Also called ${command.aliases.join(", ")}.` : "",
     ...(command.details ?? []).map((paragraph) => filled(paragraph, columns)),
     table("Flags", flagRows(flags), columns),
     table("Flags of every command", flagRows(common), columns),

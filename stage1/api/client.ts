@@ -154,7 +154,8 @@ export function unreachable(socket: string, cause: unknown): KurmaError {
   }
   return new KurmaError("unavailable", `Cannot reach kurmad at "${socket}"`, {
     cause,
-    fix: "Start it with kurmad, or name its socket",
+    fix:
+      "Start it as root, with kurma daemon or systemctl start kurmad, or name its socket with -H",
   });
 }
 

@@ -105,7 +105,7 @@ test("the client says why kurmad cannot be asked", async ({ dir }) => {
   assert(missing instanceof KurmaError);
   assertEquals([missing.code, missing.fix], [
     "unavailable",
-    "Start it with kurmad, or name its socket",
+    "Start it as root, with kurma daemon or systemctl start kurmad, or name its socket with -H",
   ]);
   await using daemon = await Served.start(dir);
   const client = new ApiClient(daemon.socket);

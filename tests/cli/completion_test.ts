@@ -52,7 +52,7 @@ shellTest("fish", async (ask) => {
   const source = "source kurma.fish; complete -C ";
   assertEquals(
     await ask(`${source} 'kurma vers'`),
-    "version\tShow the version of this program and of what it runs on\n",
+    "version\tShow the version of this program, of what it runs on, and of the daemon\n",
   );
   assertEquals(
     await ask(`${source} 'kurma-cli install --sym'`),

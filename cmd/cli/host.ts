@@ -1,0 +1,62 @@
+/**
+ * Where kurmad is, and the client that asks it.
+ *
+ * @module
+ */
+
+import { resolve } from "node:path";
+import { KurmaError } from "../../ffi/errors.ts";
+import type { ApiClient } from "../../stage1/api/client.ts";
+import { report } from "../print.ts";
+import type { Context } from "./context.ts";
+import { explain } from "./failure.ts";
+
+/**
+ * The client of the daemon that `context` names.
+ *
+ * @throws {KurmaError} `invalid` for a host that this version does not reach.
+ */
+export async function daemon({ host }: Pick<Context, "host">): Promise<ApiClient> {
+  const { ApiClient, defaultSocket } = await import("../../stage1/api/client.ts");
+  return new ApiClient(host === undefined ? defaultSocket : socketOf(host));
+}
+
+/** The absolute path of the socket that `host` names. */
+export function socketOf(host: string): string {
+  const [, scheme, rest = host] = /^([a-z]+):\/\/(.*)$/.exec(host) ?? [];
+  const isPath = scheme === undefined ? rest.includes("/") : scheme === "unix";
+  if (isPath && rest !== "") return resolve(rest);
+  throw new KurmaError("invalid", `Cannot reach "${host}": only sockets of this machine`, {
+    fix: "Name the path of a socket, as in unix:///run/kurma/kurma.sock or ./kurma.sock",
+  });
+}
+
+/**
+ * Does `act` to each of `references`, one after the other; what fails is told and does not
+ * keep the others from their turn.
+ *
+ * @returns What `act` said, a line each, and the status of the first failure.
+ */
+export async function toEach(
+  references: readonly string[],
+  act: (reference: string) => Promise<string>,
+): Promise<{ text: string; status: number }> {
+  const lines: string[] = [];
+  let status = 0;
+  for (const reference of references) {
+    try {
+      lines.push(await act(reference));
+    } catch (error) {
+      const failure = explain(error);
+      report(failure.cause, failure.fix);
+      status ||= failure.status;
+      if (error instanceof KurmaError && error.code === "unavailable") break;
+    }
+  }
+  return { text: lines.join("\n"), status };
+}
+
+/** Milliseconds as the API's JSON has them: `1.5s`. */
+export function seconds(ms: number): string {
+  return `${ms / 1000}s`;
+}

@@ -1,0 +1,208 @@
+/**
+ * `kurma list` and `kurma show`: the containers that there are.
+ *
+ * @module
+ */
+
+import type { MessageJsonType } from "@bufbuild/protobuf";
+import type { ContainerSchema, ListContainersRequestSchema } from "../../stage1/api/kurma.gen.ts";
+import { command } from "./command.ts";
+import { boolean, choice, list as several, string } from "./flags.ts";
+import { daemon } from "./host.ts";
+import { rowsOutput, shown, structured } from "./output.ts";
+import { UsageError } from "./parse.ts";
+import type { Column } from "./table.ts";
+import { filledIn } from "./template.ts";
+import { ago } from "./units.ts";
+
+/** A container as `--output json` lists it: the API's own message. */
+export type Container = MessageJsonType<typeof ContainerSchema>;
+
+type Query = MessageJsonType<typeof ListContainersRequestSchema>;
+
+/** Where a container is in its life, without what every state's name begins with. */
+function stateOf({ state = "CONTAINER_STATE_UNSPECIFIED" }: Container): string {
+  return state.replace("CONTAINER_STATE_", "").toLowerCase();
+}
+
+const up = ["running", "starting", "stopping"] as const;
+const states = ["new", ...up, "stopped", "exited"] as const;
+
+/** Its state in words: `exited (1) 3 minutes ago`. */
+export function statusOf(container: Container, now: number): string {
+  const state = stateOf(container);
+  const since = (time: string | undefined) =>
+    time === undefined ? "" : ` ${ago(Date.parse(time), now)}`;
+  const { exit, health = "HEALTH_UNSPECIFIED", startTime, paused } = container;
+  if (state === "exited" || state === "stopped") {
+    return exit === undefined ? state : `${state} (${exit.code ?? 0})${since(exit.time)}`;
+  }
+  if (state !== "running") return state;
+  const notes = [
+    paused ? "paused" : "",
+    health === "HEALTH_UNSPECIFIED" ? "" : health.replace("HEALTH_", "").toLowerCase(),
+  ].filter((note) => note !== "");
+  const said = notes.length > 0 ? ` (${notes.join(", ")})` : "";
+  return `running${said}${since(startTime).replace(/ ago$/, "")}`;
+}
+
+/** Twelve digits of an id, as people compare them. */
+function shortId(id = ""): string {
+  return id.slice(0, 12);
+}
+
+const columns: readonly Column<Container>[] = [
+  { title: "NAME", text: ({ name = "" }) => name },
+  { title: "ID", text: ({ id }) => shortId(id) },
+  { title: "IMAGE", text: ({ image = "" }) => image, shrinks: true },
+  { title: "STATUS", text: (container) => statusOf(container, Date.now()) },
+  {
+    title: "CREATED",
+    text: ({ createTime }) =>
+      createTime === undefined ? "" : ago(Date.parse(createTime), Date.now()),
+  },
+  { title: "PID", text: ({ pid }) => pid ? String(pid) : "", right: true, wide: true },
+  { title: "RESTARTS", text: ({ restarts = 0 }) => String(restarts), right: true, wide: true },
+  { title: "POD", text: ({ podId }) => shortId(podId), wide: true },
+];
+
+/** What each `--filter` asks for: a part of the request, or a test of each answer. */
+const filters: Readonly<
+  Record<string, (value: string) => Query | ((container: Container) => boolean)>
+> = {
+  name: (value) => ({ name = "" }) => name.includes(value),
+  id: (value) => ({ id = "" }) => id.startsWith(value),
+  status: (value) => {
+    if (value === "paused") return ({ paused }) => paused === true;
+    const state = states.find((each) => each === value);
+    if (state === undefined) {
+      throw new UsageError(
+        `Cannot use "status=${value}" for --filter`,
+        `A status is one of ${[...states, "paused"].join(", ")}`,
+      );
+    }
+    return (container) => stateOf(container) === state;
+  },
+  label: (value) => {
+    const [name, ...rest] = value.split("=");
+    return { labels: { [name]: rest.join("=") } };
+  },
+  image: (value) => ({ image: value }),
+  ancestor: (value) => ({ image: value }),
+  pod: (value) => ({ pod: value }),
+};
+
+/**
+ * What `--filter` asks for. Of the same kind any one is enough, but all labels count;
+ * of several kinds, all count.
+ */
+function filtered(texts: readonly string[]): {
+  query: Query;
+  fits: (container: Container) => boolean;
+} {
+  let query: Query = {};
+  const tests = new Map<string, ((container: Container) => boolean)[]>();
+  for (const text of texts) {
+    const end = text.indexOf("=");
+    const kind = text.slice(0, Math.max(end, 0));
+    if (end < 1 || !Object.hasOwn(filters, kind)) {
+      throw new UsageError(
+        `Cannot use "${text}" for --filter`,
+        `Write KIND=VALUE, where KIND is one of ${Object.keys(filters).join(", ")}`,
+      );
+    }
+    const asked = filters[kind](text.slice(end + 1));
+    if (typeof asked === "function") tests.set(kind, [...tests.get(kind) ?? [], asked]);
+    else query = { ...query, ...asked, labels: { ...query.labels, ...asked.labels } };
+  }
+  const fits = (container: Container) =>
+    [...tests.values()].every((any) => any.some((test) => test(container)));
+  return { query, fits };
+}
+
+export const list = command({
+  summary: "List the containers that run, or all",
+  aliases: ["ps"],
+  details: [
+    "Ordered by name. A filter is KIND=VALUE: name (a part of it), id (its first digits), status " +
+    `(${
+      states.join(", ")
+    } or paused), label (NAME or NAME=VALUE), image, pod. Filters of the same ` +
+    "kind widen what is listed, other than labels; a status lists what does not run as well.",
+    "A --format names fields of --output json: {{.name}}, {{.settings.labels.app}}, {{json .exit}}.",
+  ],
+  args: [],
+  flags: {
+    all: boolean("Those that do not run as well", { short: "a" }),
+    quiet: boolean("Only ids", { short: "q" }),
+    filter: several("Only those that it fits", { short: "f", placeholder: "KIND=VALUE" }),
+    format: string("A line for each, made of fields", { placeholder: "TEMPLATE" }),
+    output: rowsOutput,
+  },
+  instead: {
+    "--no-trunc": "Write --output wide or --output json; --quiet prints whole ids",
+    "-n": "Write --output json and use jq",
+    "--last": "Write --output json and use jq",
+    "-l": "Write --output json and use jq",
+    "--latest": "Write --output json and use jq",
+    "-s": "kurma stats shows what containers use",
+    "--size": "kurma stats shows what containers use",
+  },
+  examples: [
+    ["kurma list", "What runs"],
+    ["kurma list --all --filter label=app=shop", "Everything that is labelled so"],
+    ["kurma list --format '{{.name}} {{.pid}}'", "Two fields of each"],
+    ["kurma list -q --filter status=exited | xargs kurma rm", "Remove what has ended"],
+  ],
+  async run(context, _args, { all, quiet, filter, format, output }) {
+    const { query, fits } = filtered(filter);
+    const any = all || filter.some((text) => text.startsWith("status="));
+    const { containers = [] } = await (await daemon(context)).call("Containers", "List", query);
+    const rows = containers.filter((container) =>
+      fits(container) && (any || up.some((state) => state === stateOf(container)))
+    );
+    if (format !== undefined) return rows.map((row) => filledIn(format, row)).join("\n");
+    if (quiet) return rows.map(({ id }) => id).join("\n");
+    return await shown({ rows, columns, name: ({ name = "" }) => name }, output, context);
+  },
+});
+
+export const show = command({
+  summary: "Show all that is known of a container",
+  aliases: ["inspect"],
+  details: [
+    "A container is called by its name, its id, or the first digits of its id, four at least. What " +
+    "a default says is left out; --plan shows what it was started with: a config.json of OCI's runtime-spec, in an envelope.",
+  ],
+  args: ["container"],
+  flags: {
+    format: string("A line made of fields, as for kurma list", {
+      short: "f",
+      placeholder: "TEMPLATE",
+    }),
+    plan: boolean("What it last ran as, instead"),
+    output: choice("How to show it", ["json", "yaml"], { short: "o", placeholder: "FORM" }),
+  },
+  instead: {
+    "--type": "Leave it out; images have kurma image show",
+    "-s": "kurma stats shows what a container uses",
+    "--size": "kurma stats shows what a container uses",
+  },
+  examples: [
+    ["kurma show web", "As JSON"],
+    ["kurma show web --format '{{.pid}}'", "One field, for a script"],
+    ["kurma show web --plan | jq .config.linux.namespaces", "What it was made with"],
+  ],
+  async run(context, { container }, { format, plan, output }) {
+    const api = await daemon(context);
+    const answer = await api.call("Containers", "Get", { container });
+    if (plan && !answer.plan) {
+      throw new UsageError(
+        `Cannot show the plan of "${container}": it never ran`,
+        "Start it first",
+      );
+    }
+    const value: unknown = plan ? JSON.parse(answer.plan ?? "") : answer.container;
+    return format === undefined ? await structured(value, output) : filledIn(format, value);
+  },
+});

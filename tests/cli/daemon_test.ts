@@ -1,0 +1,182 @@
+/**
+ * The commands that ask a daemon: each one's main path and its commonest mistake, as whole
+ * processes against one daemon, and once without any.
+ */
+
+import { assert, assertEquals, assertMatch } from "../assert.ts";
+import { binary, type Output, run, type RunOptions, test } from "../harness.ts";
+import { Kurmad } from "../kurmad/daemon.ts";
+
+/** The command line of one daemon. */
+class Line {
+  constructor(readonly kurmad: Kurmad) {}
+
+  /** Runs a command to its end, whatever that is. */
+  run(args: readonly string[], options: RunOptions = {}): Promise<Output> {
+    const env = { KURMA_HOST: this.kurmad.api.socket, ...options.env };
+    return run([binary, ...args], { cwd: this.kurmad.dir, ...options, env });
+  }
+
+  /** Runs a command that is to succeed silently; what it printed, without the last line end. */
+  async says(args: readonly string[], options?: RunOptions): Promise<string> {
+    const { status, stdout, stderr } = await this.run(args, options);
+    assertEquals([status, stderr], [0, ""], args.join(" "));
+    return stdout.trimEnd();
+  }
+
+  /** Runs a command that is to fail with `status`. */
+  async fails(status: number, message: RegExp, args: readonly string[]): Promise<void> {
+    const output = await this.run(args);
+    assertMatch(output.stderr, message);
+    assertEquals([output.status, output.stdout], [status, ""], args.join(" "));
+  }
+
+  /** Makes a container of a shell script and starts it. */
+  async started(name: string, script: string, ...flags: string[]): Promise<void> {
+    const { image } = this.kurmad;
+    await this.says([
+      ...["create", "--start", "--name", name, "--stop-timeout", "2s", ...flags, image],
+      ...["sh", "-c", script],
+    ]);
+  }
+
+  async json(...args: string[]) {
+    return JSON.parse(await this.says([...args, "--output", "json"]));
+  }
+}
+
+/** Parts of what is to be shown, in the order in which a newcomer would meet them. */
+const stories: Record<string, (line: Line) => Promise<void>> = {
+  async "create, start, list and show"(line) {
+    const { image } = line.kurmad;
+    const id = await line.says([
+      ...["create", "--name", "web", "-e", "A=1", "-l", "app=shop", "-m", "64m", "-w", "/tmp"],
+      ...["--stop-timeout", "2s", image, "sleep", "1000"],
+    ]);
+    assertMatch(id, /^[0-9a-f]{32}$/);
+    assertEquals(await line.says(["list"]), "NAME  ID  IMAGE  STATUS  CREATED");
+    assertMatch(await line.says(["ps", "-a"]), /\nweb +[0-9a-f]{12} .* new +just now$/);
+    assertEquals(await line.says(["start", "web"]), "web");
+    assertMatch(await line.says(["list"]), /\nweb +[0-9a-f]{12} .* running +/);
+    assertEquals(await line.says(["list", "-q"]), id);
+    assertEquals(await line.says(["list", "-o", "name"]), "web");
+    const [listed] = await line.json("list");
+    assertEquals([listed.id, listed.name, listed.state], [id, "web", "CONTAINER_STATE_RUNNING"]);
+    assertMatch(await line.says(["list", "-o", "yaml"]), /^- id: [^]*name: web/);
+    assertMatch(await line.says(["list", "-o", "wide"]), /^NAME.* PID +RESTARTS +POD\n/);
+    assertEquals(await line.says(["list", "--filter", "label=app=shop", "-o", "name"]), "web");
+    assertEquals(await line.says(["list", "--filter", "label=app=other", "-o", "name"]), "");
+    assertEquals(await line.says(["list", "--filter", "name=we", "-o", "name"]), "web");
+    assertEquals(await line.says(["list", "--filter", "status=exited", "-o", "name"]), "");
+    assertEquals(
+      await line.says(["list", "--format", "{{.Name}} {{.settings.labels.app}}"]),
+      "web shop",
+    );
+    const shown = await line.json("show", "web");
+    assertEquals([shown.settings.workingDir, shown.settings.resources.memoryBytes], [
+      "/tmp",
+      "67108864",
+    ]);
+    assert(shown.settings.env.includes("A=1"));
+    assertEquals(await line.says(["inspect", id.slice(0, 8), "-f", "{{.name}}"]), "web");
+    assertEquals(JSON.parse(await line.says(["show", "web", "--plan"])).config.hostname, "web");
+
+    await line.fails(3, /^kurma: Cannot find container "wbe": there is none\. List /, [
+      "show",
+      "wbe",
+    ]);
+    await line.fails(2, /Cannot use "color=red" for --filter\. Write KIND=VALUE/, [
+      ...["list", "--filter", "color=red"],
+    ]);
+    await line.fails(2, /Cannot use "\{\{name\}\}" for --format\./, [
+      ...["list", "--format", "{{name}}"],
+    ]);
+    await line.fails(4, /"web"/, ["create", "--name", "web", image]);
+    await line.fails(2, /Unknown flag -p\. No port is forwarded/, ["create", "-p", "80", image]);
+    await line.fails(3, /./, ["create", "--pull", "never", "nowhere.example/none"]);
+  },
+
+  async "stop, restart, kill, wait and rm"(line) {
+    await line.started("one", "trap 'exit 3' INT; while :; do sleep 0.1; done");
+    await line.started("two", "trap 'exit 0' TERM; while :; do sleep 0.1; done");
+    await line.fails(4, /"one".*\. .*force/i, ["rm", "one"]);
+    assertEquals(await line.says(["restart", "--time", "1s", "two"]), "two");
+    assertEquals(await line.says(["stop", "--signal", "INT", "one", "two"]), "one\ntwo");
+    assertEquals(await line.says(["wait", "one"]), "3");
+    assertEquals(await line.says(["start", "one"]), "one");
+    assertEquals(await line.says(["kill", "one"]), "one");
+    assertEquals(await line.says(["wait", "one"]), "137");
+    await line.fails(4, /"one"/, ["kill", "one"]);
+    await line.fails(2, /NOSUCH/, ["kill", "-s", "NOSUCH", "one"]);
+    const { status, stdout, stderr } = await line.run(["rm", "one", "none", "two"]);
+    assertEquals([status, stdout], [3, "one\ntwo\n"]);
+    assertMatch(stderr, /^kurma: Cannot find container "none": .*\n$/);
+    await line.fails(3, /Cannot find container "none"/, ["start", "none"]);
+    await line.fails(3, /Cannot find container "none"/, ["stop", "none"]);
+    await line.fails(2, /stop needs a CONTAINER/, ["stop"]);
+  },
+
+  async "pause, resume and rename"(line) {
+    await line.started("still", "sleep 1000");
+    assertEquals(await line.says(["pause", "still"]), "still");
+    assertMatch(await line.says(["list", "-f", "status=paused"]), /running \(paused\)/);
+    assertEquals(await line.says(["unpause", "still"]), "still");
+    assertEquals(await line.says(["list", "-q", "--filter", "status=paused"]), "");
+    assertEquals(await line.says(["rename", "still", "moved"]), "moved");
+    await line.fails(3, /"still"/, ["pause", "still"]);
+    await line.fails(2, /Cannot name a container/, ["rename", "moved", "not a name"]);
+    assertEquals(await line.says(["rm", "-f", "moved"]), "moved");
+    await line.fails(3, /"moved"/, ["resume", "moved"]);
+  },
+
+  async "version and status"(line) {
+    const { server, kurma } = await line.json("version");
+    assertEquals([server.kurma, server.api], [kurma, "kurma.v1"]);
+    assertMatch(await line.says(["version"]), /^kurma .*[^]*\nserver-kurma .*[^]*server-api kurma/);
+    assertMatch(await line.says(["status"]), /^Hostname .*[^]*\nContainers +1 running\n/);
+    const status = await line.json("status");
+    assertEquals(status.containers, { RUNNING: 1 });
+  },
+
+  async "names complete"(line) {
+    assertMatch(await line.says(["complete", "stop", "we"]), /^none\nweb\tA container, running/);
+    assertEquals(await line.says(["complete", "stop", "zz"]), "none");
+  },
+
+  async "a host by flag and by variable"(line) {
+    const { socket } = line.kurmad.api;
+    for (const host of [socket, `unix://${socket}`, "./kurma.sock"]) {
+      const env = { KURMA_HOST: "" };
+      assertEquals(await line.says(["-H", host, "list", "-o", "name"], { env }), "web");
+      assertEquals(await line.says(["list", "-o", "name", "--host", host], { env }), "web");
+    }
+    await line.fails(2, /Cannot reach "10\.0\.0\.1": only sockets of this machine/, [
+      ...["-H", "10.0.0.1", "list"],
+    ]);
+  },
+};
+
+test("the command line of a daemon", async ({ dir }) => {
+  await using kurmad = await Kurmad.start(dir);
+  const line = new Line(kurmad);
+  for (const [name, tell] of Object.entries(stories)) {
+    const begun = performance.now();
+    await tell(line);
+    console.log(`${name}: ${Math.round(performance.now() - begun)} ms`);
+  }
+  await kurmad.quit();
+});
+
+test("without a daemon, commands say how to start one", async ({ dir, kurma }) => {
+  const socket = `${dir}/none.sock`;
+  for (const args of [["list"], ["stop", "web", "db"], ["status"], ["version"]]) {
+    assertEquals(await kurma([...args, "-H", socket]), {
+      status: 7,
+      stdout: "",
+      stderr:
+        `kurma: Cannot reach kurmad at "${socket}": No such file or directory (os error 2). ` +
+        "Start it as root, with kurma daemon or systemctl start kurmad, or name its socket with -H\n",
+    }, args.join(" "));
+  }
+  assertEquals((await kurma(["version"])).status, 0);
+});
