@@ -13,12 +13,17 @@ const brokenPipe = 141;
  * @returns The exit status: 0, or 141 if nobody reads any more, which is no error to speak of.
  */
 export function print(text: string): number {
-  return write(Deno.stdout, text);
+  return write(Deno.stdout, lines(text));
+}
+
+/** Writes bytes as they are, and returns what {@linkcode print} returns. */
+export function pass(bytes: Uint8Array, to: "stdout" | "stderr"): number {
+  return write(to === "stdout" ? Deno.stdout : Deno.stderr, bytes);
 }
 
 /** Writes `text` and a line end to standard error, if anybody reads there. */
 export function complain(text: string): void {
-  write(Deno.stderr, text);
+  write(Deno.stderr, lines(text));
 }
 
 /**
@@ -30,8 +35,11 @@ export function report(cause: string, fix?: string): void {
   complain(fix ? `kurma: ${cause}${between}${fix}` : `kurma: ${cause}`);
 }
 
-function write(stream: { writeSync(bytes: Uint8Array): number }, text: string): number {
-  let bytes = new TextEncoder().encode(text + "\n");
+function lines(text: string): Uint8Array {
+  return new TextEncoder().encode(text + "\n");
+}
+
+function write(stream: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): number {
   try {
     while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
     return 0;

@@ -12,10 +12,12 @@ import { boolean, setting, string } from "./flags.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 import { completer, completion } from "./completion.ts";
 import { create } from "./create.ts";
+import { attach, enter, exec } from "./exec.ts";
 import { image } from "./image.ts";
 import { installer } from "./install.ts";
 import { kill, pause, rename, restart, resume, rm, start, stop, wait } from "./lifecycle.ts";
 import { list, show } from "./list.ts";
+import { events, logs } from "./logs.ts";
 import { manPages } from "./man.ts";
 import { run } from "./run.ts";
 import { UsageError } from "./parse.ts";
@@ -63,6 +65,11 @@ const commands: Commands = {
   rm,
   list,
   show,
+  exec,
+  enter,
+  attach,
+  logs,
+  events,
   wait,
   pause,
   resume,

@@ -7,6 +7,7 @@
 import { resolve } from "node:path";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { ApiClient } from "../../stage1/api/client.ts";
+import type { ApiStreams } from "../../stage1/api/client_streams.ts";
 import { report } from "../print.ts";
 import type { Context } from "./context.ts";
 import { explain } from "./failure.ts";
@@ -29,6 +30,27 @@ export function socketOf(host: string): string {
   throw new KurmaError("invalid", `Cannot reach "${host}": only sockets of this machine`, {
     fix: "Name the path of a socket, as in unix:///run/kurma/kurma.sock or ./kurma.sock",
   });
+}
+
+/**
+ * Lets `act` make calls that stream.
+ *
+ * @throws {KurmaError} What kurmad answers; `unavailable`: it does not run.
+ */
+export async function streaming<Value>(
+  context: Pick<Context, "host">,
+  act: (api: ApiStreams) => Promise<Value>,
+): Promise<Value> {
+  const api = await daemon(context);
+  // A daemon that is away is told by a call which says what to do, before anything else loads.
+  await api.call("System", "Ping", {});
+  const { kurmaError } = await import("../../stage1/api/client_streams.ts");
+  using streams = await api.streams();
+  try {
+    return await act(streams);
+  } catch (error) {
+    throw kurmaError(error);
+  }
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "../assert.ts";
-import { binary, type Output, run, type RunOptions, test } from "../harness.ts";
+import { binary, type Output, run, Running, type RunOptions, test } from "../harness.ts";
 import { Kurmad } from "../kurmad/daemon.ts";
 
 /** The command line of one daemon. */
@@ -15,6 +15,12 @@ class Line {
   run(args: readonly string[], options: RunOptions = {}): Promise<Output> {
     const env = { KURMA_HOST: this.kurmad.api.socket, ...options.env };
     return run([binary, ...args], { cwd: this.kurmad.dir, ...options, env });
+  }
+
+  /** Starts a command. */
+  start(args: readonly string[], options: RunOptions = {}): Running {
+    const env = { KURMA_HOST: this.kurmad.api.socket };
+    return new Running([binary, ...args], { ...options, env });
   }
 
   /** Runs a command that is to succeed silently; what it printed, without the last line end. */
@@ -136,6 +142,86 @@ const stories: Record<string, (line: Line) => Promise<void>> = {
     assertMatch(await line.says(["status"]), /^Hostname .*[^]*\nContainers +1 running\n/);
     const status = await line.json("status");
     assertEquals(status.containers, { RUNNING: 1 });
+  },
+
+  async "exec and enter"(line) {
+    assertEquals(
+      await line.run(["exec", "web", "sh", "-c", "echo out; echo err >&2; exit 7"]),
+      { status: 7, stdout: "out\n", stderr: "err\n" },
+    );
+    const typed = "x".repeat(200_000);
+    const counted = await line.says(["exec", "-i", "web", "wc", "-c"], { stdin: typed });
+    assertEquals(counted, "200000");
+    assertEquals(
+      await line.says([
+        ...["exec", "-e", "B=2", "-w", "/", "-u", "app", "web"],
+        ...["sh", "-c", "echo $A$B; pwd; id -u"],
+      ]),
+      "12\n/\n1000",
+    );
+    assertEquals(await line.says(["exec", "-d", "web", "touch", "/tmp/done"]), "");
+    const { stdout } = await line.run(["exec", "-t", "web", "sh", "-c", "tty"]);
+    assertMatch(stdout, /^\/dev\/pts\/\d+\r\n$/);
+    const shell = await line.run(["enter", "--user", "app", "web"], { stdin: "id -u; exit 5\n" });
+    assertEquals(shell.status, 5, shell.stderr);
+    assertMatch(shell.stdout, /1000\r\n/);
+    const other = await line.run(["enter", "web", "sh", "-c", "exit 6"], { stdin: "" });
+    assertEquals(other.status, 6, other.stderr);
+    await line.fails(125, /Cannot find container "none"/, ["exec", "none", "true"]);
+    await line.fails(125, /ENOENT/, ["exec", "web", "/no/such"]);
+    await line.fails(125, /exec needs a COMMAND/, ["exec", "web"]);
+    await line.fails(125, /Cannot find container "none"/, ["enter", "none"]);
+  },
+
+  async "a terminal is raw meanwhile, and as it was afterwards"(line) {
+    const script = [
+      "stty rows 40 cols 90; before=$(stty -g)",
+      `"${binary}" exec -it web sh -c 'stty size; read -r key; echo "read $key"'`,
+      '[ "$before" = "$(stty -g)" ] && echo as it was',
+    ].join("; ");
+    const typescript = await run(["script", "-qec", script, "/dev/null"], {
+      stdin: "key\r",
+      env: { KURMA_HOST: line.kurmad.api.socket },
+    });
+    assertMatch(typescript.stdout, /40 90\r+\n[^]*read key\r+\n[^]*as it was/);
+  },
+
+  async "attach"(line) {
+    await line.started("cat", "while read -r line; do echo got $line; done; exit 4", "-i");
+    const attached = line.start(["attach", "cat"], { stdin: "open" });
+    await attached.write("hello\n");
+    await attached.says(/got hello\n/);
+    attached.signal("SIGINT");
+    assertEquals((await attached.output).status, 130);
+    assertEquals(await line.says(["list", "--filter", "name=cat", "-o", "name"]), "cat");
+    await line.fails(125, /Cannot find container "none"/, ["attach", "none"]);
+    assertEquals(await line.says(["rm", "-f", "cat"]), "cat");
+  },
+
+  async "logs and events"(line) {
+    const begun = new Date().toISOString();
+    await line.started("talks", "for i in 1 2 3; do echo line $i; done; echo bad >&2; sleep 0.3");
+    assertEquals(await line.run(["logs", "--follow", "talks"]), {
+      status: 0,
+      stdout: "line 1\nline 2\nline 3\n",
+      stderr: "bad\n",
+    });
+    assertEquals(await line.says(["logs", "-n", "2", "--stream", "stdout", "talks"]), "line 3");
+    assertMatch(
+      await line.says(["logs", "-t", "--stream", "stdout", "--since", begun, "talks"]),
+      /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z line 1\n/,
+    );
+    assertEquals(await line.says(["logs", "--until", begun, "talks"]), "");
+    await line.fails(2, /Cannot use "few" for --tail/, ["logs", "--tail", "few", "talks"]);
+    await line.fails(3, /Cannot find container "none"/, ["logs", "none"]);
+
+    const past = ["--since", begun, "--until", "0s", "--filter", "name=talks"];
+    const told = await line.says(["events", ...past]);
+    assertMatch(told, /container create talks[^]*container start talks[^]*container exit talks/);
+    const exits = await line.says(["events", ...past, "-f", "event=exit", "-o", "json"]);
+    assertEquals(JSON.parse(exits).name, "talks");
+    await line.fails(2, /Cannot use "kind=x" for --filter/, ["events", "-f", "kind=x"]);
+    assertEquals(await line.says(["rm", "talks"]), "talks");
   },
 
   async "names complete"(line) {
