@@ -10,7 +10,7 @@
  */
 
 import { ApiClient } from "../stage1/api/client.ts";
-import { binary, Running } from "../tests/harness.ts";
+import { binary, mustRun, Running } from "../tests/harness.ts";
 import { until } from "../tests/stage2/served.ts";
 import { floor, ociLayout, pause, pauseMs, rootFolder, type Subject } from "./subjects.ts";
 
@@ -38,7 +38,11 @@ interface Figure {
 const dir = await Deno.makeTempDir({ prefix: "kurma-bench-" });
 try {
   const rootfs = await rootFolder(dir);
-  const image = await ociLayout(dir, rootfs);
+  const layout = await ociLayout(dir, rootfs);
+  const image = "bench/guest:1";
+  await mustRun([
+    ...[binary, "image", "import", "--root", `${dir}/state`, "--name", image, layout],
+  ]);
   const daemon = new Running([
     ...[binary, "daemon", `--state-directory=${dir}/state`, `--socket-path=${dir}/kurma.sock`],
   ], { limitMs: 3_600_000 });

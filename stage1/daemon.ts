@@ -71,6 +71,8 @@ export class Daemon {
   readonly #api: Api;
   readonly #metrics: DaemonMetrics;
   #metricsServer: Deno.HttpServer | undefined;
+  /** The API of 2015. */
+  #legacyApi: Api | undefined;
   /** The manager reads it too. */
   readonly #current: { configuration: Configuration };
 
@@ -129,11 +131,17 @@ export class Daemon {
     this.#audit = openAudit(options.configuration.settings, log);
     this.#manager = manager;
     this.#metrics = new DaemonMetrics(options.version.kurma, () => this.#counts());
-    this.#api = new Api(options.kernel, {
-      services: (router) => this.#route(router),
+    this.#api = this.#apiOf((router) => this.#route(router));
+  }
+
+  #apiOf(services: (router: ConnectRouter) => void): Api {
+    return new Api(this.#options.kernel, {
+      services,
       onAudit: (entry) => this.#note(entry),
       onCall: (method, code) => this.#metrics.calls.add({ method, code }),
-      onBug: (error) => log.write("error", "A mistake of Kurma's; please report it", { error }),
+      onBug: (error) => {
+        this.#log.write("error", "A mistake of Kurma's; please report it", { error });
+      },
     });
   }
 
@@ -173,7 +181,7 @@ export class Daemon {
   /** Stops serving; containers go on unless the configuration says otherwise. */
   async stop(): Promise<void> {
     this.#health.stop();
-    await this.#api.stop(graceMs);
+    await Promise.all([this.#api.stop(graceMs), this.#legacyApi?.stop(graceMs)]);
     await this.#metricsServer?.shutdown();
     if (this.#settings.stopContainers) await this.#stopContainers();
     await this.#manager[Symbol.asyncDispose]();
@@ -182,7 +190,7 @@ export class Daemon {
   }
 
   async #serve(): Promise<void> {
-    const { socketPath, socketPermissions, socketGroup, metrics } = this.#settings;
+    const { socketPath, socketPermissions, socketGroup, metrics, legacyApi } = this.#settings;
     const folder = socketPath.slice(0, socketPath.lastIndexOf("/"));
     // Who may use the socket has to get to it.
     Deno.mkdirSync(folder, { recursive: true, mode: 0o755 });
@@ -193,8 +201,32 @@ export class Daemon {
     if (metrics.address !== "") {
       this.#metricsServer = serveMetrics(metrics.address, this.#metrics.registry);
     }
+    if (legacyApi.address !== "") await this.#serveLegacy(legacyApi.address);
     this.#log.write("info", "kurmad serves", { socket: socketPath, pid: Deno.pid });
     await this.#fetchAndStart();
+  }
+
+  async #serveLegacy(address: string): Promise<void> {
+    const { Kurma } = await import("./api/legacy/client.gen.ts");
+    const { legacyService } = await import("./api/legacy/service.ts");
+    const { legacyContainers } = await import("./api/legacy/containers.ts");
+    const { directories } = this.#options.configuration;
+    const service = legacyService(legacyContainers(this.#manager, directories.images));
+    this.#legacyApi = this.#apiOf((router) => void router.service(Kurma, service));
+    try {
+      if (address.startsWith("unix:")) {
+        await this.#legacyApi.listenUnix(address.slice("unix:".length), { mode: 0o600 });
+      } else {
+        const colon = address.lastIndexOf(":");
+        const hostname = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+        this.#legacyApi.listenTcp(hostname, Number(address.slice(colon + 1)));
+      }
+    } catch (cause) {
+      throw new KurmaError("state", `Cannot serve the API of 2015 at "${address}"`, {
+        cause,
+        fix: "Set legacyApi.address to one that is free and this machine's",
+      });
+    }
   }
 
   #route(router: ConnectRouter): void {

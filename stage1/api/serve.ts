@@ -44,6 +44,7 @@ export class Api {
     const { acceptAll, inheritedSockets } = await import("../operation/activation.ts");
     const [socket] = inheritedSockets(Deno.env.toObject());
     if (socket === undefined) return false;
+    Deno.env.delete("LISTEN_FDS"); // It is served: the next socket is another.
     acceptAll(
       this.#kernel,
       socket,

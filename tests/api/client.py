@@ -84,26 +84,37 @@ def calls(path, requests):
             say({"status": error.code().name, "message": error.details(), "detail": detail(error)})
 
 
-def every():
-    """Every method there is: it answers, or says that it is not implemented or misses something."""
-    with connect() as channel:
-        for file in files.file:
-            for service in file.service:
-                for method in service.method:
-                    if file.package != "kurma.v1":
-                        continue
-                    path = f"{file.package}.{service.name}/{method.name}"
-                    call, make = stub(channel, path)
-                    request = iter([make({})]) if method.client_streaming else make({})
-                    try:
-                        answer = call(request, timeout=1)
-                        if method.server_streaming:
-                            for _ in answer:
-                                break
-                            answer.cancel()
-                        say([path, "OK"])
-                    except grpc.RpcError as error:
-                        say([path, error.code().name])
+def script(path):
+    """Calls of a file, one after the other: [path, requests] each; what the first answer was, or the status."""
+    with open(path) as file, connect() as channel:
+        for path, requests in json.load(file):
+            call, make = stub(channel, path)
+            client_streams, server_streams = streams(*path.split("/"))
+            ending = threading.Event()
+            # The others go on for as long as they are listened to.
+            ends = "Images/" in path
+            if ends:
+                ending.set()
+
+            def talk():
+                yield from [make(each) for each in requests]
+                ending.wait(20)
+
+            try:
+                answer = call(talk() if client_streams and server_streams else
+                              iter([make(each) for each in requests]) if client_streams else
+                              make(requests[0]), timeout=20)
+                said = plain(next(answer)) if server_streams else plain(answer)
+                if server_streams and ends:
+                    list(answer)
+                elif server_streams:
+                    answer.cancel()
+                say([path, "OK", said])
+            except StopIteration:
+                say([path, "OK", None])
+            except grpc.RpcError as error:
+                say([path, error.code().name, error.details()])
+            ending.set()
 
 
 def reflection(package):
@@ -296,6 +307,60 @@ def legacy():
             upload(iter([make({"streamId": "unknown"})]), timeout=10)
         except grpc.RpcError as error:
             say({"status": error.code().name, "message": error.details()})
+
+
+def legacy_life(manifest, image):
+    """The life of a container as the command line of 2015 asked for it."""
+    with connect() as channel:
+
+        def bound(name):
+            return stub(channel, f"client.Kurma/{name}")
+
+        create, make = bound("Create")
+        sample = make({"name": "web"})
+        sample.manifest = b"{}"
+        say(sample.SerializeToString().hex(" "))
+        request = make({"name": "web"})
+        with open(manifest, "rb") as file:
+            request.manifest = file.read()
+        made = create(request, timeout=10)
+        say([len(made.image_upload_id), made.HasField("container")])
+        upload, make = bound("UploadImage")
+
+        def chunks():
+            with open(image, "rb") as file:
+                while data := file.read(4096):
+                    chunk = make({"streamId": made.image_upload_id})
+                    chunk.bytes = data
+                    yield chunk
+
+        say(plain(upload(chunks(), timeout=30)))
+        listed, make = bound("List")
+        [container] = listed(make({}), timeout=10).containers
+        say([len(container.uuid), container.state, json.loads(container.manifest)])
+        get, make = bound("Get")
+        say(get(make({"uuid": container.uuid}), timeout=10) == container)
+        enter, make = bound("Enter")
+        shown = threading.Event()
+
+        def typed():
+            yield make({"streamId": container.uuid})
+            chunk = make({"streamId": container.uuid})
+            chunk.bytes = b"echo $((40 + 2)) $A\nexit\n"
+            yield chunk
+            shown.wait(20)
+
+        answers = list(enter(typed(), timeout=20))
+        shown.set()
+        say([{answer.stream_id for answer in answers} == {container.uuid},
+             b"42 then" in b"".join(answer.bytes for answer in answers)])
+        destroy, make = bound("Destroy")
+        say(plain(destroy(make({"uuid": container.uuid}), timeout=20)))
+        say(plain(listed(bound("List")[1]({}), timeout=10)))
+        try:
+            get(make({"uuid": container.uuid}), timeout=10)
+        except grpc.RpcError as error:
+            say(error.code().name)
 
 
 if command == "call":

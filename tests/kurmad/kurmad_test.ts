@@ -5,7 +5,8 @@
  */
 
 import { assert, assertEquals, rejection } from "../assert.ts";
-import { count, mustRun } from "../harness.ts";
+import { binary, count, mustRun } from "../harness.ts";
+import { images } from "../images_fixture.ts";
 import { until } from "../stage2/served.ts";
 import { type Kurmad, kurmadTest } from "./daemon.ts";
 
@@ -225,22 +226,33 @@ kurmadTest("a start finds its container prepared, and unused ones are no trace",
 });
 
 kurmadTest(
-  "a pod of three apps shares what it should, and restarts one by policy",
+  "a pod of three apps from a manifest shares what it should, and restarts one by policy",
   async (kurmad) => {
-    const app = (name: string, script: string, settings = {}) => ({
+    const { aci } = await images();
+    const id = (await mustRun([
+      ...[binary, "image", "import", "--root", `${kurmad.dir}/state`, aci],
+    ])).trim();
+    const app = (name: string, script: string) => ({
       name,
-      image: kurmad.image,
-      settings: { command: ["sh", "-c", script], stopTimeout: "1s", ...settings },
+      image: { id },
+      app: { exec: ["/bin/sh", "-c", script], user: "0", group: "0" },
     });
-    await kurmad.api.call("Pods", "Create", {
-      name: "trio",
-      start: true,
+    const manifest = {
+      acVersion: "0.8.11",
+      acKind: "PodManifest",
       apps: [
         app("server", "echo one >/own; while :; do echo pong | nc -l -p 7777; done"),
         app("client", "sleep 1000"),
-        app("crash", "sleep 0.2; exit 3", { restart: { mode: "MODE_ON_FAILURE", maxRetries: 1 } }),
+        app("crash", "sleep 0.2; exit 3"),
       ],
+    };
+    await kurmad.api.call("Pods", "Create", { name: "trio", manifest: JSON.stringify(manifest) });
+    // A manifest has no word for it.
+    await kurmad.api.call("Containers", "Update", {
+      container: "trio-crash",
+      restart: { mode: "MODE_ON_FAILURE", maxRetries: 1 },
     });
+    await kurmad.api.call("Pods", "Start", { pod: "trio" });
     const spaces = async (name: string) => {
       const { output } = await exec(kurmad, name, [
         "sh",
@@ -269,7 +281,7 @@ kurmadTest(
     assert(before !== undefined);
     await kurmad.killed();
     assertEquals(await pid("trio-server"), before);
-    await kurmad.api.call("Pods", "Stop", { pod: "trio" });
+    await kurmad.api.call("Pods", "Stop", { pod: "trio", timeout: "1s" });
     const { pod } = await kurmad.api.call("Pods", "Get", { pod: "trio" });
     assertEquals(pod?.state, "CONTAINER_STATE_EXITED");
   },
