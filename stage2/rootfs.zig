@@ -11,6 +11,7 @@ const stage3 = @import("stage3");
 const cgroup_mounts = @import("cgroup_mounts.zig");
 const device_nodes = @import("device_nodes.zig");
 const mount_options = @import("mount_options.zig");
+const overlay = @import("overlay.zig");
 const plan_module = @import("plan.zig");
 const userns = @import("userns.zig");
 const Failure = linux.Failure;
@@ -247,7 +248,6 @@ fn mapOwners(failure: *Failure, tree: fd_t, wanted: *const plan_module.Mount, wh
 
 /// The root as a detached mount: the image's layers under a writable one, or a folder.
 fn openRoot(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: ?fd_t, subject: *[]const u8) error{Failed}!fd_t {
-    const folder: os.O = .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true };
     if (plan.kurma.layers.len == 0) {
         const path = plan.config.root.path orelse return failure.fail(.plan, .INVAL);
         subject.* = path;
@@ -270,20 +270,17 @@ fn openRoot(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, name
         opened += 1;
     }
     subject.* = plan.kurma.scratch;
-    const scratch = try file.open(failure, plan.kurma.scratch, folder, 0);
-    defer file.close(scratch);
-    const upper = try file.openAt(failure, scratch, "upper", folder, 0);
-    defer file.close(upper);
+    const writable: overlay.Writable = try .open(failure, plan.kurma.scratch);
+    defer writable.close();
     // What the container writes has the ids that it has on the host: the folder above
     // all is its root's. The kernel would make `work` as an unmapped user if it were mapped.
     if (namespace != null) {
         const uid = userns.hostRoot(plan.config.linux.uidMappings);
         const gid = userns.hostRoot(plan.config.linux.gidMappings);
-        _ = try failure.check(.idmap, os.fchownat(upper, "", uid, gid, os.AT.EMPTY_PATH));
+        _ = try failure.check(.idmap, os.fchownat(writable.upper, "", uid, gid, os.AT.EMPTY_PATH));
     }
-    const work = try file.openAt(failure, scratch, "work", folder, 0);
-    defer file.close(work);
-    return overlay(failure, layers, upper, work);
+    const assembled: overlay.Layers = .{ .paths = plan.kurma.layers, .fds = layers, .mapped = namespace != null, .scratch = plan.kurma.scratch };
+    return assembled.assemble(failure, &writable, subject);
 }
 
 /// The folder `path`; with a user namespace as a mount of its own through which the ids
@@ -295,43 +292,6 @@ fn openMapped(failure: *Failure, path: [:0]const u8, namespace: ?fd_t) error{Fai
     const idmap: mount.Attributes = .{ .idmap = true };
     _ = try failure.check(.idmap, mount.change(tree, .{ .set = @bitCast(idmap), .userns_fd = @intCast(user) }, false));
     return tree;
-}
-
-/// Mounts the layers, lowest first, with `upper` on top. The scratch of one run is
-/// never read again, so its writes need not reach the disk (`volatile`).
-///
-/// Source: Documentation/filesystems/overlayfs.rst; layers by descriptor since Linux
-/// 6.13, before that by the descriptors' names in procfs.
-fn overlay(failure: *Failure, layers: []const fd_t, upper: fd_t, work: fd_t) error{Failed}!fd_t {
-    const fs: mount.FileSystem = try .open(failure, "overlay");
-    defer fs.close();
-    var index = layers.len;
-    const by_descriptor = os.errno(fs.setFd("lowerdir+", layers[index - 1])) == .SUCCESS;
-    if (by_descriptor) {
-        index -= 1;
-        while (index > 0) : (index -= 1) _ = try failure.check(.mount, fs.setFd("lowerdir+", layers[index - 1]));
-        _ = try failure.check(.mount, fs.setFd("upperdir", upper));
-        _ = try failure.check(.mount, fs.setFd("workdir", work));
-    } else {
-        var buffer: [4096]u8 = undefined;
-        var len: usize = 0;
-        while (index > 0) : (index -= 1) {
-            const part = linux.text.print(buffer[len .. buffer.len - 1], "{s}/proc/self/fd/{d}", .{ if (len == 0) "" else ":", layers[index - 1] }) catch
-                return failure.fail(.mount, .@"2BIG");
-            len += part.len;
-        }
-        buffer[len] = 0;
-        _ = try failure.check(.mount, fs.setString("lowerdir", buffer[0..len :0]));
-        var path: [32]u8 = undefined;
-        _ = try failure.check(.mount, fs.setString("upperdir", descriptorPath(&path, upper)));
-        _ = try failure.check(.mount, fs.setString("workdir", descriptorPath(&path, work)));
-    }
-    _ = try failure.check(.mount, fs.setFlag("volatile"));
-    return fs.mount(failure, .{});
-}
-
-fn descriptorPath(buffer: *[32]u8, fd: fd_t) [:0]const u8 {
-    return linux.text.printZ(buffer, "/proc/self/fd/{d}", .{fd}) catch unreachable; // 14 + 10 digits fit.
 }
 
 /// Makes the file system that `wanted` describes and attaches it below `root`.

@@ -10,6 +10,7 @@ import {
   cgroupFolders,
   childrenOf,
   exists,
+  firstId,
   Output,
   refusal,
   type Served,
@@ -17,9 +18,6 @@ import {
   until,
   type Wanted,
 } from "./served.ts";
-
-/** The range of ids that the plans of `Served` have. */
-const firstId = 0x7000_0000;
 
 /** What the guest sees in a container that is made like this. */
 async function seen(

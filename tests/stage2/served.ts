@@ -18,6 +18,9 @@ import { binary, root, test } from "../harness.ts";
 
 export const guest = "/guest";
 
+/** The first of the host's ids that a container has, unless it has the host's own. */
+export const firstId = 0x7000_0000;
+
 /** What a test decides about a container. */
 export interface Wanted {
   cgroup?: boolean;
@@ -135,7 +138,7 @@ export class Served implements AsyncDisposable {
     }
     const layers = [wanted.layer ?? `${this.dir}/image`];
     const { kurma, config } = planContainer(
-      { id, layers, scratch, ...(wanted.hostIds ? {} : { firstId: 0x7000_0000 }) },
+      { id, layers, scratch, ...(wanted.hostIds ? {} : { firstId }) },
       resolve(bareConfig, {
         image: "guest",
         command: [guest, ...args],

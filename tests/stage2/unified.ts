@@ -1,19 +1,92 @@
 /**
- * What the stage2 server does with cgroups of version 2 alone. unified_test.ts runs it in a
- * kernel of its own; it says `ok NAME` for each thing that it saw.
+ * What the stage2 server does with cgroups of version 2 alone, on a kernel of before Linux 6.15.
+ * unified_test.ts runs it in a kernel of its own; it says `ok NAME` for each thing that it saw.
  *
  *   deno run -A tests/stage2/unified.ts FOLDER
+ *
+ * FOLDER is on a file system whose ids can be mapped, /run on one whose ids cannot.
  *
  * @module
  */
 
 import { assert, assertEquals } from "../assert.ts";
-import { cgroupValue, Output, pause, refusal, Served, until, type Wanted } from "./served.ts";
+import { mustRun } from "../harness.ts";
+import {
+  cgroupValue,
+  firstId,
+  Output,
+  pause,
+  refusal,
+  Served,
+  until,
+  type Wanted,
+} from "./served.ts";
 
-/** Linux 6.1 cannot map the ids of what the image lies on here. */
-const own: Wanted = { cgroup: true, hostIds: true };
+const own: Wanted = { cgroup: true };
+
+/** The image's file with the name is its root's, inside; a copy of it on the disk has its ids. */
+async function seesOwners(server: Served, name: string): Promise<void> {
+  const { pid } = await server.find("web") ?? { pid: 0 };
+  const stat = ["stat", "--format=%u:%g %a", `/proc/${pid}/root/${name}`];
+  const inside = ["nsenter", `--target=${pid}`, "--user", ...stat];
+  assertEquals(await mustRun(inside), "0:0 600\n");
+  assertEquals(
+    (await (await server.exec("web", ["try-open", `/${name}`, "write"])).ended).status,
+    0,
+  );
+  const { uid, gid } = await Deno.lstat(`${server.dir}/web/upper/${name}`);
+  assertEquals([uid, gid], [firstId, firstId]);
+  assertEquals((await Deno.lstat(`${server.dir}/image/${name}`)).uid, 0);
+}
 
 const seen: Record<string, (server: Served) => Promise<void>> = {
+  async "layers are seen with their owners through ids of its own, prepared or not"(server) {
+    await Deno.writeTextFile(`${server.dir}/image/secret`, "", { mode: 0o600 });
+    const mounts = () => Deno.readTextFile(`/proc/${server.pid}/mountinfo`);
+    const before = await mounts();
+    for (const prepared of [false, true]) {
+      if (prepared) await server.stage2.prepare("web", firstId);
+      await server.run("web", ["sleep"], own);
+      await seesOwners(server, "secret");
+      await server.remove("web");
+    }
+    assertEquals(await mounts(), before);
+  },
+
+  async "hooks of the host are where the server is, whatever the layers took"(server) {
+    const plan = await server.plan("web", ["sleep"], own);
+    const noted = `${server.dir}/noted`;
+    const args = ["sh", "-c", `readlink /proc/self/ns/mnt /proc/self/root >${noted}`];
+    const hooks = { createRuntime: [{ path: "/bin/sh", args }] };
+    await server.stage2.create({ ...plan, config: { ...plan.config, hooks } }, null);
+    const place = ["ns/mnt", "root"].map((name) =>
+      Deno.readLinkSync(`/proc/${server.pid}/${name}`)
+    );
+    assertEquals(await Deno.readTextFile(noted), `${place.join("\n")}\n`);
+    await server.remove("web");
+  },
+
+  async "there may be many layers"(server) {
+    for (const hostIds of [false, true]) {
+      const plan = await server.plan("web", ["try-open", "/last"], { ...own, hostIds });
+      const further = Array.from({ length: 100 }, (_, at) => `${server.dir}/layers/${at}`);
+      for (const path of further) await Deno.mkdir(path, { recursive: true });
+      await Deno.writeTextFile(`${further.at(-1)}/last`, "");
+      const layers = [...plan.kurma.layers, ...further];
+      await server.stage2.run({ ...plan, kurma: { ...plan.kurma, layers } }, null);
+      assertEquals((await server.ended("web")).status, 0);
+      await server.remove("web");
+    }
+  },
+
+  async "ids that cannot be mapped are refused as that, and the host's serve"(server) {
+    const layer = "/run/image";
+    await mustRun(["cp", "-a", `${server.dir}/image`, layer]);
+    assertEquals(await refusal(server.run("web", ["sleep"], { ...own, layer })), "idmap EINVAL");
+    await server.run("web", ["sleep"], { ...own, layer, hostIds: true });
+    await server.remove("web");
+  },
+
   async "limits stand in the files of version 2"(server) {
     const resources = {
       memory: { limit: 64 * 1024 * 1024 },

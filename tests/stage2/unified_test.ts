@@ -1,22 +1,24 @@
 /**
- * The stage2 server where cgroups are of version 2 alone: in user-mode Linux, since most
- * machines that this is built on still mount version 1.
+ * The stage2 server where cgroups are of version 2 alone, and where overlay takes no layer by
+ * descriptor: in user-mode Linux, since most machines that this is built on still mount version 1,
+ * and have a kernel that is newer than most.
  *
  * @module
  */
 
 import { assertEquals } from "../assert.ts";
 import { root, test } from "../harness.ts";
-import { boot } from "../rigs/uml.ts";
+import { boot, makeDisk } from "../rigs/uml.ts";
 
-test("stage2 server: cgroups of version 2 limit, count, freeze and kill containers", async ({ dir }) => {
+test("stage2 server: cgroups of version 2 limit, count, freeze and kill containers with ids of their own", async ({ dir }) => {
   const program = `${root}/tests/stage2/unified.ts`;
   const { status, stdout } = await boot({
     dir,
+    disk: await makeDisk(`${dir}/disk`, 64),
     limitMs: 120_000,
     script: `
       cd ${root} && export DENO_DIR=${root}/.toolchain/deno-dir NO_COLOR=1
-      mkdir /run/served
+      mkdir /run/served && mount /dev/ubda /run/served
       ${Deno.execPath()} run --allow-all --cached-only --no-check ${program} /run/served &&
         [ -z "$(find /sys/fs/cgroup -mindepth 1 -type d)" ]`,
   });
