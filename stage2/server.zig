@@ -271,10 +271,11 @@ pub const Server = struct {
                 if (self.early.take(status.pid)) |ended_with| return self.ended(entry, ended_with);
                 entry.pidfd = try linux.process.pidfdOpen(failure, status.pid);
                 if (entry.kind == .container) self.remember(entry);
+                self.answerCreated(entry);
             },
             .held => {
                 entry.state = .created;
-                if (!entry.runs) self.answer(entry);
+                self.answerCreated(entry);
             },
             .finished => if (entry.kind == .task) {
                 var message: Reply = .{ .sequence = entry.sequence, .kind = .done, .id = entry.id };
@@ -572,6 +573,12 @@ pub const Server = struct {
         placement.removeRoot();
         self.reply(&.{ .sequence = sequence, .kind = .done }, null);
         linux.process.exit(0);
+    }
+
+    /// That a container waits for `start`: both its worker and its process have said so, in
+    /// either order.
+    fn answerCreated(self: *Server, entry: *Entry) void {
+        if (entry.state == .created and entry.pid != 0 and !entry.runs) self.answer(entry);
     }
 
     /// Answers the request that waits for the entry to get this far.
