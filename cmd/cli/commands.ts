@@ -22,6 +22,7 @@ import { manPages } from "./man.ts";
 import { run } from "./run.ts";
 import { UsageError } from "./parse.ts";
 import { status, version } from "./status.ts";
+import { prune, stats, top as processes, update } from "./usage.ts";
 
 /** Flags that stand anywhere on the line: before the command or after it. */
 export const common = {
@@ -70,10 +71,14 @@ const commands: Commands = {
   attach,
   logs,
   events,
+  top: processes,
+  stats,
+  update,
   wait,
   pause,
   resume,
   rename,
+  prune,
   image,
   status,
   install: installer(() => manPages(top, common, versionParts().kurma)),

@@ -224,6 +224,37 @@ const stories: Record<string, (line: Line) => Promise<void>> = {
     assertEquals(await line.says(["rm", "talks"]), "talks");
   },
 
+  async "top, stats, update and prune"(line) {
+    assertMatch(await line.says(["top", "web"]), /^ *PID +INSIDE [^]* 0\.\d\ds [^]* sleep 1000$/);
+    const processes = await line.json("top", "web");
+    const sleeper = processes.find((process: { command: string[] }) =>
+      process.command.join(" ") === "sleep 1000"
+    );
+    assertMatch(await Deno.readTextFile(`/proc/${sleeper.pid}/cmdline`), /^sleep\0/);
+    await line.fails(3, /Cannot find container "none"/, ["top", "none"]);
+
+    assertMatch(await line.says(["stats"]), /^NAME +CPU +MEMORY [^]*\nweb .* 64\.0 MiB /);
+    const update = ["update", "--memory", "128m", "-l", "app=other", "--restart", "on-failure:2"];
+    assertEquals(await line.says([...update, "web"]), "web");
+    const [used] = await line.json("stats", "web");
+    assertEquals([used.name, used.memoryLimitBytes], ["web", String(128 << 20)]);
+    const { settings } = await line.json("show", "web");
+    assertEquals([settings.labels, settings.restart], [
+      { app: "other" },
+      { mode: "MODE_ON_FAILURE", maxRetries: 2 },
+    ]);
+    await line.fails(2, /no change is named/, ["update", "web"]);
+    await line.fails(3, /Cannot find container "none"/, ["update", "-m", "1g", "none"]);
+    await line.fails(3, /Cannot find container "none"/, ["stats", "none"]);
+
+    const id = await line.says(["create", "--name", "over", line.kurmad.image, "true"]);
+    assertEquals(await line.says(["prune", "--label", "app=none"]), "");
+    assertEquals(await line.says(["prune", "--until", "1h"]), "");
+    assertEquals(await line.says(["prune"]), id);
+    assertEquals(await line.says(["list", "-a", "-o", "name"]), "web");
+    await line.fails(2, /Nothing is asked; leave it out/, ["prune", "-f"]);
+  },
+
   async "names complete"(line) {
     assertMatch(await line.says(["complete", "stop", "we"]), /^none\nweb\tA container, running/);
     assertEquals(await line.says(["complete", "stop", "zz"]), "none");
