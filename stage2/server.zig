@@ -84,6 +84,7 @@ pub const Server = struct {
         self.epoll = @intCast(try failure.check(.supervise, os.epoll_create1(os.EPOLL.CLOEXEC)));
         self.client.epoll = self.epoll;
         self.client.tag = @backingInt(Tag.client);
+        worker_module.listener = listener;
         try self.watch(listener, .listener);
         try self.watch(self.signals, .signals);
         try self.adopt();

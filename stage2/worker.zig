@@ -17,6 +17,9 @@ pub const Worker = struct {
     status: fd_t,
 };
 
+/// A listening socket of the caller's that no worker keeps.
+pub var listener: fd_t = -1;
+
 /// Forks a worker that runs `work(context, status)` and sends what it returns.
 pub fn spawn(failure: *Failure, context: anytype, comptime work: fn (@TypeOf(context), fd_t) Status) error{Failed}!Worker {
     const sockets = try linux.socket.pair(failure);
@@ -26,6 +29,8 @@ pub fn spawn(failure: *Failure, context: anytype, comptime work: fn (@TypeOf(con
     const pid = try failure.check(.clone, os.fork());
     if (pid == 0) {
         linux.file.close(sockets[0]);
+        // Whoever connects finds the one who listens, or nobody.
+        if (listener >= 0) linux.file.close(listener);
         // What is half made does not outlive who asked for it.
         linux.process.dieWith(parent);
         send(sockets[1], work(context, sockets[1]));

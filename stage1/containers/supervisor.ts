@@ -22,6 +22,9 @@ export interface Reports {
 /** How long a server may take until it answers. */
 const patienceMs = 10_000;
 
+/** How long after a failure to start one it is tried again. */
+const retryMs = 500;
+
 /** Keeps a connection to the server below `ROOT/stage2`. */
 export class Supervisor implements Disposable {
   readonly #kernel: Kernel;
@@ -108,7 +111,10 @@ export class Supervisor implements Disposable {
     this.#connection = this.#open();
     this.#connection.then(
       () => this.#reports.replaced(),
-      (error) => this.#reports.log(`Cannot start stage2: ${error.message}`),
+      (error) => {
+        this.#reports.log(`Cannot start stage2: ${error.message}; trying again`);
+        Deno.unrefTimer(setTimeout(() => this.#lost(), retryMs));
+      },
     );
   }
 
