@@ -58,11 +58,15 @@ build/tools/.made: $(TOOLS)/ready $(ZIG_SOURCES) $(TOOL_SOURCES)
 	zig build guest floor cgroup-driver launcher weakened attacker injector --prefix build/tools
 	@touch $@
 
+# What programs under Node need that tests run beside Kurma.
+build/node/.made: $(TOOLS)/ready tests/node_packages.ts deno.json
+	@deno run -A $(DENO_FLAGS) tests/node_packages.ts
+
 .PHONY: test
 test: $(TOOLS)/ready ## Run all tests, or TESTS="FILE..."; as root; installs the Debian packages they need
 	@tests/setup
 	@deno install --quiet $(DENO_FLAGS)
-	@$(MAKE) --no-print-directory dist/kurma build/tools/.made
+	@$(MAKE) --no-print-directory dist/kurma build/tools/.made build/node/.made
 	@deno run -A $(DENO_FLAGS) tests/main.ts $(TESTS)
 
 .PHONY: soak

@@ -103,6 +103,8 @@ export class Ahead implements Disposable {
       if (this.#host.state.containers.has(id)) continue;
       try {
         await stage2.prepare(firstRun(id), firstId(0));
+        // A container that was about to be made of it has it by now.
+        if (this.#host.state.containers.has(id)) continue;
         await forget(stage2, firstRun(id));
       } catch (error) {
         // It is about to take this one back itself: only we were killed.

@@ -199,10 +199,16 @@ kurmadTest("stage2 killed: another takes over, and nothing stops", async (kurmad
 });
 
 kurmadTest("a start finds its container prepared, and unused ones are no trace", async (kurmad) => {
+  // Those of this daemon, in the order that it prepares them: what is left of another one's may
+  // still be going.
   const prepared = () =>
     until("two prepared containers", async () => {
-      const found = await mustRun(["find", "/sys/fs/cgroup", "-path", "*/kurma/*.1", "-type", "d"]);
-      const ids = new Set(found.match(/[0-9a-f]{32}(?=\.1$)/gm));
+      // What goes while it looks is no failure.
+      const find = "find /sys/fs/cgroup -path '*/kurma/*.1' -type d 2>/dev/null || true";
+      const found = await mustRun(["sh", "-c", find]);
+      const there = new Set(found.match(/[0-9a-f]{32}(?=\.1$)/gm));
+      const own = await Deno.readTextFile(`${kurmad.dir}/state/prepared`).catch(() => "");
+      const ids = new Set(own.split("\n").filter((id) => there.has(id)));
       return ids.size === 2 ? ids : undefined;
     });
   const before = await prepared();
