@@ -221,5 +221,10 @@ async function layerType(path: string): Promise<string> {
   return kind === "gzip" || kind === "zstd" ? `${tar}+${kind}` : tar;
 }
 
-/** How many layers are brought in at once: inflating one takes a core. */
-export const layersAtOnce = Math.max(2, navigator.hardwareConcurrency);
+/**
+ * How many layers of these media types are brought in at once. Two of gzip are faster than one,
+ * and each takes a core; zstd waits for the disk, and two keep twice the memory.
+ */
+export function layersAtOnce(mediaTypes: readonly (string | undefined)[]): number {
+  return mediaTypes.some((type) => type?.endsWith("zstd")) ? 1 : 2;
+}

@@ -290,7 +290,7 @@ async function importImage(
   const pairs = diffIds.map((diffId, at) => ({ diffId, layer: layers[at] }));
   const blobs = await inParallel(
     pairs,
-    layersAtOnce,
+    layersAtOnce(layers.map(({ mediaType }) => mediaType)),
     ({ diffId, layer }, signal) => importLayer(store, diffId, layer, { ...options, signal }),
     options.signal,
   );
