@@ -150,13 +150,13 @@ export class Lifecycle {
       return;
     }
     this.#note(container, { phase: "stopping", wanted: false });
-    const stage2 = await this.#host.supervisor.server();
+    const { supervisor } = this.#host;
     const run = runName(container);
-    if (container.status.paused) await ignoringGone(stage2.thaw(run));
+    if (container.status.paused) await ignoringGone(supervisor.ask((stage2) => stage2.thaw(run)));
     const { signal = 15, limitMs = defaults.stopLimitMs } = { ...live.meant?.stop, ...options };
-    await ignoringGone(stage2.signal(run, signal));
+    await ignoringGone(supervisor.ask((stage2) => stage2.signal(run, signal)));
     if (!await settledWithin(live.ended.promise, limitMs)) {
-      await ignoringGone(stage2.kill(run));
+      await ignoringGone(supervisor.ask((stage2) => stage2.kill(run)));
       await live.ended.promise;
     }
     await this.#clear(container);

@@ -7,7 +7,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Kernel } from "../../ffi/kernel.ts";
-import type { Exit as StageExit } from "../../stage2/server.ts";
+import type { Exit as StageExit, Stage2 } from "../../stage2/server.ts";
 import { Ahead } from "./ahead.ts";
 import { Claims, newContainer, usesOwnIds } from "./claims.ts";
 import {
@@ -95,9 +95,9 @@ export class Manager implements AsyncDisposable {
       Deno.mkdirSync(trashOf(folder), { recursive: true, mode: 0o700 });
     }
     const ready = Promise.withResolvers<Manager>();
-    const supervisor = await Supervisor.start(options.kernel, options.folders.state, {
+    const supervisor = new Supervisor(options.kernel, options.folders.state, {
       ended: async (run, exit) => await (await ready.promise).#ended(run, exit),
-      replaced: async () => await (await ready.promise).recover(),
+      connected: async (stage2) => await (await ready.promise).#recover(stage2),
       log: (message) => options.log("warn", message),
     });
     const queues = new Queues();
@@ -105,15 +105,8 @@ export class Manager implements AsyncDisposable {
     const reactor = new Reactor(options.kernel);
     const manager = new Manager({ ...options, supervisor, queues, live, reactor });
     ready.resolve(manager);
-    await manager.recover();
+    await supervisor.server();
     return manager;
-  }
-
-  /** Compares what is recorded with what is there, and makes the two agree. */
-  async recover(): Promise<void> {
-    const stage2 = await this.host.supervisor.server();
-    await recover(this.host, this.lifecycle);
-    this.#ahead.begin(stage2);
   }
 
   /** Stops managing. Containers go on. */
@@ -208,9 +201,10 @@ export class Manager implements AsyncDisposable {
   async kill(reference: string, signal: number): Promise<void> {
     const container = this.get(reference);
     if (!isUp(container)) throw notRunning("send a signal to", container);
-    const stage2 = await this.host.supervisor.server();
     const run = runName(container);
-    await (signal === 9 ? stage2.kill(run) : stage2.signal(run, signal));
+    await this.host.supervisor.ask((stage2) =>
+      signal === 9 ? stage2.kill(run) : stage2.signal(run, signal)
+    );
     this.#tell(container, "kill", { signal: String(signal) });
   }
 
@@ -219,7 +213,7 @@ export class Manager implements AsyncDisposable {
     return this.#queued(reference, async (container) => {
       if (container.status.phase !== "running") throw notRunning("pause", container);
       if (container.status.paused) return;
-      await (await this.host.supervisor.server()).freeze(runName(container));
+      await this.host.supervisor.ask((stage2) => stage2.freeze(runName(container)));
       this.#change(container, { paused: true }, "pause");
     });
   }
@@ -229,7 +223,7 @@ export class Manager implements AsyncDisposable {
     return this.#queued(reference, async (container) => {
       if (container.status.phase !== "running") throw notRunning("resume", container);
       if (!container.status.paused) return;
-      await (await this.host.supervisor.server()).thaw(runName(container));
+      await this.host.supervisor.ask((stage2) => stage2.thaw(runName(container)));
       this.#change(container, { paused: false }, "resume");
     });
   }
@@ -258,7 +252,7 @@ export class Manager implements AsyncDisposable {
     const container = this.get(reference);
     if (force && isUp(container)) {
       // Before its turn in the queue: a stop that waits there need not wait any longer.
-      await ignoringGone((await this.host.supervisor.server()).kill(runName(container)));
+      await ignoringGone(this.host.supervisor.ask((stage2) => stage2.kill(runName(container))));
     }
     await this.host.queues.run(container.id, async () => {
       if (!this.host.state.containers.has(container.id)) return;
@@ -351,8 +345,8 @@ export class Manager implements AsyncDisposable {
       };
       if (changes.resources && container.status.phase === "running") {
         const place = { devices: lookUpDevices(next) };
-        const stage2 = await this.host.supervisor.server();
-        await stage2.update(runName(container), limitsOf(place, changes.resources));
+        const limits = limitsOf(place, changes.resources);
+        await this.host.supervisor.ask((stage2) => stage2.update(runName(container), limits));
       }
       this.host.live.of(container).meant = undefined;
       this.host.state.change(() => {
@@ -372,6 +366,12 @@ export class Manager implements AsyncDisposable {
   /** Where a container's log files are. */
   logFolder(reference: string): string {
     return `${folderOf(this.host, this.get(reference))}/log`;
+  }
+
+  /** Compares what is recorded with what is there, and makes the two agree. */
+  async #recover(stage2: Stage2): Promise<void> {
+    await recover(this.host, this.lifecycle, stage2);
+    this.#ahead.begin(stage2);
   }
 
   /** A run that stage2 names has ended. */

@@ -15,11 +15,15 @@ import { holderName } from "./pod_place.ts";
 import { removeTree } from "./make_steps.ts";
 import type { Container } from "./record.ts";
 import { startsWithDaemon } from "./restarts.ts";
+import { forgetRun } from "./run_steps.ts";
 import { forget } from "./runs.ts";
 
-/** Brings records and reality together. Starts that follow from it happen in the background. */
-export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
-  const stage2 = await host.supervisor.server();
+/**
+ * Brings records and reality together. Starts that follow from it happen in the background.
+ *
+ * @param stage2 A server that nobody else has asked for anything yet.
+ */
+export async function recover(host: Host, lifecycle: Lifecycle, stage2: Stage2): Promise<void> {
   const there = new Map((await stage2.list()).map((state) => [state.id, state]));
   const recorded = exitsOf(host);
   const containers = [...host.state.containers.values()];
@@ -29,14 +33,18 @@ export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
   await holdImages(host, containers);
   for (const container of containers) {
     if (!isUp(container)) continue;
+    // In somebody's hands: what becomes of the start is the starter's to find out.
+    if (container.status.phase === "starting" && host.queues.isBusy(container.id)) continue;
     const run = runName(container);
     const found = there.get(run) ?? goneAs(run, recorded.get(run));
-    decide(host, lifecycle, stage2, container, found);
+    decide(host, lifecycle, container, found);
   }
   for (const container of containers) {
     if (isUp(container) || host.queues.isBusy(container.id)) continue;
     // Its end was told, but perhaps not cleared up after.
-    if (there.has(runName(container))) background(host, container, () => clear(host, container));
+    if (there.has(runName(container))) {
+      background(host, container, () => forgetRun(host, container));
+    }
     if (!startsWithDaemon(container.spec.restart ?? { policy: "no" }, container.status)) continue;
     background(host, container, async () => {
       if (!isUp(container)) await lifecycle.start(container, container.status.restarts + 1);
@@ -55,7 +63,6 @@ export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
 function decide(
   host: Host,
   lifecycle: Lifecycle,
-  stage2: Stage2,
   container: Container,
   found: ContainerState | undefined,
 ): void {
@@ -73,7 +80,7 @@ function decide(
     case "created":
       // Half made: taken back, and made again if that is still wanted.
       background(host, container, async () => {
-        await forget(stage2, runName(container));
+        await forgetRun(host, container);
         if (stopping) lifecycle.ended(container, run, unknownExit());
         else await lifecycle.start(container, container.status.restarts);
       });
@@ -120,10 +127,6 @@ async function holdImages(host: Host, containers: readonly Container[]): Promise
       host.log("error", `Cannot find the image of "${container.name}"`, { cause: oneLine(error) });
     }
   }
-}
-
-async function clear(host: Host, container: Container): Promise<void> {
-  await forget(await host.supervisor.server(), runName(container));
 }
 
 /** Removes folders that no record names. */

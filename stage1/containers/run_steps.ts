@@ -39,15 +39,23 @@ export function runOf(host: Host): readonly Step<Container>[] {
       name: "run",
       async apply(container) {
         const stage2 = await host.supervisor.server();
-        const { pid, terminal } = await stage2.run(planFor(host, container), null);
-        // Its init keeps it: whoever wants it attaches.
-        if (terminal !== undefined) kernel.close(terminal);
-        container.status.pid = pid;
+        try {
+          const { pid, terminal } = await stage2.run(planFor(host, container), null);
+          // Its init keeps it: whoever wants it attaches.
+          if (terminal !== undefined) kernel.close(terminal);
+          container.status.pid = pid;
+        } catch (error) {
+          // How far a server came that died meanwhile, only the next one knows.
+          if (stage2.isClosed) await forgetRun(host, container);
+          throw error;
+        }
       },
-      async undo(container) {
-        const stage2 = await host.supervisor.server();
-        await forget(stage2, runName(container));
-      },
+      undo: (container) => forgetRun(host, container),
     },
   ];
+}
+
+/** Ends what there is of the container's run; nothing is success. */
+export function forgetRun(host: Host, container: Container): Promise<void> {
+  return host.supervisor.ask((stage2) => forget(stage2, runName(container)));
 }
