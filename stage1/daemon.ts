@@ -31,7 +31,7 @@ import { isUp, oneLine } from "./containers/host.ts";
 import { Images } from "./containers/images.ts";
 import { Manager } from "./containers/manager.ts";
 import { State } from "./containers/state.ts";
-import type { Audit } from "./operation/audit.ts";
+import type { Audit, Caller } from "./operation/audit.ts";
 import { DaemonMetrics } from "./operation/daemon_metrics.ts";
 import type { Log } from "./operation/log.ts";
 import { logOptions, openAudit, openLog, serveMetrics } from "./operation/open.ts";
@@ -297,11 +297,11 @@ export class Daemon {
   }
 
   #note({ peer, method, subject, outcome, message, durationMs }: AuditEntry): void {
-    const caller = peer?.kind === "unix"
-      ? { pid: peer.pid, uid: peer.uid, gid: peer.gid }
-      : { address: peer?.address ?? "unknown" };
     const error = outcome === "ok" ? {} : { error: { code: codeOf(outcome), message } };
-    this.#audit.record({ caller, method, subject }, { ...error, tookMs: durationMs });
+    this.#audit.record(
+      { caller: callerOf(peer), method, subject },
+      { ...error, tookMs: durationMs },
+    );
   }
 
   /** Containers by their state. */
@@ -326,6 +326,20 @@ export class Daemon {
 
   get #settings() {
     return this.#current.configuration.settings;
+  }
+}
+
+/** Who called, in the words of the audit. */
+function callerOf(peer: AuditEntry["peer"]): Caller {
+  switch (peer?.kind) {
+    case "unix":
+      return { pid: peer.pid, uid: peer.uid, gid: peer.gid };
+    case "tls":
+      return peer.credential === "certificate"
+        ? { certificate: peer.name, address: peer.address }
+        : { token: peer.name, address: peer.address };
+    default:
+      return { address: peer?.address ?? "unknown" };
   }
 }
 

@@ -12,7 +12,8 @@ import type { Sink } from "./log_sinks.ts";
 /** Who called, as the kernel or TLS says it. */
 export type Caller =
   | { readonly pid: number; readonly uid: number; readonly gid: number }
-  | { readonly certificate: string }
+  | { readonly certificate: string; readonly address: string }
+  | { readonly token: string; readonly address: string }
   | { readonly address: string };
 
 /** One call. */
