@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Code as StatusCode, type ConnectRouter } from "@connectrpc/connect";
+import { Code as StatusCode, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { type Code, KurmaError, outcomes } from "../ffi/errors.ts";
 import type { Kernel } from "../ffi/kernel.ts";
 import type { AuditEntry } from "./api/calls.ts";
@@ -22,6 +22,7 @@ import {
   Volumes,
 } from "./api/kurma.gen.ts";
 import { podService } from "./api/pods.ts";
+import { restricted } from "./api/restricted.ts";
 import { Api } from "./api/serve.ts";
 import { Health as HealthService } from "./api/standard/grpc/health/v1/health.gen.ts";
 import { systemService } from "./api/system.ts";
@@ -131,12 +132,13 @@ export class Daemon {
     this.#audit = openAudit(options.configuration.settings, log);
     this.#manager = manager;
     this.#metrics = new DaemonMetrics(options.version.kurma, () => this.#counts());
-    this.#api = this.#apiOf((router) => this.#route(router));
+    this.#api = this.#apiOf((router) => this.#route(router), [restricted(manager)]);
   }
 
-  #apiOf(services: (router: ConnectRouter) => void): Api {
+  #apiOf(services: (router: ConnectRouter) => void, interceptors: Interceptor[] = []): Api {
     return new Api(this.#options.kernel, {
       services,
+      interceptors,
       onAudit: (entry) => this.#note(entry),
       onCall: (method, code) => this.#metrics.calls.add({ method, code }),
       onBug: (error) => {
@@ -296,10 +298,10 @@ export class Daemon {
     }
   }
 
-  #note({ peer, method, subject, outcome, message, durationMs }: AuditEntry): void {
+  #note({ peer, via, method, subject, outcome, message, durationMs }: AuditEntry): void {
     const error = outcome === "ok" ? {} : { error: { code: codeOf(outcome), message } };
     this.#audit.record(
-      { caller: callerOf(peer), method, subject },
+      { caller: callerOf(peer), via: via && callerOf({ kind: "tls", ...via }), method, subject },
       { ...error, tookMs: durationMs },
     );
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
+import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import type { UniversalClientFn } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { type Code as OwnCode, KurmaError, outcomes } from "../../ffi/errors.ts";
@@ -29,8 +29,13 @@ export interface ApiStreams extends Disposable {
   readonly system: Client<typeof System>;
 }
 
+/** A way to call kurmad that can be closed. */
+export interface OpenTransport extends Disposable {
+  readonly transport: Transport;
+}
+
 /** Opens nothing yet: a connection is made with the first call. */
-export function openStreams(socket: string): ApiStreams {
+export function openTransport(socket: string): OpenTransport {
   const http = Deno.createHttpClient({
     proxy: { transport: "unix", path: socket },
     http1: false,
@@ -47,14 +52,20 @@ export function openStreams(socket: string): ApiStreams {
     readMaxBytes: 64 * 1024 * 1024,
     writeMaxBytes: 4 * 1024 * 1024,
   });
+  return { transport, [Symbol.dispose]: () => http.close() };
+}
+
+/** Clients on a connection that is made with the first call. */
+export function openStreams(socket: string): ApiStreams {
+  const { transport, ...open } = openTransport(socket);
   return {
+    ...open,
     containers: createClient(Containers, transport),
     pods: createClient(Pods, transport),
     images: createClient(Images, transport),
     volumes: createClient(Volumes, transport),
     events: createClient(Events, transport),
     system: createClient(System, transport),
-    [Symbol.dispose]: () => http.close(),
   };
 }
 

@@ -6,6 +6,7 @@
 
 import type { ServiceImpl } from "@connectrpc/connect";
 import { KurmaError } from "../../ffi/errors.ts";
+import { isReachable } from "../containers/confined.ts";
 import { isUp } from "../containers/host.ts";
 import type { Manager } from "../containers/manager.ts";
 import { planFor } from "../containers/planning.ts";
@@ -22,6 +23,7 @@ import { containerMessage, exitStatus, stateOf, timeOf } from "./messages.ts";
 import { containerSpec, milliseconds, resourceSpec, restartSpec } from "./settings.ts";
 import { attach, enter, execute } from "./streams.ts";
 import { statsOf, topOf } from "./usage.ts";
+import { viaKey } from "./via.ts";
 
 /** The methods of `kurma.v1.Containers`. */
 export function containerService(manager: Manager): ServiceImpl<typeof Containers> {
@@ -29,7 +31,7 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
     container: containerMessage(manager, manager.get(reference)),
   });
   return {
-    async create(request) {
+    async create(request, { values }) {
       if (request.pod !== "") {
         throw new KurmaError("invalid", "Cannot add a container to a pod that is there", {
           fix: "Create the pod with all its containers",
@@ -38,6 +40,7 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
       const { id } = await manager.create(containerSpec(request), {
         start: request.start,
         pull: pullPolicy(request.pull),
+        restrictions: values.get(viaKey)?.restrictions,
       });
       return answer(id);
     },
@@ -118,10 +121,12 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
       );
       return { containers: found.map((record) => containerMessage(manager, record, false)) };
     },
-    async prune({ until, labels }) {
+    async prune({ until, labels }, { values }) {
       const before = timeOf(until) ?? Infinity;
+      const restrictions = values.get(viaKey)?.restrictions;
       const removed = await manager.prune((record) =>
-        hasLabels(record.spec.labels, labels) && endOf(record) < before
+        hasLabels(record.spec.labels, labels) && endOf(record) < before &&
+        isReachable(manager.host, record, restrictions)
       );
       return { ids: removed.map(({ id }) => id) };
     },

@@ -6651,7 +6651,8 @@ export const ListPodsRequestSchema: GenMessage<ListPodsRequest, {jsonType: ListP
  */
 export type ListPodsResponse = Message<"kurma.v1.ListPodsResponse"> & {
   /**
-   * Ordered by name.
+   * Ordered by name. `manifest` is empty here, and the `settings` of their containers have
+   * only `labels`.
    *
    * @generated from field: repeated kurma.v1.Pod pods = 1;
    */
@@ -6663,7 +6664,8 @@ export type ListPodsResponse = Message<"kurma.v1.ListPodsResponse"> & {
  */
 export type ListPodsResponseJson = {
   /**
-   * Ordered by name.
+   * Ordered by name. `manifest` is empty here, and the `settings` of their containers have
+   * only `labels`.
    *
    * @generated from field: repeated kurma.v1.Pod pods = 1;
    */

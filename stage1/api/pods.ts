@@ -5,6 +5,7 @@
  */
 
 import type { ServiceImpl } from "@connectrpc/connect";
+import { isReachable } from "../containers/confined.ts";
 import { isUp } from "../containers/host.ts";
 import type { Manager } from "../containers/manager.ts";
 import { parsePodManifest } from "../containers/manifests/pod_manifest.ts";
@@ -14,18 +15,18 @@ import { hasLabels, pullPolicy, signalOf } from "./containers.ts";
 import type { CreatePodRequest, Pods } from "./kurma.gen.ts";
 import { podMessage, timeOf } from "./messages.ts";
 import { milliseconds, podSpec } from "./settings.ts";
+import { viaKey } from "./via.ts";
 
 /** The methods of `kurma.v1.Pods`. */
 export function podService(manager: Manager): ServiceImpl<typeof Pods> {
   const { pods } = manager;
   const answer = ({ id }: Pod) => ({ pod: podMessage(manager, pods.get(id)) });
   return {
-    async create(request) {
-      const pod = await pods.create(
-        specOf(request),
-        request.manifest,
-        pullPolicy(request.pull),
-      );
+    async create(request, { values }) {
+      const pod = await pods.create(specOf(request), request.manifest, {
+        pull: pullPolicy(request.pull),
+        restrictions: values.get(viaKey)?.restrictions,
+      });
       if (!request.start) return answer(pod);
       try {
         await pods.start(pod.id);
@@ -58,20 +59,22 @@ export function podService(manager: Manager): ServiceImpl<typeof Pods> {
     rename: async ({ pod, name }) => answer(await pods.rename(pod, name)),
     get: ({ pod }) => answer(pods.get(pod)),
     list({ states, labels, prefix }) {
-      const found = pods.list().map((pod) => podMessage(manager, pod)).filter((pod) =>
+      const found = pods.list().map((pod) => podMessage(manager, pod, false)).filter((pod) =>
         (states.length === 0 || states.includes(pod.state)) && hasLabels(pod.labels, labels) &&
         (pod.name.startsWith(prefix) || pod.id.startsWith(prefix))
       );
       return { pods: found };
     },
-    async prune({ until }) {
+    async prune({ until }, { values }) {
       const before = timeOf(until) ?? Infinity;
+      const restrictions = values.get(viaKey)?.restrictions;
       const ids: string[] = [];
       for (const pod of pods.list()) {
         const apps = pods.apps(pod);
         const rests = (app: typeof apps[number]) =>
           !isUp(app) && manager.host.live.of(app).restart === undefined &&
-          (app.status.endedAt ?? app.createdAt) < before;
+          (app.status.endedAt ?? app.createdAt) < before &&
+          isReachable(manager.host, app, restrictions);
         if (apps.every(rests)) ids.push((await pods.remove(pod.id)).id);
       }
       return { ids };

@@ -6,8 +6,9 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Host } from "./host.ts";
-import type { PullPolicy } from "./images.ts";
+import type { CreateOptions } from "./manager.ts";
 import { checkName, type Kind } from "./names.ts";
+import { confined, requireMakeable } from "./confined.ts";
 import { meaningOf } from "./planning.ts";
 import { daemonRanges, freeRange } from "./ranges.ts";
 import type { Container } from "./record.ts";
@@ -72,6 +73,9 @@ export function usesOwnIds({ namespaces, security }: ContainerSpec): boolean {
   return (namespaces?.user ?? (host ? "host" : "auto")) === "auto";
 }
 
+/** How what is new is made. */
+export type MakingOptions = Pick<CreateOptions, "pull" | "restrictions">;
+
 /** What a new container has from the start. */
 export type Beginning =
   & Pick<Container, "id" | "name" | "spec">
@@ -86,11 +90,12 @@ export type Beginning =
 export async function newContainer(
   host: Host,
   beginning: Beginning,
-  pull?: PullPolicy,
+  { pull, restrictions }: MakingOptions = {},
 ): Promise<Container> {
-  const { id, name, spec, range, app, pod } = beginning;
+  const { id, name, range, app, pod } = beginning;
+  const spec = restrictions ? confined(host, beginning.spec, restrictions) : beginning.spec;
   const live = host.live.of({ id });
-  live.use = await host.images.use(spec.image, pull);
+  live.use = await host.images.use(spec.image, pull, restrictions);
   const container: Container = {
     id,
     name,
@@ -103,6 +108,7 @@ export async function newContainer(
   };
   // What does not go together is refused here and now, not at the start.
   const { eventHandlers } = meaningOf(host, container);
+  if (restrictions) requireMakeable(host, container, restrictions);
   if (Object.keys(eventHandlers).length > 0) {
     host.log("warn", `Nothing runs the event handlers of "${name}" in this version`, {
       handlers: Object.keys(eventHandlers),

@@ -33,6 +33,7 @@ import { Queues } from "./queue.ts";
 import type { Container, Exit } from "./record.ts";
 import { recover } from "./recovery.ts";
 import { ignoringGone } from "./runs.ts";
+import type { Restrictions } from "./restrictions.ts";
 import type { ContainerSpec, ResourceSpec, RestartSpec } from "./spec.ts";
 import type { State } from "./state.ts";
 import { runSteps, StepError, undoSteps } from "./steps.ts";
@@ -55,6 +56,8 @@ export interface CreateOptions {
   readonly start?: boolean;
   /** Default `missing`. */
   readonly pull?: PullPolicy;
+  /** What whoever asks may not give it. Default: he may give it everything. */
+  readonly restrictions?: Restrictions;
 }
 
 /** What can be changed about a container. An empty label removes one. */
@@ -142,7 +145,7 @@ export class Manager implements AsyncDisposable {
    */
   async create(
     spec: ContainerSpec,
-    { start = false, pull }: CreateOptions = {},
+    { start = false, ...making }: CreateOptions = {},
   ): Promise<Container> {
     const own = usesOwnIds(spec);
     const prepared = start && own ? this.#ahead.take() : undefined;
@@ -151,7 +154,7 @@ export class Manager implements AsyncDisposable {
     try {
       using name = this.claims.name("container", spec.name ?? id.slice(0, 12));
       if (own) range ??= this.claims.range();
-      const container = await newContainer(this.host, { id, name: name.text, spec, range }, pull);
+      const container = await newContainer(this.host, { id, name: name.text, spec, range }, making);
       await runSteps(makingOf(this.host), { containers: [container] });
       const durable = this.host.state.durable();
       // The disk has the time of the start, and longer.

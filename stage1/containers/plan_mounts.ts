@@ -36,6 +36,8 @@ export interface Place {
 export interface VolumePlace {
   /** Absolute. */
   readonly path: string;
+  /** Only this path below it. */
+  readonly subPath?: string;
   /** For every container. */
   readonly readOnly?: boolean;
 }
@@ -154,9 +156,10 @@ function volume(place: Place, mount: VolumeMount, ownUsers: boolean): Mount {
     ...(mount.readOnly || found.readOnly ? ["rro"] : []),
     ...mapping(mount.idmap, true, ownUsers),
   ];
+  const parts = [found.subPath, mount.subPath].filter((part) => part !== undefined);
   return {
     ...{ destination: mount.target, type: "bind", source: found.path, options },
-    ...(mount.subPath === undefined ? {} : { subPath: mount.subPath }),
+    ...(parts.length === 0 ? {} : { subPath: parts.join("/") }),
   };
 }
 

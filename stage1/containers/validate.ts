@@ -348,12 +348,13 @@ const podVolume: Schema<PodVolume> = consistent(
     name,
     kind: word("empty", "host", "named"),
     source: optional(text(4_095)),
+    subPath: optional(relativePath),
     readOnly: optional(boolean),
     mode: optional(mode),
     uid: optional(integer(0, 65_535)),
     gid: optional(integer(0, 65_535)),
   }),
-  function* ({ kind, source, mode, uid, gid }) {
+  function* ({ kind, source, subPath, mode, uid, gid }) {
     if (kind === "host" && (source === undefined || !accepts(absolutePath, source))) {
       yield [["source"], "expected an absolute path of the host without .."];
     }
@@ -362,6 +363,9 @@ const podVolume: Schema<PodVolume> = consistent(
     }
     if (kind === "empty" && source !== undefined) {
       yield [["source"], "an empty volume comes from nowhere"];
+    }
+    if (kind === "empty" && subPath !== undefined) {
+      yield [["subPath"], "an empty volume has nothing in it"];
     }
     if (kind !== "empty") {
       for (const [key, value] of Object.entries({ mode, uid, gid })) {

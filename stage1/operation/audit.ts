@@ -19,6 +19,8 @@ export type Caller =
 /** One call. */
 export interface Call {
   readonly caller: Caller;
+  /** On whose behalf, where the caller is kurma-api. */
+  readonly via?: Caller;
   /** As in `kurma.v1.Containers/Stop`. */
   readonly method: string;
   /** What it was about, if one thing: a container's id. */
@@ -59,10 +61,14 @@ export class Audit {
   }
 
   /** Settles when the line is written; a line that cannot be is an error in the log. */
-  async record({ caller, method, subject, details }: Call, outcome: CallOutcome): Promise<void> {
+  async record(
+    { caller, via, method, subject, details }: Call,
+    outcome: CallOutcome,
+  ): Promise<void> {
     if (this.#off) return;
     const fields = {
       ...caller,
+      ...(via === undefined ? {} : { via }),
       method,
       ...(subject === undefined ? {} : { subject }),
       ...(details === undefined ? {} : { details }),
