@@ -166,7 +166,11 @@ async function* talk(
 ): AsyncGenerator<Piece, void, undefined> {
   let exit: Exit | undefined;
   let timer: number | undefined;
-  const gone = () => process[Symbol.dispose]();
+  const away = Promise.withResolvers<void>();
+  const gone = () => {
+    process[Symbol.dispose]();
+    away.resolve();
+  };
   signal.addEventListener("abort", gone, { once: true });
   // A caller that is cut off is the end of the call as well; what it said until then counts.
   const hearing = hear().catch((error) => {
@@ -174,11 +178,11 @@ async function* talk(
   });
   const over = process.ended.then((ended) => {
     exit = ended;
-    timer = setTimeout(gone, drainMs);
+    timer = setTimeout(() => process[Symbol.dispose](), drainMs);
   });
   try {
     yield* merged({ output: process.output, errorOutput: process.errorOutput });
-    await Promise.race([over, hearing.then(() => over)]);
+    await Promise.race([over, hearing.then(() => over), away.promise]);
     if (exit !== undefined) yield { case: "exited", value: exitMessage(exit) };
   } finally {
     clearTimeout(timer);
