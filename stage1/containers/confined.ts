@@ -62,7 +62,9 @@ function joinedById(
  */
 export function confinedPod(spec: PodSpec, restrictions: Restrictions): PodSpec {
   const hold = forbiddenHold(podHoldsOf(spec), restrictions);
-  if (hold) throw forbidden(`make pod "${spec.name ?? ""}"`, hold);
+  if (hold) {
+    throw forbidden(spec.name === undefined ? "make a pod" : `make pod "${spec.name}"`, hold);
+  }
   const { volumes } = spec;
   return {
     ...spec,

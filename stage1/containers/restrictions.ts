@@ -159,12 +159,15 @@ export function forbiddenHold(
   }
 }
 
-/** The longest of `folders` that `path` is, or is below. */
+/**
+ * The outermost of `folders` that `path` is, or is below: what lies in it may have been
+ * written by whoever may mount it, the folder itself may not.
+ */
 export function coverOf(folders: readonly string[], path: string): string | undefined {
   const normal = posix.normalize(path).replace(/(?<=.)\/$/, "");
   return folders
     .filter((folder) => folder === "/" || normal === folder || normal.startsWith(`${folder}/`))
-    .sort((one, other) => other.length - one.length)[0];
+    .sort((one, other) => one.length - other.length)[0];
 }
 
 /**

@@ -27,8 +27,8 @@ import { Connections, relay } from "./relay.ts";
 export interface BrokerOptions extends Pick<ApiOptions, "onAudit" | "onCall" | "onBug"> {
   /** The path of kurmad's socket. */
   readonly socket: string;
-  /** The policy as it is now: asked at each call, so that a change holds at once. */
-  readonly policy: () => Policy;
+  /** The policy as it is now: asked once for each call, so that a change holds at once. */
+  readonly policy: () => Policy | Promise<Policy>;
   /** What this machine is called: names and addresses, in lower case, without ports. */
   readonly hosts: readonly string[];
   /** The largest message, in bytes. Default 4 MiB; a larger one is refused, not cut. */
@@ -50,6 +50,8 @@ const ownHost = "kurma";
 
 const services = [Containers, Pods, Images, Volumes, Events, System, Health];
 
+const unknownCaller = "Nobody knows who you are";
+
 type TlsPeer = Extract<Peer, { kind: "tls" }>;
 
 /**
@@ -60,13 +62,25 @@ export function brokerHandler(options: BrokerOptions): Handler & Disposable {
   const { socket, policy, hosts, maxMessage, onRefused, onAudit, onCall, onBug } = options;
   const connections = new Connections(socket);
   const rates = new Rates();
+  // What a call began with holds for all of it, by the copy of its peer that goes with it.
+  const begun = new WeakMap<Peer, Policy>();
+  const callOf = (peer: Peer | undefined): { peer: TlsPeer; policy: Policy } => {
+    const policy = peer && begun.get(peer);
+    if (peer?.kind === "tls" && policy !== undefined) return { peer, policy };
+    throw new ConnectError(unknownCaller, Code.Unauthenticated);
+  };
+  const allowed: Interceptor = (next) => (request) => {
+    const { peer, policy } = callOf(request.contextValues.get(peerKey));
+    requireMethod(policy, peer, request.method);
+    return next(request);
+  };
   const calls = apiHandler({
     ...{ onAudit, onCall, onBug, maxMessage },
-    interceptors: [allowed(policy)],
+    interceptors: [allowed],
     services: (router) =>
       relay(router, services, connections, ({ values }) => {
-        const peer = requireTls(values.get(peerKey));
-        return new Headers({ [viaHeader]: writeVia(viaOf(peer, policy())) });
+        const { peer, policy } = callOf(values.get(peerKey));
+        return new Headers({ [viaHeader]: writeVia(viaOf(peer, policy)) });
       }),
   });
   const handler: Handler = async (request) => {
@@ -74,16 +88,18 @@ export function brokerHandler(options: BrokerOptions): Handler & Disposable {
       onRefused?.(request.peer, reason);
       return refusal(request, status, code, reason, retryAfterMs);
     };
-    const now = policy();
+    const now = await policy();
     const browser = browserRefusal(request, {
       hosts: [ownHost, ...hosts, ...now.hosts],
       origins: now.origins,
     });
     if (browser !== undefined) return refuse(403, Code.PermissionDenied, browser);
     if (request.peer.kind !== "tls") {
-      return refuse(401, Code.Unauthenticated, "Nobody knows who you are");
+      return refuse(401, Code.Unauthenticated, unknownCaller);
     }
-    const admission = rates.admit(request.peer.name, now.limits);
+    const peer = { ...request.peer };
+    begun.set(peer, now);
+    const admission = rates.admit(peer.name, now.limits);
     if (!admission.admitted) {
       const { reason, retryAfterMs } = admission;
       return refuse(429, Code.ResourceExhausted, reason, retryAfterMs);
@@ -91,22 +107,9 @@ export function brokerHandler(options: BrokerOptions): Handler & Disposable {
     request.signal.addEventListener("abort", () => admission.call[Symbol.dispose](), {
       once: true,
     });
-    return await until(calls(request), admission.call);
+    return await until(calls({ ...request, peer }), admission.call);
   };
   return Object.assign(handler, { [Symbol.dispose]: () => connections[Symbol.dispose]() });
-}
-
-/** Lets calls through that role and policy allow. */
-function allowed(policy: () => Policy): Interceptor {
-  return (next) => (request) => {
-    requireMethod(policy(), requireTls(request.contextValues.get(peerKey)), request.method);
-    return next(request);
-  };
-}
-
-function requireTls(peer: Peer | undefined): TlsPeer {
-  if (peer?.kind === "tls") return peer;
-  throw new ConnectError("Nobody knows who you are", Code.Unauthenticated);
 }
 
 /** What kurmad is told of a caller. */

@@ -163,6 +163,10 @@ brokerTest("errors, cancelling, deadlines and slow readers go through", async (b
   }
   assertEquals(received, 64_000_000);
   assertEquals(await codeOf(client, ["test", "-e", "/done"]), 0);
+
+  // A kurmad that comes back is found again.
+  await broker.kurmad.killed();
+  await until("an answer", () => client.top({ container: "web" }).catch(() => undefined));
 });
 
 async function codeOf(client: Client<typeof Containers>, command: string[]): Promise<number> {
