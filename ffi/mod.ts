@@ -290,6 +290,10 @@ export const kernel: Kernel = {
   close(descriptor) {
     native.kurma_close(descriptor);
   },
+
+  releaseCode() {
+    checked("/proc/self/maps", (failure) => native.kurma_release_code(failure));
+  },
 };
 
 /** For attributes of one file at a time, made when the first are read: asked for thousands of them. */

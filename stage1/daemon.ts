@@ -60,6 +60,9 @@ const imageConfig = "/etc/kurma";
 /** How long calls may take to end when the daemon stops. */
 const graceMs = 2_000;
 
+/** How long after it serves a daemon gives back what only starting took. */
+const settledMs = 1_000;
+
 const services = [Containers, Pods, Volumes, Events, ImagesService, System];
 
 /** A daemon that serves. */
@@ -116,6 +119,7 @@ export class Daemon {
       },
     });
     const daemon = new Daemon(options, current, log, manager);
+    daemon.#watch();
     await daemon.#serve();
     return daemon;
   }
@@ -205,6 +209,7 @@ export class Daemon {
     }
     if (legacyApi.address !== "") await this.#serveLegacy(legacyApi.address);
     this.#log.write("info", "kurmad serves", { socket: socketPath, pid: Deno.pid });
+    Deno.unrefTimer(setTimeout(() => this.#options.kernel.releaseCode(), settledMs));
     await this.#fetchAndStart();
   }
 
@@ -296,6 +301,12 @@ export class Daemon {
       if (result.status === "fulfilled") continue;
       this.#log.write("error", "Cannot stop a container", { cause: oneLine(result.reason) });
     }
+  }
+
+  /** Counts what happens until the manager ends, which ends its events. */
+  async #watch(): Promise<void> {
+    const { events } = this.#manager.host.state;
+    for await (const event of events.follow(events.last)) this.#metrics.note(event);
   }
 
   #note({ peer, via, method, subject, outcome, message, durationMs }: AuditEntry): void {

@@ -8637,9 +8637,10 @@ export type Event = Message<"kurma.v1.Event"> & {
   name: string;
 
   /**
-   * What: `create`, `start`, `exit`, `stop`, `kill`, `restart`, `pause`, `resume`, `remove`,
-   * `rename`, `update`, `health`, `exec`, `oom`, `pull`, `import`, `push`, `tag`, `prune`,
-   * `reload`.
+   * What. Of a container: `create`, `start`, `fail` (it could not be started), `exit`, `kill`,
+   * `pause`, `resume`, `exec`, `health`, `rename`, `update`, `remove`. Of a pod: `create`,
+   * `rename`, `remove`. Of a volume: `create`, `update`, `remove`. Of an image: `pull`,
+   * `import`, `push`, `tag`, `remove`. Of the daemon: `reload`.
    *
    * @generated from field: string action = 6;
    */
@@ -8653,7 +8654,8 @@ export type Event = Message<"kurma.v1.Event"> & {
   exit?: ExitStatus | undefined;
 
   /**
-   * More about it: `image`, `signal`, `health`, `old_name`, `command`.
+   * More about it: `image`, `run` (which start of it), `took_ms`, `restart` (by policy, which
+   * in a row), `code` and `reason`, `signal`, `health`, `old_name`, `command`.
    *
    * @generated from field: map<string, string> attributes = 8;
    */
@@ -8702,9 +8704,10 @@ export type EventJson = {
   name?: string;
 
   /**
-   * What: `create`, `start`, `exit`, `stop`, `kill`, `restart`, `pause`, `resume`, `remove`,
-   * `rename`, `update`, `health`, `exec`, `oom`, `pull`, `import`, `push`, `tag`, `prune`,
-   * `reload`.
+   * What. Of a container: `create`, `start`, `fail` (it could not be started), `exit`, `kill`,
+   * `pause`, `resume`, `exec`, `health`, `rename`, `update`, `remove`. Of a pod: `create`,
+   * `rename`, `remove`. Of a volume: `create`, `update`, `remove`. Of an image: `pull`,
+   * `import`, `push`, `tag`, `remove`. Of the daemon: `reload`.
    *
    * @generated from field: string action = 6;
    */
@@ -8718,7 +8721,8 @@ export type EventJson = {
   exit?: ExitStatusJson;
 
   /**
-   * More about it: `image`, `signal`, `health`, `old_name`, `command`.
+   * More about it: `image`, `run` (which start of it), `took_ms`, `restart` (by policy, which
+   * in a row), `code` and `reason`, `signal`, `health`, `old_name`, `command`.
    *
    * @generated from field: map<string, string> attributes = 8;
    */

@@ -60,6 +60,7 @@ export class Lifecycle {
    */
   async start(container: Container, restarts = 0): Promise<void> {
     if (container.status.phase === "running") return;
+    const began = performance.now();
     const live = this.#host.live.of(container);
     forgetRestart(live);
     live.ended = Promise.withResolvers();
@@ -92,7 +93,14 @@ export class Lifecycle {
       throw startError(container, cause);
     }
     live.startedAt = performance.now();
-    this.#note(container, { phase: "running", startedAt: Date.now() }, startNews(run));
+    this.#note(container, { phase: "running", startedAt: Date.now() }, {
+      action: "start",
+      attributes: {
+        run: String(run),
+        took_ms: (live.startedAt - began).toFixed(2),
+        ...(restarts > 0 ? { restart: String(restarts) } : {}),
+      },
+    });
     this.#check(container);
     const early = live.early;
     live.early = undefined;
@@ -111,7 +119,7 @@ export class Lifecycle {
     this.#note(
       container,
       { phase, pid, startedAt: began || startedAt === undefined ? Date.now() : startedAt },
-      began ? startNews(container.status.run) : undefined,
+      began ? { action: "start", attributes: { run: String(container.status.run) } } : undefined,
     );
     this.#check(container);
   }
@@ -271,7 +279,13 @@ export class Lifecycle {
       endedAt: Date.now(),
       exit: { code, oom: false },
       reason: oneLine(cause),
-    }, { action: "fail", attributes: { reason: oneLine(cause) } });
+    }, {
+      action: "fail",
+      attributes: {
+        code: cause instanceof KurmaError ? cause.code : "bug",
+        reason: oneLine(cause),
+      },
+    });
     live.startedAt = performance.now();
     live.ended.resolve();
   }
@@ -319,10 +333,6 @@ export class Lifecycle {
       this.#retry = setTimeout(() => this.#saveLate(), retryMs);
     }
   }
-}
-
-function startNews(run: number): Pick<News, "action" | "attributes"> {
-  return { action: "start", attributes: { run: String(run) } };
 }
 
 function forgetRestart(live: Live): void {
