@@ -22,7 +22,8 @@ export async function main(args: readonly string[]): Promise<number> {
   let failure: number | undefined;
   try {
     const terminal = Deno.stdout.isTerminal();
-    const columns = terminal ? Deno.consoleSize().columns : 80;
+    // A terminal that does not know its width says 0.
+    const columns = (terminal && Deno.consoleSize().columns) || 80;
     const { path, entry, words, occurrences } = walk(args);
     if (occurrences.has("version")) return print(versionText());
     if (occurrences.has("help")) return print(helpFor(path, columns));

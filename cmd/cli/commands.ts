@@ -11,6 +11,7 @@ import { command, type Commands, type Entry, entryCalled, isGroup } from "./comm
 import { boolean, setting, string } from "./flags.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 import { completer, completion } from "./completion.ts";
+import { cp } from "./cp.ts";
 import { create } from "./create.ts";
 import { attach, enter, exec } from "./exec.ts";
 import { image } from "./image.ts";
@@ -71,6 +72,7 @@ const commands: Commands = {
   attach,
   logs,
   events,
+  cp,
   top: processes,
   stats,
   update,
