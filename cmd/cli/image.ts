@@ -99,6 +99,7 @@ function gone(removed: Removed, text: string, form: Form, context: Surroundings)
 
 const list = command({
   summary: "List the images in the store",
+  aliases: ["ls"],
   details: ["The one used last comes first. Layers that images share count in the size of each."],
   args: [],
   flags: { output: rowsOutput },
@@ -115,6 +116,7 @@ const list = command({
 
 const show = command({
   summary: "Show all that the store knows of an image",
+  aliases: ["inspect"],
   args: ["image"],
   flags: {
     output: choice("How to show it", ["json", "yaml", "table"], {
@@ -188,6 +190,7 @@ const push = command({
 
 const bringIn = command({
   summary: "Bring an image into the store",
+  aliases: ["upload"],
   details: [
     "FILE is an ACI, an OCI image layout (a folder or a tar, PATH[:TAG]), an archive of docker " +
     "save, or - for standard input. Without --name it keeps the names that its archive has. Prints " +
@@ -359,6 +362,12 @@ function damageLine({ image, digest, path, problem, repaired, fix }: Damage): st
 export const image: Group = {
   summary: "Images: what is in the store, what comes into it and goes out again",
   commands: { pull, push, import: bringIn, list, show, tag, export: takeOut, rm, prune, verify },
+  elsewhere: {
+    build: "Images are made elsewhere, as with buildah; kurma image import brings them in",
+    load: "Write kurma image import FILE, or - for standard input",
+    save: "Write kurma image export IMAGE FILE",
+    history: "kurma image show has what is known of an image",
+  },
   examples: [
     ["kurma image import busybox.aci --name busybox", "Bring one in"],
     ["kurma image list", "See what is there"],
