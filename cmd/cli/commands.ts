@@ -132,7 +132,7 @@ export function helpFor(words: readonly string[], columns: number): string {
     (entry, word, index) => entryOf(written.slice(0, index), entry, word),
     top,
   );
-  const path = ["kurma", ...written].join(" ");
+  const path = ["kurma", ...written].join(" ").toLowerCase();
   return isGroup(entry)
     ? groupHelp(path, entry, entry === top ? roles : [], common, columns)
     : commandHelp(path, entry, common, columns);

@@ -55,6 +55,10 @@ export const singleHyphens: Readonly<Record<string, string>> = {
   "-host": "--host",
   "-ver": "--version",
   "-version": "--version",
+  "-vv": "--verbose",
+  "-vvv": "--verbose",
+  "-verbose": "--verbose",
+  "-very-verbose": "--verbose",
 };
 
 const quiet = "There is nothing more to say; what the daemon does is in its log";
@@ -62,7 +66,6 @@ const quiet = "There is nothing more to say; what the daemon does is in its log"
 /** What to say to flags of every command that are not there. */
 export const commonInstead: Readonly<Record<string, string>> = {
   "--verbose": quiet,
-  "--very-verbose": quiet,
   "-d": quiet,
   "-D": quiet,
   "--debug": quiet,

@@ -223,6 +223,8 @@ const stories: Record<string, (line: Line) => Promise<void>> = {
       const env = { KURMA_HOST: "" };
       assertEquals(await line.says(["-H", host, "list", "-o", "name"], { env }), "web");
       assertEquals(await line.says(["list", "-o", "name", "--host", host], { env }), "web");
+      // As the first Kurma took it.
+      assertEquals(await line.says(["LIST", "-o", "name", "-host", host], { env }), "web");
     }
     await line.fails(2, /Cannot reach "10\.0\.0\.1": only sockets of this machine/, [
       ...["-H", "10.0.0.1", "list"],
