@@ -7,10 +7,19 @@
 import { personalities, roleHelp, roleOf } from "../personalities.ts";
 import { version as versionParts } from "../version.ts";
 import { closest } from "./closest.ts";
-import { command, type Commands, type Entry, entryCalled, isGroup } from "./command.ts";
+import {
+  command,
+  type Commands,
+  type Entry,
+  entryCalled,
+  type Group,
+  isGroup,
+  writtenOut,
+} from "./command.ts";
 import { boolean, setting, string } from "./flags.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 import { completer, completion } from "./completion.ts";
+import { cp } from "./cp.ts";
 import { create } from "./create.ts";
 import { attach, enter, exec } from "./exec.ts";
 import { image } from "./image.ts";
@@ -19,10 +28,13 @@ import { kill, pause, rename, restart, resume, rm, start, stop, wait } from "./l
 import { list, show } from "./list.ts";
 import { events, logs } from "./logs.ts";
 import { manPages } from "./man.ts";
+import { pod } from "./pod.ts";
 import { run } from "./run.ts";
 import { UsageError } from "./parse.ts";
 import { status, version } from "./status.ts";
 import { prune, stats, top as processes, update } from "./usage.ts";
+import { volume } from "./volume.ts";
+import { elsewhere, shortcuts } from "./words.ts";
 
 /** Flags that stand anywhere on the line: before the command or after it. */
 export const common = {
@@ -71,6 +83,7 @@ const commands: Commands = {
   attach,
   logs,
   events,
+  cp,
   top: processes,
   stats,
   update,
@@ -79,7 +92,9 @@ const commands: Commands = {
   resume,
   rename,
   prune,
+  pod,
   image,
+  volume,
   status,
   install: installer(() => manPages(top, common, versionParts().kurma)),
   completion,
@@ -89,9 +104,11 @@ const commands: Commands = {
 };
 
 /** What `kurma` alone calls. */
-export const top: Entry = {
+export const top: Group = {
   summary: "Kurma: a container host in one file",
   commands,
+  shortcuts,
+  elsewhere,
   examples: [
     ["kurma run hello", "Look around inside a container"],
     ["kurma help run", "All that run can do"],
@@ -110,11 +127,12 @@ const roles: (readonly [string, string])[] = [...personalities.values()]
 export function helpFor(words: readonly string[], columns: number): string {
   const role = words.length === 1 ? roleOf(words[0]) : undefined;
   if (role) return roleHelp(role);
-  const entry = words.reduce(
-    (entry, word, index) => entryOf(words.slice(0, index), entry, word),
+  const written = writtenOut(top, words);
+  const entry = written.reduce<Entry>(
+    (entry, word, index) => entryOf(written.slice(0, index), entry, word),
     top,
   );
-  const path = ["kurma", ...words].join(" ");
+  const path = ["kurma", ...written].join(" ").toLowerCase();
   return isGroup(entry)
     ? groupHelp(path, entry, entry === top ? roles : [], common, columns)
     : commandHelp(path, entry, common, columns);
@@ -132,8 +150,13 @@ export function entryOf(path: readonly string[], entry: Entry, word: string): En
   const words = [...Object.keys(known), ...(entry === top ? roles.map(([role]) => role) : [])];
   const meant = closest(word, words);
   const before = ["kurma", ...path].join(" ");
+  const { elsewhere = {} } = isGroup(entry) ? entry : {};
   throw new UsageError(
     `Unknown command "${[...path, word].join(" ")}"`,
-    meant ? `Did you mean ${before} ${meant}?` : `See ${before} --help`,
+    Object.hasOwn(elsewhere, word)
+      ? elsewhere[word]
+      : meant
+      ? `Did you mean ${before} ${meant}?`
+      : `See ${before} --help`,
   );
 }

@@ -57,17 +57,17 @@ export async function streaming<Value>(
  * Does `act` to each of `references`, one after the other; what fails is told and does not
  * keep the others from their turn.
  *
- * @returns What `act` said, a line each, and the status of the first failure.
+ * @returns What `act` came to, and the status of the first failure.
  */
-export async function toEach(
+export async function toEach<Done>(
   references: readonly string[],
-  act: (reference: string) => Promise<string>,
-): Promise<{ text: string; status: number }> {
-  const lines: string[] = [];
+  act: (reference: string) => Promise<Done>,
+): Promise<{ done: Done[]; status: number }> {
+  const done: Done[] = [];
   let status = 0;
   for (const reference of references) {
     try {
-      lines.push(await act(reference));
+      done.push(await act(reference));
     } catch (error) {
       const failure = explain(error);
       report(failure.cause, failure.fix);
@@ -75,7 +75,7 @@ export async function toEach(
       if (error instanceof KurmaError && error.code === "unavailable") break;
     }
   }
-  return { text: lines.join("\n"), status };
+  return { done, status };
 }
 
 /** Milliseconds as the API's JSON has them: `1.5s`. */

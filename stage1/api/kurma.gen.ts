@@ -8095,7 +8095,8 @@ export type Volume = Message<"kurma.v1.Volume"> & {
   containers: string[];
 
   /**
-   * What it takes; only in the answers of Get.
+   * What it takes; only in the answers of Get, and absent where that is more than 100,000
+   * files and folders.
    *
    * @generated from field: optional uint64 used_bytes = 7;
    */
@@ -8151,7 +8152,8 @@ export type VolumeJson = {
   containers?: string[];
 
   /**
-   * What it takes; only in the answers of Get.
+   * What it takes; only in the answers of Get, and absent where that is more than 100,000
+   * files and folders.
    *
    * @generated from field: optional uint64 used_bytes = 7;
    */

@@ -6,6 +6,7 @@
 
 import type { ServiceImpl } from "@connectrpc/connect";
 import { isReachable } from "../containers/confined.ts";
+import { KurmaError } from "../../ffi/errors.ts";
 import { isUp } from "../containers/host.ts";
 import type { Manager } from "../containers/manager.ts";
 import { parsePodManifest } from "../containers/manifests/pod_manifest.ts";
@@ -85,14 +86,13 @@ export function podService(manager: Manager): ServiceImpl<typeof Pods> {
 /** A manifest counts instead of the apps; what else the request says goes over it. */
 function specOf(request: CreatePodRequest): PodSpec {
   if (request.manifest === "") return podSpec(request);
+  if (request.apps.length > 0) {
+    throw new KurmaError("invalid", "Cannot make a pod from a manifest and from apps", {
+      fix: "Leave one of them out",
+    });
+  }
   const bytes = new TextEncoder().encode(request.manifest);
-  const { spec } = parsePodManifest(bytes, "the manifest");
-  return {
-    ...spec,
-    ...(request.name === "" ? {} : { name: request.name }),
-    ...(request.hostname === "" ? {} : { hostname: request.hostname }),
-    labels: { ...spec.labels, ...request.labels },
-  };
+  return podSpec(request, parsePodManifest(bytes, "the manifest").spec);
 }
 
 function limitOf(limitMs: number | undefined): { limitMs?: number } {

@@ -30,16 +30,22 @@ export function containerSpec({ name, image, settings }: CreateContainerRequest)
   );
 }
 
-/** What a request to make a pod asks for, other than by a manifest. */
-export function podSpec(request: CreatePodRequest): PodSpec {
+/**
+ * What a request to make a pod asks for.
+ *
+ * @param manifest What its manifest says, which stands for its apps; the request goes over it.
+ */
+export function podSpec(request: CreatePodRequest, manifest?: PodSpec): PodSpec {
   const { name, apps, network, hostname, labels, resources } = request;
   return parsePodSpec({
+    ...(manifest ?? {
+      apps: apps.map((app) => ({ name: app.name, image: app.image, ...plain(app.settings) })),
+    }),
     ...(name === "" ? {} : { name }),
     ...(hostname === "" ? {} : { hostname }),
-    ...(network === "" ? {} : { namespaces: { network } }),
-    labels,
-    ...(resources ? { resources: limits(resources) } : {}),
-    apps: apps.map((app) => ({ name: app.name, image: app.image, ...plain(app.settings) })),
+    ...(network === "" ? {} : { namespaces: { ...manifest?.namespaces, network } }),
+    labels: { ...manifest?.labels, ...labels },
+    ...(resources ? { resources: { ...manifest?.resources, ...limits(resources) } } : {}),
   }, "the request");
 }
 

@@ -133,7 +133,18 @@ export class Manager implements AsyncDisposable {
 
   /** @throws {KurmaError} `missing`; `invalid`: it may be several. */
   get(reference: string): Container {
-    return findNamed("container", this.host.state.containers.values(), reference);
+    try {
+      return findNamed("container", this.host.state.containers.values(), reference);
+    } catch (error) {
+      const pod = this.pods.list().find(({ id, name }) => name === reference || id === reference);
+      if (!(error instanceof KurmaError) || error.code !== "missing" || pod === undefined) {
+        throw error;
+      }
+      const names = this.pods.apps(pod).map(({ name }) => name).join(", ");
+      throw new KurmaError("missing", `Cannot find container "${reference}": it is a pod`, {
+        fix: `kurma pod acts on all of it; its containers are ${names}`,
+      });
+    }
   }
 
   /**
