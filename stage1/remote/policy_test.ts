@@ -1,4 +1,5 @@
-import { assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
+import { assert, assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
+import { fuzz } from "../../tests/fuzz.ts";
 import { Containers, Images, System, Volumes } from "../api/kurma.gen.ts";
 import { hostThings, type Restrictions } from "../containers/restrictions.ts";
 import {
@@ -163,4 +164,16 @@ Deno.test("the policy that the documentation shows is one", async () => {
   const policy = await checkPolicy(/^```yaml\n([^]*?)^```$/m.exec(page)?.[1] ?? "");
   assertEquals(policy.everyone.forbid, hostThings);
   assertEquals(policy.limits, defaultClientLimits);
+});
+
+const seed = examplePolicy().replace(/^#(?! \S)/gm, "");
+
+fuzz("checkPolicy()", 500, async (mutator) => {
+  const text = mutator.text(seed, [
+    ...["\n", ":", "[", "}", "- ", "&a *a", "\t", "!!x", "1", '"', "~", "/../", "*", "everyone:"],
+  ]);
+  const { limits, clients, everyone } = await checkPolicy(text);
+  assert(limits.burst >= 1 && limits.callsPerSecond > 0 && limits.callsAtOnce >= 1);
+  assert(Object.keys(clients).every((name) => name !== ""));
+  assert((everyone.hostPaths ?? []).every((path) => path.startsWith("/")));
 });
