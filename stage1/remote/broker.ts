@@ -104,10 +104,11 @@ export function brokerHandler(options: BrokerOptions): Handler & Disposable {
       const { reason, retryAfterMs } = admission;
       return refuse(429, Code.ResourceExhausted, reason, retryAfterMs);
     }
-    request.signal.addEventListener("abort", () => admission.call[Symbol.dispose](), {
-      once: true,
-    });
-    return await until(calls({ ...request, peer }), admission.call);
+    const { call } = admission;
+    const { signal } = request;
+    signal.addEventListener("abort", () => call[Symbol.dispose](), { once: true });
+    if (signal.aborted) call[Symbol.dispose]();
+    return await until(calls({ ...request, peer }), call);
   };
   return Object.assign(handler, { [Symbol.dispose]: () => connections[Symbol.dispose]() });
 }

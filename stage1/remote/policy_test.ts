@@ -128,6 +128,10 @@ Deno.test("a policy that says what nobody understands is refused, not passed ove
     ["hosts: ['Kurma.example.com:12312']", /hosts\[0\]: expected a host name/],
     ["origins: ['https://dash.example.com/']", /origins\[0\]: expected an origin/],
     ["origins: ['*']", /origins\[0\]: expected an origin/],
+    [
+      `everyone: { hostPaths: [/${"x".repeat(4000)}, /${"y".repeat(4000)}, /${"z".repeat(4000)}] }`,
+      /everyone: expected rules of at most 12000 characters/,
+    ],
     ["limits: { burst: 0 }", /limits\.burst: expected a whole number/],
     [`#${"x".repeat(300_000)}`, /it has more than 262144 characters/],
   ];
