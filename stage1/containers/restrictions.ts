@@ -80,13 +80,46 @@ export interface Hold {
   readonly path?: string;
 }
 
+/** Parts of a container, of its confinement and of a pod that hold nothing of the host. */
+type Harmless = {
+  container:
+    | ("args" | "env" | "workingDir" | "user" | "extraGroups" | "umask" | "terminal")
+    | ("consoleSize" | "openStdin" | "hostname" | "annotations" | "allCapabilities" | "stop")
+    | ("restart" | "healthCheck" | "log" | "eventHandlers" | "autoRemove" | "isolators");
+  security: "noNewPrivileges" | "readOnlyRoot" | "landlock";
+  pod:
+    | ("name" | "labels" | "annotations" | "apps" | "share" | "hostname" | "resources")
+    | "autoRemove";
+};
+
+/** Parts that are looked at below. */
+type Judged = {
+  container:
+    | ("security" | "namespaces" | "devices" | "capabilities" | "sysctls" | "mounts")
+    | ("ulimits" | "resources");
+  security: "privileged" | "hostTree" | "apiAccess" | "seccomp" | "maskedPaths" | "readOnlyPaths";
+  pod: "namespaces" | "sysctls" | "volumes";
+};
+
+/** Nothing, until there is a part that nobody has thought about: then no call compiles. */
+type Forgotten<Parts, Kind extends keyof Harmless> = Record<
+  Exclude<keyof Parts, Harmless[Kind] | Judged[Kind]>,
+  never
+>;
+
 /**
  * What a container has of the host, whoever asked for it.
  *
  * @param hostUsers Whether root inside is root outside.
  */
-export function* holdsOf(meant: Resolved, hostUsers: boolean): Iterable<Hold> {
-  const { security, namespaces, devices, capabilities, sysctls, mounts } = meant;
+export function* holdsOf(
+  meant: Resolved & Forgotten<Resolved, "container"> & {
+    readonly security: Forgotten<Resolved["security"], "security">;
+  },
+  hostUsers: boolean,
+): Iterable<Hold> {
+  const { security, namespaces, devices, capabilities, sysctls, mounts, ulimits, resources } =
+    meant;
   if (security.privileged) yield { thing: "privileged", words: "all rights of the host" };
   if (security.hostTree) yield { thing: "privileged", words: "the host's file tree" };
   if (security.maskedPaths !== undefined || security.readOnlyPaths !== undefined) {
@@ -103,6 +136,13 @@ export function* holdsOf(meant: Resolved, hostUsers: boolean): Iterable<Hold> {
       : more.join(", ");
     yield { thing: "capabilities", words };
   }
+  // What without it takes CAP_SYS_NICE or CAP_SYS_RESOURCE.
+  if (ulimits.some(({ name, soft, hard = soft }) => name === "rtprio" && hard !== 0)) {
+    yield { thing: "capabilities", words: "a priority before all others of the host" };
+  }
+  if ((resources.oomScoreAdj ?? 0) < 0) {
+    yield { thing: "capabilities", words: "precedence when the host has no memory left" };
+  }
   if (security.seccomp !== "default") {
     yield { thing: "seccomp", words: "system calls beyond the default filter" };
   }
@@ -113,7 +153,7 @@ export function* holdsOf(meant: Resolved, hostUsers: boolean): Iterable<Hold> {
 }
 
 /** What a pod has of the host beside its apps. */
-export function* podHoldsOf(spec: PodSpec): Iterable<Hold> {
+export function* podHoldsOf(spec: PodSpec & Forgotten<PodSpec, "pod">): Iterable<Hold> {
   yield* namespaceHolds(spec.namespaces ?? {});
   yield* sysctlHolds(spec.sysctls ?? {});
   for (const { kind, source = "/", subPath } of spec.volumes ?? []) {

@@ -60,6 +60,14 @@ Deno.test("what a container has of the host is seen, whatever the setting", () =
           .join(", ")
       }`,
     ]],
+    [{ ulimits: [{ name: "nofile", soft: -1 }, { name: "rtprio", soft: 0 }] }, []],
+    [{ ulimits: [{ name: "rtprio", soft: 0, hard: 50 }] }, [
+      "capabilities: a priority before all others of the host",
+    ]],
+    [{ resources: { oomScoreAdj: 500 } }, []],
+    [{ resources: { oomScoreAdj: -500 } }, [
+      "capabilities: precedence when the host has no memory left",
+    ]],
     [{ devices: [{ path: "/dev/kvm" }] }, ['devices: the device "/dev/kvm"']],
     [{ sysctls: { "net.core.somaxconn": "1" } }, [
       'sysctls: the kernel setting "net.core.somaxconn"',

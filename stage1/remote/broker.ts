@@ -28,7 +28,7 @@ export interface BrokerOptions extends Pick<ApiOptions, "onAudit" | "onCall" | "
   /** The path of kurmad's socket. */
   readonly socket: string;
   /** The policy as it is now: asked once for each call, so that a change holds at once. */
-  readonly policy: () => Policy | Promise<Policy>;
+  readonly policy: () => Policy;
   /** What this machine is called: names and addresses, in lower case, without ports. */
   readonly hosts: readonly string[];
   /** The largest message, in bytes. Default 4 MiB; a larger one is refused, not cut. */
@@ -88,7 +88,7 @@ export function brokerHandler(options: BrokerOptions): Handler & Disposable {
       onRefused?.(request.peer, reason);
       return refusal(request, status, code, reason, retryAfterMs);
     };
-    const now = await policy();
+    const now = policy();
     const browser = browserRefusal(request, {
       hosts: [ownHost, ...hosts, ...now.hosts],
       origins: now.origins,
@@ -104,10 +104,11 @@ export function brokerHandler(options: BrokerOptions): Handler & Disposable {
       const { reason, retryAfterMs } = admission;
       return refuse(429, Code.ResourceExhausted, reason, retryAfterMs);
     }
-    request.signal.addEventListener("abort", () => admission.call[Symbol.dispose](), {
-      once: true,
-    });
-    return await until(calls({ ...request, peer }), admission.call);
+    const { call } = admission;
+    const { signal } = request;
+    signal.addEventListener("abort", () => call[Symbol.dispose](), { once: true });
+    if (signal.aborted) call[Symbol.dispose]();
+    return await until(calls({ ...request, peer }), call);
   };
   return Object.assign(handler, { [Symbol.dispose]: () => connections[Symbol.dispose]() });
 }

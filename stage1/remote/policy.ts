@@ -96,14 +96,21 @@ const method: Schema<string> = where(
   "a method of the API, as in Containers/Exec or Images/*",
 );
 
-const rules: Schema<Rules> = object<Rules>({
-  forbid: absent(listOf(hostThing, hostThings.length)),
-  hostPaths: absent(listOf(hostPath, 64)),
-  registries: absent(listOf(imagePrefix, 64)),
-  signedImages: absent(boolean),
-  remoteRegistries: absent(boolean),
-  methods: absent(listOf(method, 128)),
-});
+/** All that holds for a client goes with each call in a header: three of these fit. */
+const maxRules = 12_000;
+
+const rules: Schema<Rules> = where(
+  object<Rules>({
+    forbid: absent(listOf(hostThing, hostThings.length)),
+    hostPaths: absent(listOf(hostPath, 64)),
+    registries: absent(listOf(imagePrefix, 64)),
+    signedImages: absent(boolean),
+    remoteRegistries: absent(boolean),
+    methods: absent(listOf(method, 128)),
+  }),
+  (rules) => encodeURIComponent(JSON.stringify(rules)).length <= maxRules,
+  `rules of at most ${maxRules} characters as a URL has them`,
+);
 
 /** Lower case: host names have no other. */
 const host: Schema<string> = pattern(

@@ -1,4 +1,5 @@
-import { assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
+import { assert, assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
+import { fuzz } from "../../tests/fuzz.ts";
 import { Containers, Images, System, Volumes } from "../api/kurma.gen.ts";
 import { hostThings, type Restrictions } from "../containers/restrictions.ts";
 import {
@@ -11,7 +12,6 @@ import {
   requireMethod,
   restrictionsFor,
 } from "./policy.ts";
-import { PolicyFile } from "./policy_file.ts";
 
 Deno.test("a policy says what is forbidden to whom", async () => {
   const policy = await checkPolicy(`
@@ -128,6 +128,10 @@ Deno.test("a policy that says what nobody understands is refused, not passed ove
     ["hosts: ['Kurma.example.com:12312']", /hosts\[0\]: expected a host name/],
     ["origins: ['https://dash.example.com/']", /origins\[0\]: expected an origin/],
     ["origins: ['*']", /origins\[0\]: expected an origin/],
+    [
+      `everyone: { hostPaths: [/${"x".repeat(4000)}, /${"y".repeat(4000)}, /${"z".repeat(4000)}] }`,
+      /everyone: expected rules of at most 12000 characters/,
+    ],
     ["limits: { burst: 0 }", /limits\.burst: expected a whole number/],
     [`#${"x".repeat(300_000)}`, /it has more than 262144 characters/],
   ];
@@ -166,38 +170,14 @@ Deno.test("the policy that the documentation shows is one", async () => {
   assertEquals(policy.limits, defaultClientLimits);
 });
 
-Deno.test("a change of the file holds from the next call on, and a mistake changes nothing", async () => {
-  const dir = await Deno.makeTempDir();
-  const path = `${dir}/policy.yaml`;
-  // As an editor does it, so that each content is a file of its own.
-  const write = async (text: string) => {
-    await Deno.writeTextFile(`${path}.new`, text, { mode: 0o600 });
-    await Deno.rename(`${path}.new`, path);
-  };
-  try {
-    const mistakes: unknown[] = [];
-    const file = await PolicyFile.open(path, (error) => mistakes.push(error));
-    assertEquals(await file.current(), openPolicy);
-    await write("hosts: [a.example]");
-    assertEquals((await Promise.all([file.current(), file.current()])).map(({ hosts }) => hosts), [
-      ["a.example"],
-      ["a.example"],
-    ]);
-    await write("hosts: {}");
-    assertEquals((await file.current()).hosts, ["a.example"]);
-    assertEquals((await file.current()).hosts, ["a.example"]);
-    assertEquals(mistakes.length, 1);
-    await write("hosts: [b.example]");
-    assertEquals((await file.current()).hosts, ["b.example"]);
-    await Deno.remove(path);
-    assertEquals((await file.current()).hosts, ["b.example"]);
-    assertMatch(String(mistakes.at(-1)), /it is gone$/);
-    await write("- wrong");
-    assertMatch(
-      (await rejection(PolicyFile.open(path, () => {}))).message,
-      /^Cannot use policy .*: it is not a mapping$/,
-    );
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+const seed = examplePolicy().replace(/^#(?! \S)/gm, "");
+
+fuzz("checkPolicy()", 500, async (mutator) => {
+  const text = mutator.text(seed, [
+    ...["\n", ":", "[", "}", "- ", "&a *a", "\t", "!!x", "1", '"', "~", "/../", "*", "everyone:"],
+  ]);
+  const { limits, clients, everyone } = await checkPolicy(text);
+  assert(limits.burst >= 1 && limits.callsPerSecond > 0 && limits.callsAtOnce >= 1);
+  assert(Object.keys(clients).every((name) => name !== ""));
+  assert((everyone.hostPaths ?? []).every((path) => path.startsWith("/")));
 });

@@ -397,6 +397,20 @@ brokerTest("a policy forbids more, and a change of it holds at once", async (bro
   assertMatch(refused.message, /all rights of the host/);
   const volume = await rejection(api.call("Volumes", "List", {}));
   assertEquals(volume.message, 'Cannot call Volumes/List: the policy forbids it to "the-admin"');
+  // The longest that a policy may say arrives as a whole.
+  const many = (prefix: string) =>
+    Array.from({ length: 60 }, (_, n) => `${prefix}${n}`.padEnd(190, "x"));
+  broker.policy = {
+    ...openPolicy,
+    everyone: { hostPaths: many("/srv/") },
+    roles: { admin: { registries: many("registry.example.com/") } },
+  };
+  const bind = { target: "/x", bind: { path: many("/srv/")[59] } };
+  const long = { image: "hello", settings: { mounts: [bind] } };
+  await api.call("Containers", "Create", { ...long, name: "long" });
+  const longer = { ...bind, bind: { path: `${bind.bind.path}x` } };
+  const outside = api.call("Containers", "Create", { ...long, settings: { mounts: [longer] } });
+  assertMatch((await rejection(outside)).message, /the host's path/);
   broker.policy = openPolicy;
   await api.call("Volumes", "List", {});
   await api.call("Containers", "Create", privileged);

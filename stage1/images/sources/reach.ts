@@ -66,8 +66,9 @@ function hostAndPath(url: string): string {
 }
 
 /**
- * The addresses of a host, none of which is this machine's or its link's. The connection has
- * to go to one of these: asked again, the name may be another's (DNS rebinding).
+ * The addresses of a host, none of which is this machine's or its link's. Where there is no
+ * TLS the connection has to go to one of these: asked again, the name may be another's (DNS
+ * rebinding).
  *
  * @param hostname As a URL has it: a name, an IPv4 address, or an IPv6 address in brackets.
  * @throws {KurmaError} `denied`.

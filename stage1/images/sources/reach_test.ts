@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, rejection } from "../../../tests/assert.ts";
+import { Mutator } from "../../../tests/fuzz.ts";
 import {
   isOwnAddress,
   type Reach,
@@ -85,4 +86,24 @@ Deno.test("an image is signed, if it is to be", async () => {
   requireSigner({ ...decision, signer: "ops.pub" }, "web", { signedImages: true });
   const refused = await rejection(() => requireSigner(decision, "web", { signedImages: true }));
   assertEquals(refused.message, 'Cannot pull "web": no signature of it was asked for');
+});
+
+Deno.test("an IPv4 address is judged alike in whatever form of IPv6 it stands", () => {
+  const mutator = new Mutator(1);
+  for (let round = 0; round < 2_000; round++) {
+    const first = mutator.pick([0, 10, 127, 169, 192, 224, 255, mutator.below(256)]);
+    const second = mutator.pick([0, 168, 254, mutator.below(256)]);
+    const bytes = [first, second, mutator.below(256), 1 + mutator.below(255)];
+    const own = isOwnAddress(bytes.join("."));
+    const [high, low] = [bytes[0] << 8 | bytes[1], bytes[2] << 8 | bytes[3]];
+    const groups = [high, low].map((group) => group.toString(16)).join(":");
+    const forms = [
+      ...[`::ffff:${bytes.join(".")}`, `::ffff:${groups}`, `0:0:0:0:0:FFFF:${groups}`],
+      ...[`64:ff9b::${groups}`, `2002:${groups}::1`, `::${bytes.join(".")}`],
+    ];
+    // Of the compatible form only those are somebody's that are not IPv6's own.
+    for (const form of first === 0 ? forms.slice(0, 5) : forms) {
+      assertEquals(isOwnAddress(form), own, form);
+    }
+  }
 });

@@ -213,22 +213,23 @@ export class Transport implements Disposable {
 
   /**
    * The one address to connect to, looked up and found to be another machine's; undefined
-   * where any will do. A proxy of the machine's looks names up itself: what it reaches is up
-   * to its administrator.
+   * where any will do. With TLS any will: whoever the name leads to by then has to have its
+   * certificate. A proxy of the machine's looks names up itself.
    */
   async #addressFor(url: URL, task: string, watchdog: Watchdog): Promise<string | undefined> {
     if (!this.#reach.remoteRegistries || this.hosts.has(url.host)) return undefined;
     const [address] = await watchdog.wait(remoteAddresses(url.hostname, task));
-    return usesProxy() ? undefined : address;
+    return url.protocol === "https:" || usesProxy() ? undefined : address;
   }
 
-  #client({ host, port, protocol }: URL, address?: string): Promise<Deno.HttpClient> {
+  /** @param address Where to connect to instead of looking the host up; without TLS only. */
+  #client({ host, port }: URL, address?: string): Promise<Deno.HttpClient> {
     const { ca, certificate, key } = this.hosts.of(host);
     const own = (ca ?? certificate) === undefined ? "" : host;
     const proxy = address === undefined ? undefined : {
       transport: "tcp" as const,
       hostname: address,
-      port: Number(port || (protocol === "https:" ? 443 : 80)),
+      port: Number(port || 80),
     };
     const pool = proxy ? `${host} ${address}` : own;
     let client = this.#clients.get(pool);
