@@ -172,6 +172,7 @@ async function* talk(
     away.resolve();
   };
   signal.addEventListener("abort", gone, { once: true });
+  if (signal.aborted) gone();
   // A caller that is cut off is the end of the call as well; what it said until then counts.
   const hearing = hear().catch((error) => {
     if (error instanceof KurmaError) throw error;

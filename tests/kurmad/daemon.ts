@@ -7,15 +7,19 @@
 
 import { kernel } from "../../ffi/mod.ts";
 import { ApiClient } from "../../stage1/api/client.ts";
+import type { Event } from "../../stage1/api/kurma.gen.ts";
+import { timestamp } from "../../stage1/api/messages.ts";
 import { Stage2 } from "../../stage2/server.ts";
-import { assertEquals } from "../assert.ts";
-import { binary, Running, test } from "../harness.ts";
+import { assert, assertEquals } from "../assert.ts";
+import { binary, type Output, Running, test } from "../harness.ts";
 import { images } from "../images_fixture.ts";
 import { exists, until, within } from "../stage2/served.ts";
 
 /** A daemon, which may be killed and started again. */
 export class Kurmad implements AsyncDisposable {
   #process: Running;
+  /** The executable that is kurmad: another build may take over. */
+  program = binary;
   readonly api: ApiClient;
 
   private constructor(
@@ -43,7 +47,10 @@ export class Kurmad implements AsyncDisposable {
   /** Waits until the API answers; how many ms that took. */
   async ready(): Promise<number> {
     const begun = performance.now();
+    let ended: Output | undefined;
+    this.#process.output.then((output) => (ended = output), () => undefined);
     await until("an answer of kurmad", async () => {
+      assert(ended === undefined, `kurmad ended: ${ended?.stderr}`);
       if (!await exists(`${this.dir}/kurma.sock`)) return undefined;
       return await this.api.call("System", "Ping", {}).then(() => true, () => undefined);
     });
@@ -69,6 +76,21 @@ export class Kurmad implements AsyncDisposable {
     await this.ready();
   }
 
+  /** All containers. */
+  async list() {
+    return (await this.api.call("Containers", "List", {})).containers ?? [];
+  }
+
+  /** What happened behind that number, up to now. */
+  async told(after = 0n): Promise<Event[]> {
+    using streams = await this.api.streams();
+    const events: Event[] = [];
+    for await (const { event } of streams.events.watch({ after, until: timestamp(Date.now()) })) {
+      if (event !== undefined) events.push(event);
+    }
+    return events;
+  }
+
   /** The pid of the server that makes containers. */
   stage2Pid(): number {
     for (const { name } of Deno.readDirSync("/proc")) {
@@ -88,13 +110,17 @@ export class Kurmad implements AsyncDisposable {
     for (const { id } of (await this.api.call("Pods", "List", {})).pods ?? []) {
       await this.api.call("Pods", "Remove", { pod: id, force: true });
     }
-    for (const { id } of (await this.api.call("Containers", "List", {})).containers ?? []) {
+    for (const { id } of await this.list()) {
       await this.api.call("Containers", "Remove", { container: id, force: true });
     }
     await this.#stop();
     using stage2 = new Stage2(kernel, `${this.dir}/state/stage2/socket`);
+    const left: string[] = [];
     await until("nothing left at stage2", async () => {
-      return (await stage2.list()).length === 0 || undefined;
+      left.splice(0, Infinity, ...(await stage2.list()).map(({ id, state }) => `${id} ${state}`));
+      return left.length === 0 || undefined;
+    }).catch((cause) => {
+      throw new Error(`Left at stage2: ${left.join(", ")}`, { cause });
     });
     const pid = this.stage2Pid();
     await stage2.quit();
@@ -109,13 +135,15 @@ export class Kurmad implements AsyncDisposable {
       // All others in this world are ours; the shell that made it is the first.
       if (!/^\d+$/.test(name) || Number(name) === 1 || Number(name) === own) continue;
       const stat = await Deno.readTextFile(`/proc/${name}/cmdline`).catch(() => "");
-      if (/^(kurma|init)/.test(stat) || stat.startsWith(binary)) Deno.kill(Number(name), "SIGKILL");
+      if (/^(kurma|init)/.test(stat) || stat.startsWith(this.program)) {
+        Deno.kill(Number(name), "SIGKILL");
+      }
     }
   }
 
   #spawn(): Running {
     return new Running([
-      binary,
+      this.program,
       "daemon",
       `--state-directory=${this.dir}/state`,
       `--socket-path=${this.dir}/kurma.sock`,
