@@ -13,7 +13,7 @@ import type { Container, Status } from "./record.ts";
 import { watchHealth } from "./health.ts";
 import { restartDelay } from "./restarts.ts";
 import { runOf } from "./run_steps.ts";
-import { ignoringGone } from "./runs.ts";
+import { forget, ignoringGone } from "./runs.ts";
 import { runSteps, StepError, undoSteps } from "./steps.ts";
 import { defaults } from "./spec.ts";
 
@@ -230,7 +230,12 @@ export class Lifecycle {
 
   /** What comes after an end that was not asked for: clearing up, then perhaps a new start. */
   async #follow(container: Container, run: number): Promise<void> {
-    if (container.status.run !== run || isUp(container)) return;
+    if (container.status.run !== run) {
+      // Somebody whose turn came before this one has started it again.
+      const stage2 = await this.#host.supervisor.server();
+      return await forget(stage2, runName({ id: container.id, status: { run } }));
+    }
+    if (isUp(container)) return;
     await this.#clear(container);
     if (!this.#plan(container)) await this.#whenOver(container);
   }
