@@ -7,13 +7,30 @@
 
 import { kernel } from "../../ffi/mod.ts";
 import { ApiClient } from "../../stage1/api/client.ts";
-import type { Event } from "../../stage1/api/kurma.gen.ts";
+import type { ContainerSettingsJson, Event } from "../../stage1/api/kurma.gen.ts";
 import { timestamp } from "../../stage1/api/messages.ts";
 import { Stage2 } from "../../stage2/server.ts";
 import { assert, assertEquals } from "../assert.ts";
 import { binary, type Output, Running, test } from "../harness.ts";
 import { images } from "../images_fixture.ts";
 import { exists, until, within } from "../stage2/served.ts";
+
+/** How a daemon is started. */
+export interface Start {
+  /** How it is configured, beside its folders; `DIR` in them is the test's folder. */
+  readonly flags?: readonly string[];
+  /** Added to its environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** A command that becomes it. */
+  readonly prefix?: readonly string[];
+}
+
+/** What a command in a container printed, and how it ended. */
+export interface Executed {
+  output: string;
+  errorOutput: string;
+  code: number;
+}
 
 /** A daemon, which may be killed and started again. */
 export class Kurmad implements AsyncDisposable {
@@ -26,16 +43,15 @@ export class Kurmad implements AsyncDisposable {
     readonly dir: string,
     /** An image with busybox, by its id. */
     readonly image: string,
-    /** How it is configured, beside its folders. */
-    readonly flags: readonly string[],
+    readonly how: Start,
   ) {
     this.api = new ApiClient(`${dir}/kurma.sock`);
     this.#process = this.#spawn();
   }
 
-  static async start(dir: string, flags: readonly string[] = []): Promise<Kurmad> {
+  static async start(dir: string, how: Start = {}): Promise<Kurmad> {
     const { oci } = await images();
-    const kurmad = new Kurmad(dir, oci, flags);
+    const kurmad = new Kurmad(dir, oci, how);
     await kurmad.ready();
     return kurmad;
   }
@@ -79,6 +95,40 @@ export class Kurmad implements AsyncDisposable {
   /** All containers. */
   async list() {
     return (await this.api.call("Containers", "List", {})).containers ?? [];
+  }
+
+  /** Makes and starts a container of a shell script. */
+  async run(name: string, script: string, settings: ContainerSettingsJson = {}): Promise<void> {
+    await this.api.call("Containers", "Create", {
+      name,
+      image: this.image,
+      start: true,
+      settings: { command: ["sh", "-c", script], stopTimeout: "2s", ...settings },
+    });
+  }
+
+  /** What a command in a container prints, and how it ends. */
+  async exec(
+    container: string,
+    command: string[],
+    { input, ...more }: { input?: string } & Record<string, unknown> = {},
+  ): Promise<Executed> {
+    using streams = await this.api.streams();
+    const said = { output: "", errorOutput: "", code: -1 };
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    async function* requests() {
+      const value = { container, command, openInput: input !== undefined, ...more };
+      yield { message: { case: "start" as const, value } };
+      if (input === undefined) return;
+      yield { message: { case: "input" as const, value: new TextEncoder().encode(input) } };
+      // Ending the stream means that the input ends.
+    }
+    for await (const { message } of streams.containers.exec(requests())) {
+      if (message.case === "output") said.output += text(message.value);
+      if (message.case === "errorOutput") said.errorOutput += text(message.value);
+      if (message.case === "exited") said.code = message.value.code;
+    }
+    return said;
   }
 
   /** What happened behind that number, up to now. */
@@ -142,13 +192,16 @@ export class Kurmad implements AsyncDisposable {
   }
 
   #spawn(): Running {
-    return new Running([
-      this.program,
-      "daemon",
+    const { flags = [], env, prefix = [] } = this.how;
+    const folders = [
       `--state-directory=${this.dir}/state`,
       `--socket-path=${this.dir}/kurma.sock`,
-      ...this.flags,
-    ], { limitMs: 600_000 });
+    ];
+    const others = flags.map((flag) => flag.replace("DIR", this.dir));
+    return new Running([...prefix, this.program, "daemon", ...folders, ...others], {
+      env,
+      limitMs: 600_000,
+    });
   }
 
   async #stop(): Promise<void> {
@@ -162,10 +215,10 @@ export class Kurmad implements AsyncDisposable {
 export function kurmadTest(
   name: string,
   body: (kurmad: Kurmad) => Promise<void>,
-  flags: readonly string[] = [],
+  how: Start = {},
 ): void {
   test(`kurmad: ${name}`, async ({ dir }) => {
-    await using kurmad = await Kurmad.start(dir, flags);
+    await using kurmad = await Kurmad.start(dir, how);
     await body(kurmad);
     await kurmad.quit();
   });
