@@ -156,7 +156,7 @@ async function* ended<T>(
 }
 
 /** Fields that say what a request is about, the most telling first. */
-const subjects = ["container", "pod", "image", "volume", "reference", "name"];
+const subjects = ["container", "pod", "volume", "name", "image", "reference"];
 
 /** What a request, or the `start` of a stream of them, names. */
 function subjectOf(message: unknown): string {

@@ -27,9 +27,8 @@ import { viaKey } from "./via.ts";
 
 /** The methods of `kurma.v1.Containers`. */
 export function containerService(manager: Manager): ServiceImpl<typeof Containers> {
-  const answer = (reference: string) => ({
-    container: containerMessage(manager, manager.get(reference)),
-  });
+  // The record, not what is found by its name now: it may have another, or be removed.
+  const answer = (record: Record) => ({ container: containerMessage(manager, record) });
   return {
     async create(request, { values }) {
       if (request.pod !== "") {
@@ -37,33 +36,33 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
           fix: "Create the pod with all its containers",
         });
       }
-      const { id } = await manager.create(containerSpec(request), {
-        start: request.start,
-        pull: pullPolicy(request.pull),
-        restrictions: values.get(viaKey)?.restrictions,
-      });
-      return answer(id);
+      return answer(
+        await manager.create(containerSpec(request), {
+          start: request.start,
+          pull: pullPolicy(request.pull),
+          restrictions: values.get(viaKey)?.restrictions,
+        }),
+      );
     },
-    async start({ container }) {
-      const { id } = await manager.start(container);
-      return answer(id);
-    },
+    start: async ({ container }) => answer(await manager.start(container)),
     async stop({ container, signal, timeout }) {
-      const { id } = await manager.stop(container, {
-        ...(signal === "" ? {} : { signal: signalOf(signal) }),
-        ...(timeout === undefined ? {} : { limitMs: milliseconds(timeout) }),
-      });
-      return answer(id);
+      return answer(
+        await manager.stop(container, {
+          ...(signal === "" ? {} : { signal: signalOf(signal) }),
+          ...(timeout === undefined ? {} : { limitMs: milliseconds(timeout) }),
+        }),
+      );
     },
     async kill({ container, signal }) {
       await manager.kill(container, signal === "" ? 9 : signalOf(signal));
       return {};
     },
     async restart({ container, timeout }) {
-      const { id } = await manager.restart(container, {
-        ...(timeout === undefined ? {} : { limitMs: milliseconds(timeout) }),
-      });
-      return answer(id);
+      return answer(
+        await manager.restart(container, {
+          ...(timeout === undefined ? {} : { limitMs: milliseconds(timeout) }),
+        }),
+      );
     },
     async pause({ container }) {
       await manager.pause(container);
@@ -78,17 +77,15 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
       await manager.remove(id, { force });
       return { id };
     },
-    async rename({ container, name }) {
-      const { id } = await manager.rename(container, name);
-      return answer(id);
-    },
+    rename: async ({ container, name }) => answer(await manager.rename(container, name)),
     async update({ container, resources, restart, labels }) {
-      const { id } = await manager.update(container, {
-        ...(resources ? { resources: resourceSpec(resources) } : {}),
-        ...(restart ? { restart: restartSpec(restart) } : {}),
-        labels,
-      });
-      return answer(id);
+      return answer(
+        await manager.update(container, {
+          ...(resources ? { resources: resourceSpec(resources) } : {}),
+          ...(restart ? { restart: restartSpec(restart) } : {}),
+          labels,
+        }),
+      );
     },
     async wait({ container, condition }, { signal }) {
       const record = manager.get(container);

@@ -1627,7 +1627,8 @@ export type Security = Message<"kurma.v1.Security"> & {
   readOnlyRoot: boolean;
 
   /**
-   * Whether /run/kurma/kurma.sock appears inside (the isolator host/api-access).
+   * Whether the API appears inside, at /var/lib/kurma/kurma.sock (the isolator host/api-access).
+   * Whoever has it can do all that root of the host can.
    *
    * @generated from field: bool api_access = 8;
    */
@@ -1732,7 +1733,8 @@ export type SecurityJson = {
   readOnlyRoot?: boolean;
 
   /**
-   * Whether /run/kurma/kurma.sock appears inside (the isolator host/api-access).
+   * Whether the API appears inside, at /var/lib/kurma/kurma.sock (the isolator host/api-access).
+   * Whoever has it can do all that root of the host can.
    *
    * @generated from field: bool api_access = 8;
    */

@@ -81,7 +81,7 @@ const healths = {
 
 /** The state of a container; one that waits for its next try is on its way. */
 export function stateOf(manager: Manager, container: Record): ContainerState {
-  const waits = !isUp(container) && manager.host.live.of(container).restart !== undefined;
+  const waits = !isUp(container) && manager.host.live.find(container).restart !== undefined;
   return waits ? ContainerState.STARTING : states[container.status.phase];
 }
 
@@ -102,7 +102,7 @@ export function exitStatus({ code, signal = 0, oom }: Exit, endedAt?: number): E
  */
 export function containerMessage(manager: Manager, container: Record, whole = true): Container {
   const { status, spec } = container;
-  const { restart } = manager.host.live.of(container);
+  const { restart } = manager.host.live.find(container);
   return create(ContainerSchema, {
     id: container.id,
     name: container.name,
@@ -128,7 +128,7 @@ export function containerMessage(manager: Manager, container: Record, whole = tr
 /** What it was made from, with the image's words filled in where the image is there. */
 function settingsMessage(manager: Manager, container: Record): ContainerSettings {
   const { spec } = container;
-  const { meant } = manager.host.live.of(container);
+  const { meant } = manager.host.live.find(container);
   const { security, namespaces, healthCheck } = spec;
   const check = meant?.healthCheck ?? healthCheck;
   return create(ContainerSettingsSchema, {

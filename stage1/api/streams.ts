@@ -11,6 +11,7 @@ import type { Manager } from "../containers/manager.ts";
 import { readLog } from "../containers/logs.ts";
 import { shellOf } from "../containers/shell.ts";
 import type { Source } from "../containers/streams.ts";
+import { parseFurtherSpec } from "../containers/validate.ts";
 import { signalOf } from "./containers.ts";
 import type {
   AttachRequest,
@@ -172,6 +173,7 @@ async function* talk(
     away.resolve();
   };
   signal.addEventListener("abort", gone, { once: true });
+  if (signal.aborted) gone();
   // A caller that is cut off is the end of the call as well; what it said until then counts.
   const hearing = hear().catch((error) => {
     if (error instanceof KurmaError) throw error;
@@ -229,9 +231,7 @@ function furtherOf(
     & Partial<Pick<ExecSettings, "terminal">>,
 ) {
   return {
-    env,
-    ...(workingDir === undefined ? {} : { workingDir }),
-    ...(user === undefined ? {} : { user }),
+    ...parseFurtherSpec({ env, workingDir, user }, "the request"),
     terminal: more.terminal ?? false,
     ...(terminalSize && terminalSize.rows > 0
       ? { consoleSize: { height: terminalSize.rows, width: terminalSize.columns } }

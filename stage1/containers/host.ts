@@ -70,14 +70,25 @@ export interface Live {
   meant?: Resolved;
   /** Ends that are told while the run is still being started. */
   early?: Exit[];
+  /** Kills of the newest run that are on their way or were carried out. */
+  kills: Set<symbol>;
   /** Settles when the run that goes on has ended. */
   ended: PromiseWithResolvers<void>;
+  /** Told once of that end. Whoever may go before takes itself out; a promise would keep it. */
+  readonly listeners: Set<() => void>;
   /** When it was started, by a clock that nobody sets: milliseconds. */
   startedAt: number;
   /** Ends the checks of its health. */
   checks?: AbortController;
   /** The next start by policy: when (milliseconds since 1970), and what waits for it. */
   restart?: { at: number; timer: number };
+}
+
+/** Tells whoever waits that the run has ended. */
+export function tellEnd(live: Live): void {
+  live.ended.resolve();
+  for (const listener of live.listeners) listener();
+  live.listeners.clear();
 }
 
 /** All containers' {@linkcode Live} parts by id. */
@@ -87,9 +98,19 @@ export class LiveTable {
   of(container: Pick<Container, "id">): Live {
     const known = this.#entries.get(container.id);
     if (known) return known;
-    const made = { ended: Promise.withResolvers<void>(), startedAt: performance.now() };
+    const made: Live = {
+      ended: Promise.withResolvers(),
+      listeners: new Set(),
+      startedAt: performance.now(),
+      kills: new Set(),
+    };
     this.#entries.set(container.id, made);
     return made;
+  }
+
+  /** To look at: nothing is made, of one that is gone there is nothing. */
+  find(container: Pick<Container, "id">): Partial<Live> {
+    return this.#entries.get(container.id) ?? {};
   }
 
   has(id: string): boolean {

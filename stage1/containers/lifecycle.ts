@@ -7,13 +7,13 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import { KernelError } from "../../ffi/kernel.ts";
 import type { Exit as StageExit } from "../../stage2/server.ts";
-import { type Host, isUp, type Live, oneLine, runName } from "./host.ts";
+import { type Host, isUp, type Live, oneLine, runName, tellEnd } from "./host.ts";
 import type { News } from "./events.ts";
 import type { Container, Status } from "./record.ts";
 import { watchHealth } from "./health.ts";
 import { restartDelay } from "./restarts.ts";
 import { runOf } from "./run_steps.ts";
-import { ignoringGone } from "./runs.ts";
+import { forget, ignoringGone } from "./runs.ts";
 import { runSteps, StepError, undoSteps } from "./steps.ts";
 import { defaults } from "./spec.ts";
 
@@ -78,12 +78,18 @@ export class Lifecycle {
     // That it is wanted is to outlive a power cut; the disk has the time of the start.
     const durable = state.durable();
     live.early = [];
+    live.kills = new Set();
     try {
       await runSteps(runOf(this.#host), container);
       await durable;
     } catch (error) {
       live.early = undefined;
-      const cause = error instanceof StepError ? error.cause : error;
+      // Which step a kill interrupts, and how, is nobody's business.
+      const cause = live.kills.size > 0
+        ? new KurmaError("state", "Somebody killed it meanwhile")
+        : error instanceof StepError
+        ? error.cause
+        : error;
       this.#failed(container, cause);
       if (error instanceof StepError && error.leftover !== undefined) {
         this.#host.log("error", `Cannot clear up after "${container.name}"`, {
@@ -204,7 +210,7 @@ export class Lifecycle {
         ...(exit.oom ? { oom: "true" } : {}),
       },
     }, exit.endedAt);
-    live.ended.resolve();
+    tellEnd(live);
     live.checks?.abort();
     if (this.#closed) return;
     this.#host.queues.run(container.id, () => this.#follow(container, run)).catch((error) =>
@@ -224,7 +230,12 @@ export class Lifecycle {
 
   /** What comes after an end that was not asked for: clearing up, then perhaps a new start. */
   async #follow(container: Container, run: number): Promise<void> {
-    if (container.status.run !== run || isUp(container)) return;
+    if (container.status.run !== run) {
+      // Somebody whose turn came before this one has started it again.
+      const stage2 = await this.#host.supervisor.server();
+      return await forget(stage2, runName({ id: container.id, status: { run } }));
+    }
+    if (isUp(container)) return;
     await this.#clear(container);
     if (!this.#plan(container)) await this.#whenOver(container);
   }
@@ -271,13 +282,13 @@ export class Lifecycle {
   #failed(container: Container, cause: unknown): void {
     if (!isUp(container)) return;
     const live = this.#host.live.of(container);
-    const code = exitCodeOf(cause);
+    const exit = live.kills.size > 0 ? { code: 137, signal: 9 } : { code: exitCodeOf(cause) };
     const stopping = container.status.phase === "stopping";
     this.#note(container, {
       phase: stopping ? "stopped" : "exited",
       pid: undefined,
       endedAt: Date.now(),
-      exit: { code, oom: false },
+      exit: { ...exit, oom: false },
       reason: oneLine(cause),
     }, {
       action: "fail",
@@ -287,7 +298,7 @@ export class Lifecycle {
       },
     });
     live.startedAt = performance.now();
-    live.ended.resolve();
+    tellEnd(live);
   }
 
   /** Changes a status and tells of it; if the disk does not take it now, then later. */

@@ -215,19 +215,22 @@ export class Manager implements AsyncDisposable {
   async kill(reference: string, signal: number): Promise<void> {
     const container = this.get(reference);
     if (!isUp(container)) throw notRunning("send a signal to", container);
-    const run = runName(container);
-    await this.host.supervisor.ask((stage2) =>
-      signal === 9 ? stage2.kill(run) : stage2.signal(run, signal)
-    );
+    const sent = signal === 9 ? this.#kill(container) : this.#signal(container, signal);
+    // It has ended, which nobody noted yet; or its start has not come to a process.
+    if (!await sent) throw notRunning("send a signal to", container);
     this.#tell(container, "kill", { signal: String(signal) });
   }
 
   /** Stops all processes of a container for now. */
   pause(reference: string): Promise<Container> {
     return this.#queued(reference, async (container) => {
-      if (container.status.phase !== "running") throw notRunning("pause", container);
+      if (!isRunning(container)) throw notRunning("pause", container);
       if (container.status.paused) return;
-      await this.host.supervisor.ask((stage2) => stage2.freeze(runName(container)));
+      const { supervisor } = this.host;
+      const freezing = supervisor.ask((stage2) => stage2.freeze(runName(container)));
+      const isDone = await ignoringGone(freezing);
+      // It may have been killed meanwhile: what has ended is not paused.
+      if (!isDone || !isRunning(container)) throw notRunning("pause", container);
       this.#change(container, { paused: true }, "pause");
     });
   }
@@ -235,9 +238,12 @@ export class Manager implements AsyncDisposable {
   /** Lets a paused container go on. */
   resume(reference: string): Promise<Container> {
     return this.#queued(reference, async (container) => {
-      if (container.status.phase !== "running") throw notRunning("resume", container);
+      if (!isRunning(container)) throw notRunning("resume", container);
       if (!container.status.paused) return;
-      await this.host.supervisor.ask((stage2) => stage2.thaw(runName(container)));
+      const { supervisor } = this.host;
+      const thawing = supervisor.ask((stage2) => stage2.thaw(runName(container)));
+      const isDone = await ignoringGone(thawing);
+      if (!isDone || !isRunning(container)) throw notRunning("resume", container);
       this.#change(container, { paused: false }, "resume");
     });
   }
@@ -266,7 +272,7 @@ export class Manager implements AsyncDisposable {
     const container = this.get(reference);
     if (force && isUp(container)) {
       // Before its turn in the queue: a stop that waits there need not wait any longer.
-      await ignoringGone(this.host.supervisor.ask((stage2) => stage2.kill(runName(container))));
+      await this.#kill(container);
     }
     await this.host.queues.run(container.id, async () => {
       if (!this.host.state.containers.has(container.id)) return;
@@ -360,7 +366,8 @@ export class Manager implements AsyncDisposable {
       if (changes.resources && container.status.phase === "running") {
         const place = { devices: lookUpDevices(next) };
         const limits = limitsOf(place, changes.resources);
-        await this.host.supervisor.ask((stage2) => stage2.update(runName(container), limits));
+        const run = runName(container);
+        await ignoringGone(this.host.supervisor.ask((stage2) => stage2.update(run, limits)));
       }
       this.host.live.of(container).meant = undefined;
       this.host.state.change(() => {
@@ -408,6 +415,24 @@ export class Manager implements AsyncDisposable {
     this.claims.release(container.range);
   }
 
+  /** False if there is no process. */
+  async #signal(container: Container, signal: number): Promise<boolean> {
+    const run = runName(container);
+    return await ignoringGone(this.host.supervisor.ask((stage2) => stage2.signal(run, signal)));
+  }
+
+  /** Ends all of it, also while it is being started. False if there is no process. */
+  async #kill(container: Container): Promise<boolean> {
+    const run = runName(container);
+    const { kills } = this.host.live.of(container);
+    const kill = Symbol();
+    // Before the answer: a start fails as soon as it is carried out.
+    kills.add(kill);
+    const sent = await ignoringGone(this.host.supervisor.ask((stage2) => stage2.kill(run)));
+    if (!sent) kills.delete(kill);
+    return sent;
+  }
+
   /** Does `work` when it is the container's turn; that container, as it is then. */
   async #queued(
     reference: string,
@@ -435,6 +460,10 @@ export class Manager implements AsyncDisposable {
   ): void {
     this.host.state.tell({ kind: "container", id, name, action, attributes });
   }
+}
+
+function isRunning({ status }: Container): boolean {
+  return status.phase === "running";
 }
 
 function notRunning(what: string, { name }: Container): KurmaError {

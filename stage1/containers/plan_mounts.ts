@@ -111,7 +111,8 @@ export function mountsOf(place: Place, meant: Resolved, ownUsers: boolean): Moun
       });
     }
     given.push({
-      ...bound(place.apiSocket, ["nosuid", "noexec", "nodev"]),
+      // Its owner inside is the one outside, or root inside could not connect.
+      ...bound(place.apiSocket, ["nosuid", "noexec", "nodev", ...mapping(true, false, ownUsers)]),
       destination: apiTarget,
     });
   }

@@ -25,6 +25,7 @@ import {
   pattern,
   relativePath,
   type Schema,
+  secret,
   text,
   where,
   word,
@@ -89,6 +90,24 @@ export function parseResourceSpec(value: unknown, what = "the limits"): Resource
   return check(resourceSpec, value, what);
 }
 
+/** What somebody asks for as a further process of a container. */
+export interface FurtherSpec {
+  /** `NAME=value`, over the container's. */
+  readonly env?: readonly string[];
+  readonly workingDir?: string;
+  /** `USER[:GROUP]` */
+  readonly user?: string;
+}
+
+/**
+ * What somebody asks for as a further process of a container.
+ *
+ * @throws {InvalidFields}
+ */
+export function parseFurtherSpec(value: unknown, what = "the process"): FurtherSpec {
+  return check(furtherSpec, value, what);
+}
+
 /** For schemas that hold limits of containers as well. */
 export { resourceSpec as limitsSchema, ulimits as ulimitsSchema } from "./confinement.ts";
 
@@ -111,7 +130,7 @@ const command: Schema<readonly string[]> = where(
 );
 
 const environment: Schema<readonly string[]> = where(
-  listOf(pattern(/^[^=\0]{1,1024}=[^\0]*$/s, "NAME=value"), 4_096),
+  listOf(secret(/^[^=\0]{1,1024}=[^\0]*$/s, maxWord, "NAME=value"), 4_096),
   (list) => list.reduce((sum, each) => sum + each.length, 0) <= maxWords,
   `at most ${maxWords} characters in all`,
 );
@@ -127,6 +146,12 @@ const labels: Schema<Readonly<Record<string, string>>> = mapOf(
 const account: Schema<string> = pattern(
   /^(?!-)[^\p{Cc}\s:/]{1,255}$/u,
   "a user or group: a name or number",
+);
+
+/** Both in one, as commands write it. */
+const accounts: Schema<string> = pattern(
+  /^(?!-)[^\p{Cc}\s:/]{1,255}(:(?!-)[^\p{Cc}\s:/]{1,255})?$/u,
+  "a user, or USER:GROUP: names or numbers",
 );
 
 const port: Schema<number> = integer(0, 65_535);
@@ -258,6 +283,12 @@ const handler: Schema<readonly string[]> = where(
   (list) => list.length > 0,
   "a command",
 );
+
+const furtherSpec: Schema<FurtherSpec> = object<FurtherSpec>({
+  env: optional(environment),
+  workingDir: optional(absolutePath),
+  user: optional(accounts),
+});
 
 const eventHandlers: Schema<EventHandlerSpec> = object<EventHandlerSpec>({
   preStart: optional(handler),

@@ -91,10 +91,9 @@ export function brokerTest(name: string, body: (broker: Brokered) => Promise<voi
     await mustRun([
       ...[binary, "image", "import", "--root", `${dir}/state`, oci, "--name", storedImage],
     ]);
-    await using kurmad = await Kurmad.start(dir, [
-      `--audit-target=${dir}/audit`,
-      "--socket-permissions=0666",
-    ]);
+    await using kurmad = await Kurmad.start(dir, {
+      flags: [`--audit-target=${dir}/audit`, "--socket-permissions=0666"],
+    });
     {
       await using broker = await Brokered.start(kurmad);
       await body(broker);
