@@ -54,7 +54,11 @@ export function completer(surface: () => Surface) {
       const where = {
         ...context,
         root: named("root") ?? context.root,
-        host: named("host") ?? context.host,
+        ...named("host") !== undefined
+          ? { host: named("host"), context: undefined }
+          : named("context") !== undefined
+          ? { host: undefined, context: named("context") }
+          : {},
       };
       const before = new Set(word.slice(0, -1));
       const found = names === undefined ? [] : await namesLike(names, where, current);
