@@ -6,6 +6,7 @@
 
 import { personalities, roleHelp, roleOf } from "../personalities.ts";
 import { version as versionParts } from "../version.ts";
+import { api } from "./api.ts";
 import { closest } from "./closest.ts";
 import {
   command,
@@ -102,6 +103,7 @@ const commands: Commands = {
   image,
   volume,
   context,
+  api,
   status,
   install: installer(() => manPages(top, common, versionParts().kurma)),
   completion,

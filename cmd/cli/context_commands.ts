@@ -225,9 +225,8 @@ async function about(contexts: Contexts, name: string): Promise<Shown> {
     return { name, host, current, credential: token === undefined ? "none" : "token" };
   }
   const { X509Certificate } = await import("node:crypto");
-  const { subject, subjectAltName = "", validTo, fingerprint256 } = parsed(
-    () => new X509Certificate(certificate),
-    name,
+  const { subject, subjectAltName = "", validTo, fingerprint256 } = new X509Certificate(
+    certificate,
   );
   return {
     name,
@@ -241,17 +240,6 @@ async function about(contexts: Contexts, name: string): Promise<Shown> {
       fingerprint: fingerprint256.replaceAll(":", "").toLowerCase(),
     },
   };
-}
-
-function parsed<Value>(parse: () => Value, name: string): Value {
-  try {
-    return parse();
-  } catch (cause) {
-    throw new KurmaError("invalid", `Cannot use context "${name}": its certificate is none`, {
-      cause,
-      fix: "Import it again, or remove it: kurma context rm",
-    });
-  }
 }
 
 function dateOf(moment: string | undefined): string {

@@ -1,8 +1,14 @@
+import { makeCertificate } from "../../ffi/certificates.ts";
+import { openSsl } from "../../ffi/openssl.ts";
 import { assert, assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
 import { Contexts } from "./contexts.ts";
 import { endpoint } from "./host.ts";
 
-const lab = { host: "tcp://lab.example", ca: "CA", certificate: "CERTIFICATE", key: "KEY" };
+openSsl(); // Once for all tests: it stays.
+
+const usual = { commonName: "me", lifetime: 60, use: "client", altNames: [] } as const;
+const pair = await makeCertificate(usual);
+const lab = { host: "tcp://lab.example", ca: "CA", ...pair };
 
 /** Calls `use` with contexts in a folder of their own, which is removed afterwards. */
 async function withContexts(
@@ -48,7 +54,11 @@ Deno.test("where the daemon is: a host, a context, the one in use, this machine"
     assertEquals(await where("/x.sock"), { kind: "unix", path: "/x.sock" });
     const found = await where("lab.example:12312");
     assert.ok(found?.kind === "tcp");
-    assertEquals(found.credential.key, "KEY", "a host that a context names is shown what it has");
+    assertEquals(
+      found.credential.key,
+      pair.key,
+      "a host that a context names is shown what it has",
+    );
     const other = await where("lab.example:99");
     assert.ok(other?.kind === "tcp");
     assertEquals(other.credential, {});
@@ -79,6 +89,31 @@ Deno.test("Contexts names the one that was meant", () =>
     const { fix } = await rejection(contexts.read("labratory")) as { fix?: string };
     assertEquals(fix, "Did you mean laboratory?");
   }));
+
+for (
+  const [what, change, message] of [
+    ["of no certificate", { certificate: "x" }, /its certificate is not PEM/],
+    [
+      "of a certificate that is none",
+      { certificate: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" },
+      /its certificate or its key cannot be read/,
+    ],
+    ["of a key that is none", { key: "x" }, /its certificate or its key cannot be read/],
+    [
+      "of another's key",
+      { key: (await makeCertificate(usual)).key },
+      /its key is that of another certificate/,
+    ],
+    ["without a host", { host: undefined }, /host: is missing/],
+    ["with more than it may have", { secret: 1 }, /secret: unknown field/],
+  ] as const
+) {
+  Deno.test(`Contexts takes none ${what}`, () =>
+    withContexts(async (contexts) => {
+      await contexts.write("lab", { ...lab, ...change } as typeof lab, false);
+      assertMatch((await rejection(contexts.read("lab"))).message, message);
+    }));
+}
 
 Deno.test("Contexts takes no key without its certificate, and no file that others may read", () =>
   withContexts(async (contexts, { XDG_CONFIG_HOME }) => {

@@ -22,8 +22,7 @@ const patienceMs = 15_000;
  *
  * @param protocol What is to be spoken: the server is told.
  * @throws {KurmaError} `unavailable`: nobody answers; `denied`: the server is not who it
- *   should be, or lets us not in, which reading may tell as well; `invalid`: our certificate
- *   cannot be read.
+ *   should be, or does not let us in, which reading may tell as well.
  */
 export async function dial(endpoint: Remote, protocol: "h2" | "http/1.1"): Promise<Duplex> {
   return endpoint.kind === "tcp" ? await dialTcp(endpoint, protocol) : dialSsh(endpoint);
@@ -61,81 +60,74 @@ async function dialTcp(endpoint: Tcp, protocol: string): Promise<Duplex> {
 }
 
 /** What rustls and the system say, what that means here, and what to do about it. */
-const meanings:
-  readonly (readonly [RegExp, "denied" | "unavailable" | "invalid", string, string])[] = [
-    [
-      /UnknownIssuer|CaUsedAsEndEntity|BadSignature/,
-      "denied",
-      "its certificate is not signed by a CA that is trusted here",
-      "Import the context that kurma api client wrote there: kurma context import FILE",
-    ],
-    [
-      /NotValidForName/,
-      "denied",
-      "its certificate is for other names",
-      "Use a name that it has, or give it that one with kurma api renew --name NAME",
-    ],
-    [
-      /invalid peer certificate: .*(Expired|NotValidYet)/,
-      "denied",
-      "its certificate is of another time",
-      "Compare the clocks; if it has expired, run kurma api renew there",
-    ],
-    [
-      /CertificateRequired/,
-      "denied",
-      "it wants a certificate",
-      "Have one made with kurma api client NAME, and import it: kurma context import FILE",
-    ],
-    [
-      /alert: CertificateExpired/,
-      "denied",
-      "our certificate has expired, or one of the clocks is wrong",
-      "Have another made with kurma api client NAME, and import it: kurma context import FILE",
-    ],
-    [
-      /alert: CertificateRevoked/,
-      "denied",
-      "our certificate is revoked",
-      "Ask who runs it for another, and import it: kurma context import FILE",
-    ],
-    [
-      /alert: (BadCertificate|UnknownCA|UnsupportedCertificate|CertificateUnknown)/,
-      "denied",
-      "it does not know our certificate",
-      "Import one that kurma api client made there: kurma context import FILE",
-    ],
-    [
-      /alert: ProtocolVersion|alert: HandshakeFailure|PeerIncompatible|InvalidContentType|HandshakeType/,
-      "unavailable",
-      "what listens there is no kurma-api",
-      "Check the port; kurma-api's is 12312 unless it was told another",
-    ],
-    [
-      /No certificates found|No keys found|key|cert/,
-      "invalid",
-      "our certificate or key cannot be used",
-      "Import the context again: kurma context import FILE",
-    ],
-    [
-      /failed to lookup address/,
-      "unavailable",
-      "no such host name",
-      "Check how it is written, or use its address",
-    ],
-    [
-      /onnection refused/,
-      "unavailable",
-      "ECONNREFUSED",
-      "Start kurma api serve there, or check the port",
-    ],
-    [
-      /no answer within|timed out|unreachable/,
-      "unavailable",
-      "no answer",
-      "Check the address, and whether a firewall is between",
-    ],
-  ];
+const meanings: readonly (readonly [RegExp, "denied" | "unavailable", string, string])[] = [
+  [
+    /UnknownIssuer|CaUsedAsEndEntity|BadSignature/,
+    "denied",
+    "its certificate is not signed by a CA that is trusted here",
+    "Import the context that kurma api client wrote there: kurma context import FILE",
+  ],
+  [
+    /not valid for name/,
+    "denied",
+    "its certificate is for other names",
+    "Use a name that it has, or give it that one with kurma api renew --name NAME",
+  ],
+  [
+    /invalid peer certificate: .*(Expired|NotValidYet)/,
+    "denied",
+    "its certificate is of another time",
+    "Compare the clocks; if it has expired, run kurma api renew there",
+  ],
+  [
+    /CertificateRequired/,
+    "denied",
+    "it wants a certificate",
+    "Have one made with kurma api client NAME, and import it: kurma context import FILE",
+  ],
+  [
+    /alert: CertificateExpired/,
+    "denied",
+    "our certificate has expired, or one of the clocks is wrong",
+    "Have another made with kurma api client NAME, and import it: kurma context import FILE",
+  ],
+  [
+    /alert: CertificateRevoked/,
+    "denied",
+    "our certificate is revoked",
+    "Ask who runs it for another, and import it: kurma context import FILE",
+  ],
+  [
+    /alert: (BadCertificate|UnknownCA|UnsupportedCertificate|CertificateUnknown)/,
+    "denied",
+    "it does not know our certificate",
+    "Import one that kurma api client made there: kurma context import FILE",
+  ],
+  [
+    /alert: ProtocolVersion|alert: HandshakeFailure|PeerIncompatible|InvalidContentType|HandshakeType/,
+    "unavailable",
+    "what listens there is no kurma-api",
+    "Check the port; kurma-api's is 12312 unless it was told another",
+  ],
+  [
+    /failed to lookup address/,
+    "unavailable",
+    "no such host name",
+    "Check how it is written, or use its address",
+  ],
+  [
+    /onnection refused/,
+    "unavailable",
+    "ECONNREFUSED",
+    "Start kurma api serve there, or check the port",
+  ],
+  [
+    /no answer within|timed out|unreachable/,
+    "unavailable",
+    "no answer",
+    "Check the address, and whether a firewall is between",
+  ],
+];
 
 /** Why a server cannot be used. */
 function refusal(endpoint: Tcp, cause: unknown): unknown {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { KurmaError } from "../../ffi/errors.ts";
 import { check, object, optional, pattern, type Schema, text } from "../schema.ts";
 
@@ -46,12 +47,35 @@ export function parseBundle(json: string, what: string): Bundle {
     });
   }
   const bundle = check(schema, value, what);
-  if ((bundle.certificate === undefined) !== (bundle.key === undefined)) {
+  const { certificate, key } = bundle;
+  if ((certificate === undefined) !== (key === undefined)) {
     throw new KurmaError("invalid", `Cannot use ${what}: it has a certificate or a key alone`, {
       fix: "Both belong together",
     });
   }
+  if (certificate !== undefined && key !== undefined) checkPair(certificate, key, what);
   return bundle;
+}
+
+/** Deno takes these for granted: it ends the process where they are not what they should be. */
+function checkPair(certificate: string, key: string, what: string): void {
+  const wrong = (why: string, cause?: unknown) =>
+    new KurmaError("invalid", `Cannot use ${what}: ${why}`, {
+      cause,
+      fix: "Take the certificate and the key as they were made, in PEM, the key without a password",
+    });
+  let isPair: boolean;
+  try {
+    const end = "-----END CERTIFICATE-----";
+    const [own] = certificate.split(end).slice(0, -1)
+      .map((block) => new X509Certificate(block.slice(block.indexOf("-----BEGIN")) + end + "\n"));
+    if (own === undefined) throw wrong("its certificate is not PEM");
+    isPair = own.checkPrivateKey(createPrivateKey(key));
+  } catch (cause) {
+    if (cause instanceof KurmaError) throw cause;
+    throw wrong("its certificate or its key cannot be read", cause);
+  }
+  if (!isPair) throw wrong("its key is that of another certificate");
 }
 
 /** A bundle as a file has it. */

@@ -11,6 +11,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import type { ShownCertificate, Verdict } from "../../ffi/openssl.ts";
 import { check, listOf, object, optional, pattern, type Schema, word } from "../schema.ts";
 import { readSecret, writeSecret } from "./files.ts";
+import { roleOrder } from "./rights.ts";
 import type { Role } from "./roles.ts";
 
 /** A certificate or a token that was given to somebody. */
@@ -27,8 +28,6 @@ export interface Credential {
   readonly revoked?: string | undefined;
 }
 
-export const roles = ["viewer", "operator", "admin"] as const satisfies readonly Role[];
-
 /** What names look like, in certificates and in lists. */
 export const namePattern = /^[A-Za-z0-9][A-Za-z0-9@._-]{0,62}$/;
 
@@ -39,7 +38,7 @@ const schema: Schema<{ readonly credentials: readonly Credential[] }> = object({
     object<Credential>({
       kind: word("certificate", "token"),
       name: pattern(namePattern, "a name"),
-      role: word(...roles),
+      role: word(...roleOrder),
       fingerprint: pattern(/^[0-9a-f]{64}$/, "64 hexadecimal digits"),
       issued: moment,
       expires: moment,

@@ -10,10 +10,10 @@ import { TlsContext, TlsError } from "../../ffi/openssl.ts";
 import { KurmaError } from "../../ffi/errors.ts";
 import { isBroken } from "../api/http2/broken.ts";
 import type { Duplex, Handler, Peer, Request, Response } from "../api/http2/exchange.ts";
-import { tcpLimits } from "../api/http2/limits.ts";
 import { HttpServer } from "../api/http2/server.ts";
 import type { Log } from "../operation/log.ts";
 import type { Authority } from "./authority.ts";
+import { brokerLimits } from "./broker.ts";
 import { fingerprintOf } from "./credentials.ts";
 import { TlsConnection } from "./tls.ts";
 
@@ -35,6 +35,8 @@ export interface RemoteOptions {
   /** Answers calls; their peer is always one of kind `tls`. */
   readonly handler: Handler;
   readonly log: Log["write"];
+  /** Told of a file in the authority's folder that may have changed. */
+  readonly onFile?: (name: string) => void;
   /** Default: {@linkcode doorLimits}. */
   readonly limits?: Partial<DoorLimits>;
 }
@@ -54,8 +56,8 @@ export interface DoorLimits {
 }
 
 export const doorLimits: DoorLimits = {
-  connections: 512,
-  perAddress: 128,
+  connections: brokerLimits.connections,
+  perAddress: 64,
   handshakes: 64,
   handshakesPerAddress: 16,
   handshakeMs: 10_000,
@@ -64,6 +66,10 @@ export const doorLimits: DoorLimits = {
 
 /** How often credentials are looked at that may have expired, or whose list may have changed unseen. */
 const sweepMs = 10_000;
+
+/** What is taken of a request that is refused: bytes, and milliseconds. */
+const maxDrained = 64 * 1024;
+const drainMs = 1_000;
 
 /** A client that showed a certificate, or a token. */
 type Known = Peer & { readonly kind: "tls" };
@@ -120,7 +126,7 @@ export class RemoteServer {
     }
     this.#server = new HttpServer({
       handler: (request) => this.#answer(request, handler),
-      limits: { ...tcpLimits, connections: this.#limits.connections },
+      limits: { ...brokerLimits, connections: this.#limits.connections },
       onBug: (error) => log("error", "A mistake of Kurma's; please report it", { error }),
     });
     try {
@@ -264,10 +270,16 @@ export class RemoteServer {
       return unauthenticated("The certificate counts no longer");
     }
     const [, token] = /^Bearer +(\S+)$/i.exec(request.header.get("authorization") ?? "") ?? [];
-    if (token === undefined) return unauthenticated("Cannot let you in without a token");
+    if (token === undefined) {
+      await drained(request);
+      return unauthenticated("Cannot let you in without a token");
+    }
     const found = this.#read(() => this.#options.authority.credentials.bearer(token));
     const known = found && this.#knownBy("token", found.fingerprint, guest.address);
-    if (known === undefined) return unauthenticated("Cannot let you in: the token does not count");
+    if (known === undefined) {
+      await drained(request);
+      return unauthenticated("Cannot let you in: the token does not count");
+    }
     const header = new Headers(request.header);
     header.delete("authorization"); // It is nobody else's to see.
     const call = { known, leave: new AbortController() };
@@ -284,7 +296,10 @@ export class RemoteServer {
 
   async #watch(): Promise<void> {
     for await (const { paths } of this.#watcher) {
-      if (paths.some((path) => path.endsWith("/credentials.json"))) this.#sweep();
+      for (const name of new Set(paths.map((path) => path.slice(path.lastIndexOf("/") + 1)))) {
+        if (name === "credentials.json") this.#sweep();
+        else this.#options.onFile?.(name);
+      }
     }
   }
 
@@ -331,6 +346,17 @@ function during(response: Response, signal: AbortSignal, over: () => void): Resp
     }
   }
   return { ...response, body: until(body) };
+}
+
+/** Takes what comes of a small request: some clients see no answer before they have sent it all. */
+async function drained({ body }: Request): Promise<void> {
+  let size = 0;
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, drainMs);
+  const read = async () => {
+    for await (const chunk of body) if ((size += chunk.length) > maxDrained) return;
+  };
+  await Promise.race([read(), late.promise]).finally(() => clearTimeout(timer));
 }
 
 /** What a caller is told that is not let in, as Connect has it and gRPC understands by the status. */
