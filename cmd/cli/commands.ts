@@ -57,7 +57,7 @@ export const common = {
     variable: "KURMA_HOST",
   }),
   context: string("The context that says so, with a certificate; see kurma context", {
-    placeholder: "NAME",
+    placeholder: "CONTEXT",
     variable: "KURMA_CONTEXT",
   }),
   help: boolean("Show this help", { short: "h" }),

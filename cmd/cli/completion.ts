@@ -75,6 +75,10 @@ const patienceMs = 1_000;
 async function namesLike(names: Names, context: Context, current: string): Promise<Candidate[]> {
   const signal = AbortSignal.timeout(patienceMs);
   try {
+    if (names === "context") {
+      const { Contexts, ownContext } = await import("./contexts.ts");
+      return [...new Contexts(context.env).names(), ownContext].map((name) => [name, "A context"]);
+    }
     const api = await daemon(context);
     switch (names) {
       case "container":

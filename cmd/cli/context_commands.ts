@@ -106,15 +106,15 @@ const use = command({
     `It counts where neither -H nor --context nor their variables say otherwise; ${ownContext} is the ` +
     "daemon of this machine.",
   ],
-  args: ["name"],
+  args: ["context"],
   flags: {},
   examples: [
     ["kurma context use lab", "Commands go there"],
     ["kurma context use default", "Back to this machine"],
   ],
-  async run({ env }, { name }) {
-    await new Contexts(env).use(name);
-    return name;
+  async run({ env }, { context }) {
+    await new Contexts(env).use(context);
+    return context;
   },
 });
 
@@ -149,15 +149,15 @@ const list = command({
 const show = command({
   summary: "Show a context without its secrets",
   aliases: ["inspect"],
-  args: ["name?"],
+  args: ["context?"],
   flags: { output: textOutput },
   examples: [
     ["kurma context show", "The one in use"],
     ["kurma context show lab -o json", "Another one, for a script"],
   ],
-  async run({ env, context }, { name }, { output }) {
+  async run({ env, context: given }, { context }, { output }) {
     const contexts = new Contexts(env);
-    const wanted = name ?? context ?? contexts.current() ?? ownContext;
+    const wanted = context ?? given ?? contexts.current() ?? ownContext;
     const found = wanted === ownContext ? own(contexts) : await about(contexts, wanted);
     if (output !== "text") return await structured(found, output);
     const { certificate } = found;
@@ -179,16 +179,16 @@ const show = command({
 const rm = command({
   summary: "Remove contexts",
   details: ["What they show to a server counts on there until it is revoked or expires."],
-  args: ["name+"],
+  args: ["context+"],
   flags: {},
   examples: [
     ["kurma context rm lab", "One"],
     ["kurma context rm lab ci", "Two"],
   ],
-  async run({ env }, { name }) {
+  async run({ env }, { context }) {
     const contexts = new Contexts(env);
-    for (const each of name) await contexts.remove(each);
-    return name.join("\n");
+    for (const each of context) await contexts.remove(each);
+    return context.join("\n");
   },
 });
 

@@ -33,6 +33,7 @@ test("kurma-api: containers of another machine are used as one's own", async ({ 
       await says(["context", "list"]),
       /\n\* +lab +tcp:\/\/10\.77\.0\.1:12312 +certificate +admin/,
     );
+    assertEquals(await says(["complete", "context", "use", "l"]), "none\nlab\tA context");
     assert.doesNotMatch(await says(["context", "show", "-o", "json"]), /PRIVATE KEY/);
     await says([
       ...["create", "--start", "--name", "web", "--stop-timeout", "1s", kurmad.image],
