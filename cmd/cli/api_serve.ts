@@ -5,14 +5,13 @@
  */
 
 import { isIP } from "node:net";
-import { KurmaError } from "../../ffi/errors.ts";
 import { kernel } from "../../ffi/mod.ts";
 import { Log } from "../../stage1/operation/log.ts";
 import { stderrSink } from "../../stage1/operation/log_sinks.ts";
 import { ServiceManager } from "../../stage1/operation/notify.ts";
 import type { Authority } from "../../stage1/remote/authority.ts";
 import { brokerHandler } from "../../stage1/remote/broker.ts";
-import { loadPolicy, type Policy } from "../../stage1/remote/policy.ts";
+import { PolicyFile } from "../../stage1/remote/policy_file.ts";
 import { type Access, RemoteServer } from "../../stage1/remote/server.ts";
 
 /** How kurma-api serves. */
@@ -25,42 +24,11 @@ export interface ServeOptions {
   readonly access: Access;
 }
 
-/** What else is forbidden, in the authority's folder. */
-const policyName = "policy.yaml";
-
 /** How long calls may take to end when it stops, in milliseconds. */
 const graceMs = 2_000;
 
 /** A server's certificate that ends within this time is worth a word. */
 const soonMs = 30 * 86_400_000;
-
-/** The policy of a folder, read again when it changes; one that cannot be read changes nothing. */
-class PolicyFile {
-  #current: Policy;
-
-  private constructor(readonly path: string, policy: Policy, readonly log: Log["write"]) {
-    this.#current = policy;
-  }
-
-  /** @throws {KurmaError} `invalid`; `denied`. */
-  static async open(path: string, log: Log["write"]): Promise<PolicyFile> {
-    return new PolicyFile(path, await loadPolicy(path), log);
-  }
-
-  readonly current = (): Policy => this.#current;
-
-  async reload(): Promise<void> {
-    try {
-      this.#current = await loadPolicy(this.path);
-      this.log("info", "Read the policy again");
-    } catch (error) {
-      if (!(error instanceof KurmaError)) throw error;
-      this.log("error", "Cannot use the new policy: the one before holds", {
-        cause: error.message,
-      });
-    }
-  }
-}
 
 /** Serves until SIGTERM or SIGINT; does not return. */
 export async function serveApi(options: ServeOptions): Promise<never> {
@@ -73,10 +41,13 @@ export async function serveApi(options: ServeOptions): Promise<never> {
   await using log = new Log({ level: "info", format: sink.isTerminal ? "colour" : "text", sink });
   const bug = (error: unknown) =>
     log.write("error", "A mistake of Kurma's; please report it", { error });
-  const policy = await PolicyFile.open(`${authority.folder}/${policyName}`, log.write);
+  const policy = await PolicyFile.open(`${authority.folder}/policy.yaml`, (error) => {
+    const cause = error instanceof Error ? error.message : String(error);
+    log.write("error", "Cannot use the new policy: the one before holds", { cause });
+  });
   using handler = brokerHandler({
     socket,
-    policy: policy.current,
+    policy: () => policy.current(),
     hosts: hostsOf(authority, access),
     onCall: () => {},
     onAudit: ({ peer, method, subject, outcome, message }) => {
@@ -100,7 +71,6 @@ export async function serveApi(options: ServeOptions): Promise<never> {
     authority,
     handler,
     log: log.write,
-    onFile: (name) => void (name === policyName && policy.reload().catch(bug)),
   });
   using manager = new ServiceManager(
     kernel,

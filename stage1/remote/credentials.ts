@@ -187,8 +187,8 @@ export class Credentials {
   /** What tells this state of the file from every other: a new one takes its place. */
   #look(): string {
     try {
-      const { ino, mtime, size } = Deno.statSync(this.#path);
-      return `${ino} ${mtime?.getTime()} ${size}`;
+      const { ino, mtime, ctime, size } = Deno.statSync(this.#path);
+      return `${ino} ${mtime?.getTime()} ${ctime?.getTime()} ${size}`;
     } catch (cause) {
       if (cause instanceof Deno.errors.NotFound) throw this.#missing();
       throw new KurmaError("denied", `Cannot read "${this.#path}"`, {

@@ -35,8 +35,6 @@ export interface RemoteOptions {
   /** Answers calls; their peer is always one of kind `tls`. */
   readonly handler: Handler;
   readonly log: Log["write"];
-  /** Told of a file in the authority's folder that may have changed. */
-  readonly onFile?: (name: string) => void;
   /** Default: {@linkcode doorLimits}. */
   readonly limits?: Partial<DoorLimits>;
 }
@@ -296,10 +294,7 @@ export class RemoteServer {
 
   async #watch(): Promise<void> {
     for await (const { paths } of this.#watcher) {
-      for (const name of new Set(paths.map((path) => path.slice(path.lastIndexOf("/") + 1)))) {
-        if (name === "credentials.json") this.#sweep();
-        else this.#options.onFile?.(name);
-      }
+      if (paths.some((path) => path.endsWith("/credentials.json"))) this.#sweep();
     }
   }
 
