@@ -183,7 +183,9 @@ export class TlsContext implements Disposable {
     using secret = new PrivateKey(key);
     this.#context = present(ssl.SSL_CTX_new(ssl.TLS_server_method()), "SSL_CTX_new");
     const context = this.#context;
-    ssl.SSL_CTX_ctrl(context, ctrlMinVersion, tls13, null);
+    if (ssl.SSL_CTX_ctrl(context, ctrlMinVersion, tls13, null) !== 1n) {
+      throw new TlsError("this OpenSSL has no TLS 1.3");
+    }
     ssl.SSL_CTX_ctrl(context, ctrlMode, modes, null);
     // Nothing of a session outlives it: no tickets, no cache, and without both no early data.
     ssl.SSL_CTX_ctrl(context, ctrlSessionCacheMode, 0n, null);

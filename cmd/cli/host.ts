@@ -79,8 +79,9 @@ export async function streaming<Value>(
   act: (api: ApiStreams) => Promise<Value>,
 ): Promise<Value> {
   const api = await daemon(context);
-  // A daemon that is away is told by a call which says what to do, before anything else loads.
-  await api.call("System", "Ping", {});
+  // A daemon that is away is told by a call which says what to do, before anything else loads;
+  // elsewhere a connection more takes longer than that.
+  if (api.endpoint.kind === "unix") await api.call("System", "Ping", {});
   const { kurmaError } = await import("../../stage1/api/client_streams.ts");
   using streams = await api.streams();
   try {

@@ -46,9 +46,12 @@ async function dialTcp(endpoint: Tcp, protocol: string): Promise<Duplex> {
     const connection = await Promise.race([connecting, late.promise]);
     if ("handshake" in connection) await Promise.race([connection.handshake(), late.promise]);
     const told = (cause: unknown) => Promise.reject(refusal(endpoint, cause));
+    // Of a server that has hung up, its last words say more than that it has.
+    const lastWords = (cause: unknown) =>
+      connection.read(new Uint8Array(1)).then(() => told(cause), told);
     return {
       read: (into) => connection.read(into).catch(told),
-      write: (bytes) => connection.write(bytes).catch(told),
+      write: (bytes) => connection.write(bytes).catch(lastWords),
       close: () => connection.close(),
     };
   } catch (cause) {
@@ -74,7 +77,7 @@ const meanings: readonly (readonly [RegExp, "denied" | "unavailable", string, st
     "Use a name that it has, or give it that one with kurma api renew --name NAME",
   ],
   [
-    /invalid peer certificate: .*(Expired|NotValidYet)/,
+    /peer certificate: (certificate (expired|not valid yet)|Expired|NotValidYet)/,
     "denied",
     "its certificate is of another time",
     "Compare the clocks; if it has expired, run kurma api renew there",

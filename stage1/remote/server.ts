@@ -62,8 +62,8 @@ export const doorLimits: DoorLimits = {
   anonymousIdleMs: 30_000,
 };
 
-/** How often credentials are looked at that may have expired, or whose list may have changed unseen. */
-const sweepMs = 10_000;
+/** How often credentials are looked at that may have expired; and where nothing tells of a change. */
+const sweepMs = { watched: 10_000, unwatched: 1_000 };
 
 /** What is taken of a request that is refused: bytes, and milliseconds. */
 const maxDrained = 64 * 1024;
@@ -88,7 +88,7 @@ export class RemoteServer {
   readonly #context: TlsContext | undefined;
   readonly #server: HttpServer;
   readonly #listener: Deno.TcpListener;
-  readonly #watcher: Deno.FsWatcher;
+  readonly #watcher: Deno.FsWatcher | undefined;
   readonly #clock: number;
   readonly #guests = new Map<Peer, Guest>();
   readonly #visits = new Set<Promise<void>>();
@@ -135,8 +135,9 @@ export class RemoteServer {
         fix: "Name an address of this machine and a port that is free, with --listen",
       });
     }
-    this.#watcher = Deno.watchFs(folder, { recursive: false });
-    this.#clock = setInterval(() => this.#sweep(), sweepMs);
+    this.#watcher = watcherOf(folder, log);
+    const pause = this.#watcher === undefined ? sweepMs.unwatched : sweepMs.watched;
+    this.#clock = setInterval(() => this.#sweep(), pause);
     this.#watch();
     this.#accept();
   }
@@ -150,7 +151,7 @@ export class RemoteServer {
   async stop(graceMs: number): Promise<void> {
     this.#listener.close();
     clearInterval(this.#clock);
-    this.#watcher.close();
+    this.#watcher?.close();
     this.#stopping.abort();
     await this.#server.stop(graceMs);
     await Promise.all(this.#visits);
@@ -293,7 +294,7 @@ export class RemoteServer {
   }
 
   async #watch(): Promise<void> {
-    for await (const { paths } of this.#watcher) {
+    for await (const { paths } of this.#watcher ?? []) {
       if (paths.some((path) => path.endsWith("/credentials.json"))) this.#sweep();
     }
   }
@@ -375,6 +376,16 @@ function unauthenticated(message: string): Response {
       yield await Promise.resolve(bytes);
     })(),
   };
+}
+
+/** What tells of changes; undefined on a machine where others have all the watches there are. */
+function watcherOf(folder: string, log: Log["write"]): Deno.FsWatcher | undefined {
+  try {
+    return Deno.watchFs(folder, { recursive: false });
+  } catch (error) {
+    log("warn", "Cannot watch who may come in: it is looked up each second", { error });
+    return undefined;
+  }
 }
 
 /** @throws {KurmaError} `invalid`: others could reach it as well. */

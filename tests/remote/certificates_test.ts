@@ -3,6 +3,7 @@
  * openssl as clients beside our own.
  */
 
+import { python } from "../api/served.ts";
 import { assert, assertEquals, assertMatch } from "../assert.ts";
 import { binary, mustRun, type Output, run, Running, test } from "../harness.ts";
 import { Kurmad } from "../kurmad/daemon.ts";
@@ -63,6 +64,15 @@ function addressed(bundle: object): string {
   return JSON.stringify(bundle).replace("tcp://host.test", `tcp://${hostAddress}`);
 }
 
+/** A call by grpc, with certificates from files. */
+const pythonPing = `
+import grpc, sys
+target, *files = sys.argv[1:]
+texts = [open(path, "rb").read() for path in files]
+channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(*texts))
+print(channel.unary_unary("/kurma.v1.System/Ping")(b"", timeout=20))
+`;
+
 /** A command of ours, with a bundle as its context. */
 async function kurma({ wire, dir }: World, bundle: object, ...words: string[]): Promise<Output> {
   const home = await Deno.makeTempDir({ dir });
@@ -115,6 +125,23 @@ const cases: Record<string, Case> = {
   async "a good certificate, a protocol that nobody speaks"(world) {
     const { all } = await sClient(world, world.strict.port, ["-alpn", "h3"], world.alice);
     assertMatch(all, /alert no application protocol/);
+  },
+  async "a good certificate, gRPC of Python"(world) {
+    const { wire, papers, alice, strict } = world;
+    const files = [papers.ca.certificate, alice.key, alice.certificate];
+    const target = `${hostAddress}:${strict.port}`;
+    const { stdout, stderr } = await text(
+      wire.there(python, "-c", pythonPing, target, ...files),
+    );
+    assertEquals(stdout, "b''\n", stderr);
+  },
+  async "no certificate, gRPC of Python"(world) {
+    const { wire, papers, strict } = world;
+    const target = `${hostAddress}:${strict.port}`;
+    const { all } = await text(
+      wire.there(python, "-c", pythonPing, target, papers.ca.certificate),
+    );
+    assertMatch(all, /StatusCode\.UNAVAILABLE/);
   },
   async "no certificate"(world) {
     const { all } = await curl(world, world.strict.port, []);
@@ -311,6 +338,39 @@ const cases: Record<string, Case> = {
     const { status, stderr } = await kurma(world, { ...bundle, host }, "list");
     assertMatch(stderr, /its certificate is for other names/);
     assertEquals(status, 5);
+  },
+  async "our own client, and a server whose certificate has expired"(world) {
+    const { papers, dir } = world;
+    const old = await papers.foreign({
+      name: "kurma-api",
+      extensions: [leaf, "extendedKeyUsage=serverAuth", `subjectAltName=IP:${hostAddress}`],
+      to: "20210101000000Z",
+    });
+    const server = new Running([
+      ...["openssl", "s_server", "-accept", `${hostAddress}:12320`, "-cert", old.certificate],
+      ...["-key", old.key, "-naccept", "1"],
+    ], { stdin: "open" });
+    await server.says(/ACCEPT/);
+    const bundle = JSON.parse(await Deno.readTextFile(world.bundle));
+    const host = `tcp://${hostAddress}:12320`;
+    const { status, stderr } = await kurma({ ...world, dir }, { ...bundle, host }, "list");
+    await server.output;
+    assertMatch(stderr, /its certificate is of another time.*run kurma api renew there/);
+    assertEquals(status, 5);
+  },
+  async "our own client, and something else that listens"(world) {
+    const listener = Deno.listen({ hostname: hostAddress, port: 12321 });
+    const answered = listener.accept().then(async (connection) => {
+      await connection.write(new TextEncoder().encode("SSH-2.0-OpenSSH_9.2\r\n"));
+      connection.close();
+    });
+    const bundle = JSON.parse(await Deno.readTextFile(world.bundle));
+    const host = `tcp://${hostAddress}:12321`;
+    const { status, stderr } = await kurma(world, { ...bundle, host }, "list");
+    await answered;
+    listener.close();
+    assertMatch(stderr, /Cannot reach "tcp:.*12321": what listens there is no kurma-api/);
+    assertEquals(status, 7);
   },
   async "our own client with a certificate that was revoked"(world) {
     const path = await world.papers.client("mine", "admin");

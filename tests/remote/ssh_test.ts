@@ -49,6 +49,9 @@ test("the daemon of another machine by ssh", async ({ dir }) => {
     /Permission denied \(publickey\)\.\nkurma: Cannot reach "ssh:\/\/nobody@far": ssh could not connect/,
   );
   assertEquals(refused.status, 7);
+  const stream = await kurma(["-H", "ssh://nobody@far", "exec", "web", "true"]);
+  assertMatch(stream.stderr, /Cannot reach "ssh:\/\/nobody@far": ssh could not connect/);
+  assertEquals(stream.status, 125);
   const elsewhere = await kurma(["-H", `ssh://me@far${dir}/none.sock`, "list"]);
   assertMatch(elsewhere.stderr, /Cannot reach kurmad at ".*none\.sock"[^]*ended with status 7/);
   await Deno.remove(`${dir}/bin/there/kurma`);
