@@ -9,6 +9,7 @@ import { common, entryOf, helpFor, top } from "./cli/commands.ts";
 import { type Entry, type Flags, isGroup, writtenOut } from "./cli/command.ts";
 import { explain } from "./cli/failure.ts";
 import { boolean } from "./cli/flags.ts";
+import { chosen } from "./cli/host.ts";
 import { interpret, read, type Split, split } from "./cli/parse.ts";
 import { printableLines } from "./cli/printable.ts";
 import { commonInstead } from "./cli/words.ts";
@@ -44,15 +45,18 @@ export async function main(args: readonly string[]): Promise<number> {
     );
     if (line.occurrences.has("help")) return print(helpFor(path, columns));
     const env = Deno.env.toObject();
-    const { root, config, host } = read(
-      name,
-      common,
-      new Map([...occurrences, ...line.occurrences]),
-      env,
-    );
+    const given = new Map([...occurrences, ...line.occurrences]);
+    const { root, config, ...daemon } = read(name, common, given, env);
     const input = interpret(name, entry, line, env);
     const result = await entry.run(
-      { root: resolve(root), config: resolve(config), host, env, terminal, columns },
+      {
+        root: resolve(root),
+        config: resolve(config),
+        ...chosen(given, daemon),
+        env,
+        terminal,
+        columns,
+      },
       input.args,
       input.flags,
     );

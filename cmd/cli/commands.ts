@@ -6,6 +6,7 @@
 
 import { personalities, roleHelp, roleOf } from "../personalities.ts";
 import { version as versionParts } from "../version.ts";
+import { api } from "./api.ts";
 import { closest } from "./closest.ts";
 import {
   command,
@@ -19,8 +20,10 @@ import {
 import { boolean, setting, string } from "./flags.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 import { completer, completion } from "./completion.ts";
+import { contextGroup as context } from "./context_commands.ts";
 import { cp } from "./cp.ts";
 import { create } from "./create.ts";
+import { dialStdio } from "./dial_stdio.ts";
 import { attach, enter, exec } from "./exec.ts";
 import { image } from "./image.ts";
 import { installer } from "./install.ts";
@@ -48,10 +51,14 @@ export const common = {
     variable: "KURMA_CONFIG",
     fallback: "/etc/kurma",
   }),
-  host: string("Where the daemon listens: the path of its socket, or unix://PATH", {
+  host: string("Where the daemon is: PATH of its socket, tcp://HOST, ssh://USER@HOST, or HOST", {
     short: "H",
-    placeholder: "SOCKET",
+    placeholder: "HOST",
     variable: "KURMA_HOST",
+  }),
+  context: string("The context that says so, with a certificate; see kurma context", {
+    placeholder: "CONTEXT",
+    variable: "KURMA_CONTEXT",
   }),
   help: boolean("Show this help", { short: "h" }),
 };
@@ -95,11 +102,14 @@ const commands: Commands = {
   pod,
   image,
   volume,
+  context,
+  api,
   status,
   install: installer(() => manPages(top, common, versionParts().kurma)),
   completion,
   version,
   help,
+  "dial-stdio": dialStdio,
   complete: completer(() => ({ top, common, roles })),
 };
 
@@ -115,9 +125,11 @@ export const top: Group = {
   ],
 };
 
-/** The roles that a word after `kurma` calls, and what they are. */
+/** The roles that a word after `kurma` calls, and what they are; not those that are commands. */
 const roles: (readonly [string, string])[] = [...personalities.values()]
-  .flatMap(({ word, summary }) => word === undefined ? [] : [[word, summary] as const]);
+  .flatMap(({ word, summary }) =>
+    word === undefined || Object.hasOwn(commands, word) ? [] : [[word, summary] as const]
+  );
 
 /**
  * Help about what `words` call: a command, a group, a role of the program, or all of it.
@@ -126,7 +138,7 @@ const roles: (readonly [string, string])[] = [...personalities.values()]
  */
 export function helpFor(words: readonly string[], columns: number): string {
   const role = words.length === 1 ? roleOf(words[0]) : undefined;
-  if (role) return roleHelp(role);
+  if (role && !Object.hasOwn(commands, words[0])) return roleHelp(role);
   const written = writtenOut(top, words);
   const entry = written.reduce<Entry>(
     (entry, word, index) => entryOf(written.slice(0, index), entry, word),

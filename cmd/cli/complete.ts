@@ -21,7 +21,7 @@ import { type Split, split, UsageError } from "./parse.ts";
 export type Candidate = readonly [word: string, meaning: string];
 
 /** Arguments that are names of what there is; `place` is one end of `kurma cp`. */
-export type Names = "container" | "image" | "pod" | "volume" | "place";
+export type Names = "container" | "image" | "pod" | "volume" | "place" | "context";
 
 /** What may stand at the cursor. */
 export interface Completion {
@@ -132,6 +132,7 @@ function flagsOf(flags: Flags, current: string): Completion {
 
 function valueOf({ choices, placeholder, summary }: Flag<unknown>, current: string): Completion {
   if (choices) return starting(choices.map((word) => [word, summary] as const), current);
+  if (placeholder === "CONTEXT") return { ...nothing, names: "context" };
   return { words: [], paths: pathsFor(placeholder ?? "") };
 }
 
@@ -154,7 +155,8 @@ function argumentOf(command: Command, given: number, current: string, top: Entry
 /** What an argument of that name names, where it is something that there is. */
 function namesOf(argument: string): Names | undefined {
   if (argument === "source" || argument === "target") return "place";
-  return (["container", "image", "pod", "volume"] as const).find((names) => names === argument);
+  const named = ["container", "image", "pod", "volume", "context"] as const;
+  return named.find((names) => names === argument);
 }
 
 /** The commands of a group that its help shows. */

@@ -54,7 +54,11 @@ export function completer(surface: () => Surface) {
       const where = {
         ...context,
         root: named("root") ?? context.root,
-        host: named("host") ?? context.host,
+        ...named("host") !== undefined
+          ? { host: named("host"), context: undefined }
+          : named("context") !== undefined
+          ? { host: undefined, context: named("context") }
+          : {},
       };
       const before = new Set(word.slice(0, -1));
       const found = names === undefined ? [] : await namesLike(names, where, current);
@@ -71,6 +75,10 @@ const patienceMs = 1_000;
 async function namesLike(names: Names, context: Context, current: string): Promise<Candidate[]> {
   const signal = AbortSignal.timeout(patienceMs);
   try {
+    if (names === "context") {
+      const { Contexts, ownContext } = await import("./contexts.ts");
+      return [...new Contexts(context.env).names(), ownContext].map((name) => [name, "A context"]);
+    }
     const api = await daemon(context);
     switch (names) {
       case "container":

@@ -97,7 +97,7 @@ test("names of what there is complete, from the daemon", async ({ dir, kurma }) 
   const [{ id: image }] = (await kurmad.api.call("Images", "List", {})).images ?? [];
   await kurmad.api.call("Images", "Tag", { image, name: "box:1" });
 
-  const env = { KURMA_HOST: kurmad.api.socket };
+  const env = { KURMA_HOST: kurmad.api.host };
   const names = (stdout: string) =>
     stdout.replaceAll(/\t.*/g, "").trim().split("\n").sort().join(" ");
   const bash = await shellIn(dir, "bash", kurma, env);
@@ -119,7 +119,7 @@ test("names of what there is complete, from the daemon", async ({ dir, kurma }) 
   }
   await Deno.writeTextFile(`${dir}/website`, "");
   assertEquals(names(await bash(inBash, "cp web")), "web: website");
-  assertEquals(names(await bash(inBash, `-H ${kurmad.api.socket} stop web`)), "web");
+  assertEquals(names(await bash(inBash, `-H ${kurmad.api.host} stop web`)), "web");
   assertEquals(await bash(typedInBash, "kurma cp weat", "kurma cp weather:"), "found\n");
   assertEquals(await bash(typedInBash, "kurma create box:", "kurma create box:1"), "found\n");
 

@@ -138,7 +138,7 @@ const stories: Record<string, (line: Line) => Promise<void>> = {
     ].join("; ");
     const typescript = await run(["script", "-qec", script, "/dev/null"], {
       stdin: "key\r",
-      env: { KURMA_HOST: line.kurmad.api.socket },
+      env: { KURMA_HOST: line.kurmad.api.host },
     });
     assertMatch(typescript.stdout, /40 90\r+\n[^]*read key\r+\n[^]*as it was/);
   },
@@ -218,7 +218,7 @@ const stories: Record<string, (line: Line) => Promise<void>> = {
   },
 
   async "a host by flag and by variable"(line) {
-    const { socket } = line.kurmad.api;
+    const socket = line.kurmad.api.host;
     for (const host of [socket, `unix://${socket}`, "./kurma.sock"]) {
       const env = { KURMA_HOST: "" };
       assertEquals(await line.says(["-H", host, "list", "-o", "name"], { env }), "web");
@@ -226,8 +226,12 @@ const stories: Record<string, (line: Line) => Promise<void>> = {
       // As the first Kurma took it.
       assertEquals(await line.says(["LIST", "-o", "name", "-host", host], { env }), "web");
     }
-    await line.fails(2, /Cannot reach "10\.0\.0\.1": only sockets of this machine/, [
-      ...["-H", "10.0.0.1", "list"],
+    await line.fails(2, /Cannot use "ftp:\/\/a" as a host/, ["-H", "ftp://a", "list"]);
+    await line.fails(2, /Cannot use -H and --context together/, [
+      ...["-H", socket, "--context", "default", "list"],
+    ]);
+    await line.fails(7, /Cannot reach "tcp:\/\/127\.0\.0\.1:12312": ECONNREFUSED/, [
+      ...["-H", "127.0.0.1", "list"],
     ]);
   },
 };

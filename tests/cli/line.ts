@@ -14,13 +14,13 @@ export class Line {
 
   /** Runs a command to its end, whatever that is. */
   run(args: readonly string[], options: RunOptions = {}): Promise<Output> {
-    const env = { KURMA_HOST: this.kurmad.api.socket, ...options.env };
+    const env = { KURMA_HOST: this.kurmad.api.host, ...options.env };
     return run([binary, ...args], { cwd: this.kurmad.dir, ...options, env });
   }
 
   /** Starts a command. */
   start(args: readonly string[], options: RunOptions = {}): Running {
-    const env = { KURMA_HOST: this.kurmad.api.socket };
+    const env = { KURMA_HOST: this.kurmad.api.host };
     return new Running([binary, ...args], { ...options, env });
   }
 
@@ -45,7 +45,7 @@ export class Line {
     await Deno.remove(`${bin}/kurma`).catch(() => undefined);
     await Deno.symlink(binary, `${bin}/kurma`);
     const env = {
-      ...{ KURMA_HOST: this.kurmad.api.socket, IMAGE: this.kurmad.image },
+      ...{ KURMA_HOST: this.kurmad.api.host, IMAGE: this.kurmad.image },
       ...{ PATH: `${bin}:/usr/bin:/bin:/usr/sbin:/sbin`, HOME: this.kurmad.dir },
     };
     return await run(["/bin/sh", "-euc", text], { cwd: this.kurmad.dir, ...options, env });
