@@ -28,7 +28,7 @@ export interface BrokerOptions extends Pick<ApiOptions, "onAudit" | "onCall" | "
   /** The path of kurmad's socket. */
   readonly socket: string;
   /** The policy as it is now: asked once for each call, so that a change holds at once. */
-  readonly policy: () => Policy;
+  readonly policy: () => Policy | Promise<Policy>;
   /** What this machine is called: names and addresses, in lower case, without ports. */
   readonly hosts: readonly string[];
   /** The largest message, in bytes. Default 4 MiB; a larger one is refused, not cut. */
@@ -88,7 +88,7 @@ export function brokerHandler(options: BrokerOptions): Handler & Disposable {
       onRefused?.(request.peer, reason);
       return refusal(request, status, code, reason, retryAfterMs);
     };
-    const now = policy();
+    const now = await policy();
     const browser = browserRefusal(request, {
       hosts: [ownHost, ...hosts, ...now.hosts],
       origins: now.origins,
