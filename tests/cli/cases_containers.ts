@@ -127,6 +127,7 @@ export const containerCases: Cases = {
       await shop.is("logs -f --tail 2 --since 1h wrote", "two\nthree");
     },
     mistake: ["logs none", 3, none],
+    json: ["logs -t -o json wrote", ".stream + (.text | @base64d)", /^STREAM_OUTPUTone\n/],
   },
   events: {
     main: (shop) =>

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { assert } from "../assert.ts";
+import { assert, assertMatch } from "../assert.ts";
+import { withRegistry } from "../images/registry.ts";
 import type { Cases } from "./cases.ts";
 
 const noVolume = /Cannot find volume "none"/;
@@ -17,10 +18,17 @@ export const otherCases: Cases = {
     json: ["image pull -q --root $ROOT $ACI -o json", ".format", "aci"],
   },
   "image push": {
-    async main(shop) {
-      // A registry is needed for more: see tests/images/registry_test.ts.
-      await shop.fails(2, /./, shop.args("push --root $ROOT box"));
-    },
+    main: (shop) =>
+      withRegistry(shop.kurmad.dir, { port: 5000 }, async (host) => {
+        const hosts = `hosts:\n  ${host}: { plainHttp: true }\n`;
+        await Deno.writeTextFile(`${shop.kurmad.dir}/hosts.yaml`, hosts);
+        await shop.is("image import -q --root $ROOT $IMAGE --name pushed", /^sha256:/);
+        const own = ["--root", shop.words.ROOT, "--config", shop.kurmad.dir, "-q"];
+        const pushed = await shop.json("push", ...own, "pushed", `${host}/team/app`);
+        assertMatch(pushed.digest, /^sha256:[0-9a-f]{64}$/);
+        assertMatch(await shop.says(["pull", ...own, `${host}/team/app`]), /^sha256:/);
+        await shop.is(`rmi --root $ROOT pushed ${host}/team/app`, /pushed/);
+      }),
     mistake: ["push --root $ROOT none", 3, noImage],
   },
   "image import": {
