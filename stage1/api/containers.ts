@@ -121,11 +121,11 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
     async prune({ until, labels }, { values }) {
       const before = timeOf(until) ?? Infinity;
       const restrictions = values.get(viaKey)?.restrictions;
-      const removed = await manager.prune((record) =>
+      const { removed, bytes } = await manager.prune((record) =>
         hasLabels(record.spec.labels, labels) && endOf(record) < before &&
         isReachable(manager.host, record, restrictions)
       );
-      return { ids: removed.map(({ id }) => id) };
+      return { ids: removed.map(({ id }) => id), freedBytes: BigInt(bytes) };
     },
   };
 }

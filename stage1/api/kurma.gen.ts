@@ -5566,7 +5566,7 @@ export type PruneContainersResponse = Message<"kurma.v1.PruneContainersResponse"
   ids: string[];
 
   /**
-   * Bytes that were freed.
+   * Bytes that were freed, without those of what has more than 100,000 files and folders.
    *
    * @generated from field: uint64 freed_bytes = 2;
    */
@@ -5585,7 +5585,7 @@ export type PruneContainersResponseJson = {
   ids?: string[];
 
   /**
-   * Bytes that were freed.
+   * Bytes that were freed, without those of what has more than 100,000 files and folders.
    *
    * @generated from field: uint64 freed_bytes = 2;
    */
@@ -6724,7 +6724,7 @@ export type PrunePodsResponse = Message<"kurma.v1.PrunePodsResponse"> & {
   ids: string[];
 
   /**
-   * Bytes that were freed.
+   * Bytes that were freed, without those of what has more than 100,000 files and folders.
    *
    * @generated from field: uint64 freed_bytes = 2;
    */
@@ -6743,7 +6743,7 @@ export type PrunePodsResponseJson = {
   ids?: string[];
 
   /**
-   * Bytes that were freed.
+   * Bytes that were freed, without those of what has more than 100,000 files and folders.
    *
    * @generated from field: uint64 freed_bytes = 2;
    */
@@ -8566,7 +8566,7 @@ export type PruneVolumesResponse = Message<"kurma.v1.PruneVolumesResponse"> & {
   names: string[];
 
   /**
-   * Bytes that were freed.
+   * Bytes that were freed, without those of what has more than 100,000 files and folders.
    *
    * @generated from field: uint64 freed_bytes = 2;
    */
@@ -8585,7 +8585,7 @@ export type PruneVolumesResponseJson = {
   names?: string[];
 
   /**
-   * Bytes that were freed.
+   * Bytes that were freed, without those of what has more than 100,000 files and folders.
    *
    * @generated from field: uint64 freed_bytes = 2;
    */

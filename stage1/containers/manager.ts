@@ -10,6 +10,7 @@ import type { Kernel } from "../../ffi/kernel.ts";
 import type { Exit as StageExit, Stage2 } from "../../stage2/server.ts";
 import { Ahead } from "./ahead.ts";
 import { Claims, newContainer, usesOwnIds } from "./claims.ts";
+import { folderBytes } from "./folder_bytes.ts";
 import {
   folderOf,
   type Folders,
@@ -292,21 +293,31 @@ export class Manager implements AsyncDisposable {
     });
   }
 
-  /** Removes all containers that do not run and that no policy will start; their names. */
-  async prune(fits: (container: Container) => boolean = () => true): Promise<Container[]> {
+  /**
+   * Removes all containers that do not run and that no policy will start.
+   *
+   * @returns Which, and the bytes that they took, as far as those could be counted.
+   */
+  async prune(
+    fits: (container: Container) => boolean = () => true,
+  ): Promise<{ removed: Container[]; bytes: number }> {
     const removed: Container[] = [];
+    let bytes = 0;
     for (const container of this.list()) {
       const idle = !isUp(container) && container.pod === undefined &&
         this.host.live.of(container).restart === undefined;
       if (!idle || !fits(container)) continue;
       await this.host.queues.run(container.id, async () => {
         if (isUp(container) || !this.host.state.containers.has(container.id)) return;
+        const { kernel } = this.host;
+        const taken = await folderBytes(kernel, folderOf(this.host, container)) ?? 0;
         await this.#unmake(container);
         removed.push(container);
+        bytes += taken;
       });
     }
     await this.host.state.durable();
-    return removed;
+    return { removed, bytes };
   }
 
   /**

@@ -17,7 +17,7 @@ const cases: Cases = { ...containerCases, ...podCases, ...otherCases };
 
 /** Commands that print what somebody else wrote, or text for another program. */
 const unstructured = new Set([
-  ...["run", "exec", "enter", "attach", "logs", "install", "completion", "complete", "help"],
+  ...["run", "exec", "enter", "attach", "install", "completion", "complete", "help"],
 ]);
 
 /** Every command by the words that call it. */
