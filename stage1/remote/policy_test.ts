@@ -171,7 +171,6 @@ Deno.test("the policy that the documentation shows is one", async () => {
   assertEquals(policy.limits, defaultClientLimits);
 });
 
-<<<<<<< HEAD
 const seed = examplePolicy().replace(/^#(?! \S)/gm, "");
 
 fuzz("checkPolicy()", 500, async (mutator) => {
@@ -182,42 +181,6 @@ fuzz("checkPolicy()", 500, async (mutator) => {
   assert(limits.burst >= 1 && limits.callsPerSecond > 0 && limits.callsAtOnce >= 1);
   assert(Object.keys(clients).every((name) => name !== ""));
   assert((everyone.hostPaths ?? []).every((path) => path.startsWith("/")));
-=======
-Deno.test("a change of the file holds from the next call on, and a mistake changes nothing", async () => {
-  const dir = await Deno.makeTempDir();
-  const path = `${dir}/policy.yaml`;
-  // As an editor does it, so that each content is a file of its own.
-  const write = async (text: string) => {
-    await Deno.writeTextFile(`${path}.new`, text, { mode: 0o600 });
-    await Deno.rename(`${path}.new`, path);
-  };
-  try {
-    const mistakes: unknown[] = [];
-    const file = await PolicyFile.open(path, (error) => mistakes.push(error));
-    assertEquals(await file.current(), openPolicy);
-    await write("hosts: [a.example]");
-    assertEquals((await Promise.all([file.current(), file.current()])).map(({ hosts }) => hosts), [
-      ["a.example"],
-      ["a.example"],
-    ]);
-    await write("hosts: {}");
-    assertEquals((await file.current()).hosts, ["a.example"]);
-    assertEquals((await file.current()).hosts, ["a.example"]);
-    assertEquals(mistakes.length, 1);
-    await write("hosts: [b.example]");
-    assertEquals((await file.current()).hosts, ["b.example"]);
-    await Deno.remove(path);
-    assertEquals((await file.current()).hosts, ["b.example"]);
-    assertMatch(String(mistakes.at(-1)), /it is gone$/);
-    await write("- wrong");
-    assertMatch(
-      (await rejection(PolicyFile.open(path, () => {}))).message,
-      /^Cannot use policy .*: it is not a mapping$/,
-    );
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
->>>>>>> parent of ce71c10 (Leave it to kurma-api when it reads its policy again)
 });
 
 Deno.test("a change of the file holds from the next call on, and a mistake changes nothing", async () => {

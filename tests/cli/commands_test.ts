@@ -18,12 +18,8 @@ const cases: Cases = { ...containerCases, ...podCases, ...otherCases, ...remoteC
 
 /** Commands that print what somebody else wrote, or text for another program. */
 const unstructured = new Set([
-<<<<<<< HEAD
   ...["run", "exec", "enter", "attach", "install", "completion", "complete", "help"],
-=======
-  ...["run", "exec", "enter", "attach", "logs", "install", "completion", "complete", "help"],
   ...["api serve", "api policy", "dial-stdio"],
->>>>>>> wt-remote
 ]);
 
 /** Every command by the words that call it. */
