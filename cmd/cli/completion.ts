@@ -100,7 +100,9 @@ async function namesLike(names: Names, context: Context, current: string): Promi
         return volumes.map(({ name = "" }) => [name, "A volume"]);
       }
       case "image": {
-        const own = context.host === undefined ? await ownImages(context.root) : [];
+        const own = (context.host ?? context.context) === undefined
+          ? await ownImages(context.root)
+          : [];
         if (own.length > 0) return own.map(imageCandidate);
         const { images = [] } = await api.call("Images", "List", {}, { signal });
         return images.flatMap(({ names = [], id = "" }) => names.length > 0 ? names : [id])

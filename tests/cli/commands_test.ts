@@ -11,13 +11,15 @@ import { Kurmad } from "../kurmad/daemon.ts";
 import { type Cases, Shop } from "./cases.ts";
 import { containerCases } from "./cases_containers.ts";
 import { otherCases } from "./cases_others.ts";
+import { remoteCases } from "./cases_remote.ts";
 import { podCases } from "./cases_pods.ts";
 
-const cases: Cases = { ...containerCases, ...podCases, ...otherCases };
+const cases: Cases = { ...containerCases, ...podCases, ...otherCases, ...remoteCases };
 
 /** Commands that print what somebody else wrote, or text for another program. */
 const unstructured = new Set([
   ...["run", "exec", "enter", "attach", "logs", "install", "completion", "complete", "help"],
+  ...["api serve", "api policy", "dial-stdio"],
 ]);
 
 /** Every command by the words that call it. */
