@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assertMatch } from "../assert.ts";
+import { assertEquals, assertMatch } from "../assert.ts";
 import { mustRun } from "../harness.ts";
 import type { Cases } from "./cases.ts";
 
@@ -76,10 +76,10 @@ export const remoteCases: Cases = {
   },
   "dial-stdio": {
     async main(shop) {
-      const said = await shop.says(["dial-stdio"], {
-        stdin: "GET / HTTP/1.1\r\nhost: kurma\r\nconnection: close\r\n\r\n",
-      });
-      assertMatch(said, /^HTTP\/1\.1 \d{3} /);
+      const dialled = shop.start(["dial-stdio"], { stdin: "open" });
+      await dialled.write("GET / HTTP/1.1\r\nhost: kurma\r\nconnection: close\r\n\r\n");
+      await dialled.says(/^HTTP\/1\.1 \d{3} /);
+      assertEquals((await dialled.output).status, 0);
     },
     mistake: ["dial-stdio -H 192.0.2.1", 2, /Cannot pass on to another machine/],
   },
