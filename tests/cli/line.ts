@@ -51,8 +51,8 @@ export class Line {
     await Deno.remove(`${bin}/kurma`).catch(() => undefined);
     await Deno.symlink(binary, `${bin}/kurma`);
     const env = {
-      ...{ KURMA_HOST: this.kurmad.api.host, IMAGE: this.kurmad.image },
-      ...{ PATH: `${bin}:/usr/bin:/bin:/usr/sbin:/sbin`, HOME: this.kurmad.dir },
+      ...this.#env(),
+      ...{ IMAGE: this.kurmad.image, PATH: `${bin}:/usr/bin:/bin:/usr/sbin:/sbin` },
     };
     return await run(["/bin/sh", "-euc", text], { cwd: this.kurmad.dir, ...options, env });
   }
