@@ -32,6 +32,8 @@ pub const exports = .{
     .{ .name = "kurma_accept", .call = &accept, .pool = false },
     .{ .name = "kurma_peers", .call = &peers, .pool = false },
     .{ .name = "kurma_release_code", .call = &releaseCode, .pool = false },
+    .{ .name = "kurma_make_raw", .call = &makeRaw, .pool = false },
+    .{ .name = "kurma_restore_terminal", .call = &restoreTerminal, .pool = false },
 } ++ inside.exports ++ streams.exports;
 
 comptime {
@@ -242,6 +244,18 @@ fn peers(path: [*:0]const u8, fds: [*]const i32, count: u32, out: [*]u64) callco
         const cookie = option(u64, fd, os.SO.COOKIE) orelse continue;
         peer.* = .{ cookie, who[0], who[1], who[2] };
     }
+}
+
+/// Makes a terminal raw; `before` becomes how it was. 0, or -1.
+fn makeRaw(fd: i32, before: *linux.terminal.Settings, failure: *Failure) callconv(.c) i32 {
+    before.* = linux.terminal.makeRaw(failure, fd) catch return -1;
+    return 0;
+}
+
+/// Gives a terminal the settings that it had. 0, or -1.
+fn restoreTerminal(fd: i32, before: *const linux.terminal.Settings, failure: *Failure) callconv(.c) i32 {
+    linux.terminal.restore(failure, fd, before) catch return -1;
+    return 0;
 }
 
 /// Whether a socket's own name is `path`: what accept(2) makes has that of the listener.

@@ -17,6 +17,7 @@ import {
   Memory_kind,
   Stream_readiness,
   symbols,
+  Terminal,
 } from "./abi.gen.ts";
 import { type Kernel, KernelError, type PeerSocket } from "./kernel.ts";
 
@@ -285,6 +286,20 @@ export const kernel: Kernel = {
       (failure) => native.kurma_read_link(file, target, BigInt(target.length), failure),
     );
     return new TextDecoder().decode(target.subarray(0, length));
+  },
+
+  makeRaw(file) {
+    const before = new Uint8Array(Terminal.size);
+    checked(`descriptor ${file}`, (failure) => native.kurma_make_raw(file, before, failure));
+    return before;
+  },
+
+  restoreTerminal(file, before) {
+    const settings = before as Uint8Array<ArrayBuffer>;
+    checked(
+      `descriptor ${file}`,
+      (failure) => native.kurma_restore_terminal(file, settings, failure),
+    );
   },
 
   close(descriptor) {

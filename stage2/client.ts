@@ -6,7 +6,7 @@
 
 import { Report, Report_outcome } from "../ffi/abi.gen.ts";
 import { KurmaError } from "../ffi/errors.ts";
-import type { Descriptor, Kernel, KernelError } from "../ffi/kernel.ts";
+import { commandStatus, type Descriptor, type Kernel, type KernelError } from "../ffi/kernel.ts";
 import { kernelError, textAt } from "./report.ts";
 import type { Plan } from "./spec.ts";
 
@@ -136,9 +136,9 @@ function result(report: Uint8Array, status: number): Ended {
       return { status: view.getUint32(Report.status, true) };
     case "failed": {
       const error = kernelError(view, Report.failure, subject);
-      if (error.step !== "exec") throw error;
-      const missing = error.errno === "ENOENT" || error.errno === "ENOTDIR";
-      return { status: missing ? 127 : 126, reason: error };
+      const status = commandStatus(error);
+      if (status === undefined) throw error;
+      return { status, reason: error };
     }
     case "invalid":
       throw new KurmaError("invalid", `Cannot carry out the plan: ${subject}`);

@@ -170,7 +170,7 @@ const steps = {
   verified: Step.VERIFIED,
 } satisfies Record<Progress["step"], Step>;
 
-function progressMessage(progress: Progress): MessageInitShape<typeof ImageProgressSchema> {
+export function progressMessage(progress: Progress): MessageInitShape<typeof ImageProgressSchema> {
   const { step, subject, bytes, total = 0 } = progress;
   return { step: steps[step], subject, bytes: BigInt(bytes), totalBytes: BigInt(total) };
 }
