@@ -17,6 +17,8 @@ import { exists, until, within } from "../stage2/served.ts";
 
 /** How a daemon is started. */
 export interface Start {
+  /** Its socket; default: in its folder. */
+  readonly socket?: string;
   /** How it is configured, beside its folders; `DIR` in them is the test's folder. */
   readonly flags?: readonly string[];
   /** Added to its environment. */
@@ -45,7 +47,7 @@ export class Kurmad implements AsyncDisposable {
     readonly image: string,
     readonly how: Start,
   ) {
-    this.api = new ApiClient(`${dir}/kurma.sock`);
+    this.api = new ApiClient(this.socket);
     this.#process = this.#spawn();
   }
 
@@ -54,6 +56,11 @@ export class Kurmad implements AsyncDisposable {
     const kurmad = new Kurmad(dir, oci, how);
     await kurmad.ready();
     return kurmad;
+  }
+
+  /** The path of its socket. */
+  get socket(): string {
+    return this.how.socket ?? `${this.dir}/kurma.sock`;
   }
 
   get pid(): number {
@@ -67,7 +74,7 @@ export class Kurmad implements AsyncDisposable {
     this.#process.output.then((output) => (ended = output), () => undefined);
     await until("an answer of kurmad", async () => {
       assert(ended === undefined, `kurmad ended: ${ended?.stderr}`);
-      if (!await exists(`${this.dir}/kurma.sock`)) return undefined;
+      if (!await exists(this.socket)) return undefined;
       return await this.api.call("System", "Ping", {}).then(() => true, () => undefined);
     });
     return performance.now() - begun;
@@ -195,7 +202,7 @@ export class Kurmad implements AsyncDisposable {
     const { flags = [], env, prefix = [] } = this.how;
     const folders = [
       `--state-directory=${this.dir}/state`,
-      `--socket-path=${this.dir}/kurma.sock`,
+      `--socket-path=${this.socket}`,
     ];
     const others = flags.map((flag) => flag.replace("DIR", this.dir));
     return new Running([...prefix, this.program, "daemon", ...folders, ...others], {
