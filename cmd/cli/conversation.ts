@@ -232,7 +232,8 @@ function isContainer(value: unknown): value is Container {
 
 /** Says that a container goes on without us, and how to come back. */
 export function tellDetached(container: string): void {
-  complain(
-    `kurma: "${printable(container)}" goes on; kurma attach ${printable(container)} comes back`,
-  );
+  const name = printable(container);
+  // The line of the terminal that we are on is the container's, or has a key on it.
+  const before = Deno.stderr.isTerminal() ? "\n" : "";
+  complain(`${before}kurma: "${name}" goes on; kurma attach ${name} comes back`);
 }
