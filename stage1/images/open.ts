@@ -78,7 +78,10 @@ async function pulled(store: Store, text: string, options: PullOptions): Promise
 }
 
 /** What an ACI depends on comes along where images may be pulled. */
-function withDependencies(store: Store, { pull, ...options }: OpenOptions): ImportOptions {
+function withDependencies<Options extends OpenOptions>(
+  store: Store,
+  { pull, ...options }: Options,
+): Omit<Options, "pull"> & ImportOptions {
   const own = metered(options);
   if (pull === undefined) return own;
   return {
@@ -94,6 +97,8 @@ function withDependencies(store: Store, { pull, ...options }: OpenOptions): Impo
 export interface ImportImageOptions extends OpenOptions {
   /** What it is called from now on. Default: what its archive calls it. */
   readonly name?: string;
+  /** Which one of an archive that comes as bytes. Default: the only one, or `latest`. */
+  readonly tag?: string;
 }
 
 /**
@@ -121,34 +126,55 @@ export async function importImage(
 async function importFrom(
   store: Store,
   reference: string | AsyncIterable<Uint8Array>,
-  options: ImportOptions,
+  options: ImportOptions & Pick<ImportImageOptions, "tag">,
 ): Promise<Imported> {
   if (reference === "-") {
     return await importChunks(store, Deno.stdin.readable, options, "standard input");
   }
   if (typeof reference !== "string") {
-    return await importChunks(store, reference, options, "the image that was sent");
+    return await importChunks(store, reference, options, sentImage);
   }
-  const found = await findPath(reference);
-  if (found === undefined) throw noFile(reference);
-  const { isDirectory } = await Deno.stat(found.path);
+  const { path, tag, isDirectory } = await imagePath(reference);
   return isDirectory
-    ? await importFolder(store, found.path, found.tag, options)
-    : await importFile(store, found.path, found.tag, options);
+    ? await importFolder(store, path, tag, options)
+    : await importFile(store, path, tag, options);
+}
+
+/** What an image that comes as bytes is called in messages and in its progress. */
+export const sentImage = "the image that was sent";
+
+/** Where an image is that is not in the store. */
+export interface ImagePath {
+  readonly path: string;
+  /** Which one of several is meant. */
+  readonly tag?: string;
+  readonly isDirectory: boolean;
+}
+
+/**
+ * The file or folder that `PATH` or `PATH:TAG` means.
+ *
+ * @throws {KurmaError} `missing`: there is none.
+ */
+export async function imagePath(text: string): Promise<ImagePath> {
+  const found = await findPath(text);
+  if (found === undefined) throw noFile(text);
+  const { isDirectory } = await Deno.stat(found.path);
+  return { ...found, isDirectory };
 }
 
 /** The image of a file that comes as a stream: its parts are needed in an order of their own. */
 async function importChunks(
   store: Store,
   chunks: AsyncIterable<Uint8Array>,
-  options: ImportOptions,
+  options: ImportOptions & Pick<ImportImageOptions, "tag">,
   what: string,
 ): Promise<Imported> {
   await using workspace = await store.workspace();
   const path = `${workspace.path}/stream`;
   using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
   await copyTo(file, chunks, what, options);
-  return await importFile(store, path, undefined, options, what);
+  return await importFile(store, path, options.tag, options, what);
 }
 
 /** What is certainly meant as a path. */

@@ -127,7 +127,7 @@ function terminalTest(
     test(`${name}, ${side === "alone" ? "without a daemon" : "by a daemon"}`, async (scratch) => {
       if (side === "alone") return await tell(scratch, { KURMA_ROOT: `${scratch.dir}/state` });
       await using kurmad = await Kurmad.start(scratch.dir);
-      await tell(scratch, { KURMA_HOST: kurmad.api.socket });
+      await tell(scratch, { KURMA_HOST: kurmad.socket });
       await kurmad.quit();
     });
   }

@@ -192,8 +192,11 @@ export class Kurmad implements AsyncDisposable {
       // All others in this world are ours; the shell that made it is the first.
       if (!/^\d+$/.test(name) || Number(name) === 1 || Number(name) === own) continue;
       const stat = await Deno.readTextFile(`/proc/${name}/cmdline`).catch(() => "");
-      if (/^(kurma|init)/.test(stat) || stat.startsWith(this.program)) {
+      if (!/^(kurma|init)/.test(stat) && !stat.startsWith(this.program)) continue;
+      try {
         Deno.kill(Number(name), "SIGKILL");
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotFound)) throw error; // It went with another.
       }
     }
   }
