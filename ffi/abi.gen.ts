@@ -2,7 +2,7 @@
 
 export const symbols = {
   kurma_memfd: { parameters: ["buffer", "buffer", "usize", "u32", "buffer"], result: "i32" },
-  kurma_spawn: { parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
+  kurma_spawn: { parameters: ["i32", "buffer", "u32", "buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
   kurma_wait: { parameters: ["i32"], result: "i32", nonblocking: true },
   kurma_signal: { parameters: ["i32", "u32", "buffer"], result: "i32" },
   kurma_become: { parameters: ["i32", "buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },

@@ -63,7 +63,7 @@ export interface Made {
   readonly gid: number;
 }
 
-/** A process to start: this executable again, under an intercept. */
+/** A process to start: the static program that we carry, under an intercept. */
 export interface Spawn {
   /** argv, with the name it is called by in front. */
   args: readonly string[];
@@ -111,7 +111,7 @@ export interface Kernel {
   /** What a memory file holds now. */
   contents(file: Descriptor): Uint8Array;
   /**
-   * Starts this executable again in a session of its own.
+   * Starts the static program in a session of its own: what it becomes, without V8.
    *
    * @returns Its pid.
    * @throws {KernelError} `step` is `spawn`; nothing was started.

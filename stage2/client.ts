@@ -39,9 +39,9 @@ export interface Launch {
 }
 
 /**
- * A stage2 process for one container: this executable, invoked again. It is started
- * before its plan is known, since V8 takes most of the time of a start, and can take
- * it while the image is looked up. Disposing of one that got no plan ends it.
+ * A stage2 process for one container. It is started before its plan is known, so that
+ * somebody is there to clear up if we die meanwhile. Disposing of one that got no plan
+ * ends it.
  */
 export class WaitingStage2 implements Disposable {
   readonly #kernel: Kernel;

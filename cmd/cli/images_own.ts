@@ -4,7 +4,7 @@
  * @module
  */
 
-import * as images from "../../stage1/images/mod.ts";
+import * as images from "../../stage1/images/manage.ts";
 import type { Damage, OnProgress, Removed, StoredImage } from "../../stage1/images/mod.ts";
 import type { Context } from "./context.ts";
 import type { ImageFields, ImageRow, ImageStore, TakeOutOptions } from "./image_store.ts";
@@ -38,11 +38,13 @@ export class OwnImages implements ImageStore {
 
   async bringIn(file: string, name: string | undefined, onProgress: OnProgress | undefined) {
     const { root } = this.#place;
-    return rowOf(await images.importImage(file, { root, name, onProgress }));
+    const { importImage } = await import("../../stage1/images/bring_in.ts");
+    return rowOf(await importImage(file, { root, name, onProgress }));
   }
 
   async takeOut(image: string, path: string, options: TakeOutOptions): Promise<void> {
-    await images.exportImage(image, path, { root: this.#place.root, ...options });
+    const { exportImage } = await import("../../stage1/images/export.ts");
+    await exportImage(image, path, { root: this.#place.root, ...options });
   }
 
   tag(image: string, name: string): Promise<string> {
@@ -61,7 +63,8 @@ export class OwnImages implements ImageStore {
     checkOnly: boolean,
     onProgress: OnProgress | undefined,
   ): Promise<readonly Damage[]> {
-    return await images.verifyImages({ ...this.#place, checkOnly, onProgress });
+    const { verifyImages } = await import("../../stage1/images/verify.ts");
+    return await verifyImages({ ...this.#place, checkOnly, onProgress });
   }
 }
 

@@ -23,15 +23,14 @@ export {
   type StoredImage,
   writeAll,
 } from "./store.ts";
+export { openImage, type OpenOptions } from "./open.ts";
 export {
   type ImagePath,
   imagePath,
   importImage,
   type ImportImageOptions,
-  openImage,
-  type OpenOptions,
   sentImage,
-} from "./open.ts";
+} from "./bring_in.ts";
 export {
   defaultRoot,
   listImages,

@@ -150,16 +150,7 @@ export class Kurmad implements AsyncDisposable {
 
   /** The pid of the server that makes containers. */
   stage2Pid(): number {
-    for (const { name } of Deno.readDirSync("/proc")) {
-      if (!/^\d+$/.test(name)) continue;
-      try {
-        const words = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
-        if (words[0] === "kurma-stage2") return Number(name);
-      } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-      }
-    }
-    throw new Error("There is no stage2");
+    return stage2Pid();
   }
 
   /** Removes all that there is, and ends everything. */
@@ -171,17 +162,7 @@ export class Kurmad implements AsyncDisposable {
       await this.api.call("Containers", "Remove", { container: id, force: true });
     }
     await this.#stop();
-    using stage2 = new Stage2(kernel, `${this.dir}/state/stage2/socket`);
-    const left: string[] = [];
-    await until("nothing left at stage2", async () => {
-      left.splice(0, Infinity, ...(await stage2.list()).map(({ id, state }) => `${id} ${state}`));
-      return left.length === 0 || undefined;
-    }).catch((cause) => {
-      throw new Error(`Left at stage2: ${left.join(", ")}`, { cause });
-    });
-    const pid = this.stage2Pid();
-    await stage2.quit();
-    await until("the end of stage2", async () => !await exists(`/proc/${pid}`) || undefined);
+    await endStage2(`${this.dir}/state`);
   }
 
   /** After a test that failed, everything is still there. */
@@ -219,6 +200,35 @@ export class Kurmad implements AsyncDisposable {
     const { status, stderr } = await within("kurmad's end", this.#process.output);
     assertEquals(status, 0, stderr);
   }
+}
+
+/** The pid of the server that makes containers. */
+function stage2Pid(): number {
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const words = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
+      if (words[0] === "kurma-stage2") return Number(name);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  throw new Error("There is no stage2");
+}
+
+/** Ends the server that a daemon with the state folder `state` leaves, once it has no containers. */
+export async function endStage2(state: string): Promise<void> {
+  using stage2 = new Stage2(kernel, `${state}/stage2/socket`);
+  const left: string[] = [];
+  await until("nothing left at stage2", async () => {
+    left.splice(0, Infinity, ...(await stage2.list()).map(({ id, state }) => `${id} ${state}`));
+    return left.length === 0 || undefined;
+  }).catch((cause) => {
+    throw new Error(`Left at stage2: ${left.join(", ")}`, { cause });
+  });
+  const pid = stage2Pid();
+  await stage2.quit();
+  await until("the end of stage2", async () => !await exists(`/proc/${pid}`) || undefined);
 }
 
 /** A test with a daemon of its own. */
