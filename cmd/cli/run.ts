@@ -12,7 +12,7 @@ import type { ContainerSpec } from "../../stage1/containers/spec.ts";
 import { report } from "../print.ts";
 import { command, type FlagValues } from "./command.ts";
 import type { Context } from "./context.ts";
-import { containerFlags, containerInstead, programOf, requestOf } from "./create.ts";
+import { absolute, containerFlags, containerInstead, programOf, requestOf } from "./create.ts";
 import { environment } from "./environment.ts";
 import { explain } from "./failure.ts";
 import { boolean } from "./flags.ts";
@@ -88,7 +88,7 @@ async function runThere(
   const { detach, tty, "detach-keys": keys } = flags;
   // Without -d our input is the command's, as it is without a daemon.
   const given = { ...flags, interactive: flags.interactive || !detach };
-  const request = requestOf(image, command, given, env);
+  const request = requestOf(await known(api, image), command, given, env);
   const size = tty ? terminalSize() : undefined;
   const settings = { ...request.settings, ...(size && { terminalSize: size }) };
   const [{ createRequest }, { converse, tellDetached }, { progressOf }] = await Promise.all([
@@ -114,6 +114,13 @@ async function runThere(
     if (detached && container) tellDetached(container.name);
     return status;
   });
+}
+
+/** What the daemon knows an image by: a file is sent to one that does not see ours. */
+async function known(api: ApiClient, image: string): Promise<string> {
+  if (api.endpoint.kind === "unix" || !absolute(image).startsWith("/")) return image;
+  const { DaemonImages } = await import("./images_daemon.ts");
+  return (await new DaemonImages(api).bringIn(image, undefined, progressOnStderr())).id;
 }
 
 /** Runs it ourselves. */
