@@ -5,7 +5,7 @@
  */
 
 import { resolve } from "node:path";
-import { defaultSocket } from "../../stage1/api/client.ts";
+import { defaultSocket } from "../../stage1/api/socket.ts";
 import { defaultPort } from "../../stage1/api/endpoint.ts";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Authority } from "../../stage1/remote/authority.ts";

@@ -5,7 +5,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { defaultSocket } from "../../stage1/api/client.ts";
+import { defaultSocket } from "../../stage1/api/socket.ts";
 import { endpointOf } from "../../stage1/api/endpoint.ts";
 import type { Bundle } from "../../stage1/remote/bundle.ts";
 import { command, type Group } from "./command.ts";

@@ -20,6 +20,7 @@ pub const net = @import("net.zig");
 pub const process = @import("process.zig");
 pub const procfs = @import("procfs.zig");
 pub const socket = @import("socket.zig");
+pub const terminal = @import("terminal.zig");
 pub const text = @import("text.zig");
 pub const tree = @import("tree.zig");
 pub const weakness = @import("weakness.zig");

@@ -59,6 +59,8 @@ export interface CreateOptions {
   readonly pull?: PullPolicy;
   /** What whoever asks may not give it. Default: he may give it everything. */
   readonly restrictions?: Restrictions;
+  /** Called when it is there but for its command, which waits for it; with `start` only. */
+  readonly whenMade?: (container: Container) => Promise<void>;
 }
 
 /** What can be changed about a container. An empty label removes one. */
@@ -157,7 +159,7 @@ export class Manager implements AsyncDisposable {
    */
   async create(
     spec: ContainerSpec,
-    { start = false, ...making }: CreateOptions = {},
+    { start = false, whenMade, ...making }: CreateOptions = {},
   ): Promise<Container> {
     const own = usesOwnIds(spec);
     const prepared = start && own ? this.#ahead.take() : undefined;
@@ -170,7 +172,7 @@ export class Manager implements AsyncDisposable {
       await runSteps(makingOf(this.host), { containers: [container] });
       const durable = this.host.state.durable();
       // The disk has the time of the start, and longer.
-      if (start) await this.start(id);
+      if (start) await this.start(id, whenMade && (() => whenMade(container)));
       await durable;
       return container;
     } catch (error) {
@@ -189,9 +191,17 @@ export class Manager implements AsyncDisposable {
     }
   }
 
-  /** Starts a container. @throws {KurmaError} as `Lifecycle.start`. */
-  start(reference: string): Promise<Container> {
-    return this.#queued(reference, (container) => this.lifecycle.start(container));
+  /** Starts a container. Takes and throws what `Lifecycle.start` does. */
+  start(reference: string, whenMade?: () => Promise<void>): Promise<Container> {
+    return this.#queued(
+      reference,
+      (container) => this.lifecycle.start(container, 0, whenMade),
+    );
+  }
+
+  /** Settles when all that follows what happened to a container so far is done. */
+  async settled({ id }: Pick<Container, "id">): Promise<void> {
+    await this.host.queues.run(id, () => Promise.resolve());
   }
 
   /** Stops a container. */

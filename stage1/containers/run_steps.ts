@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Stage2 } from "../../stage2/server.ts";
 import { dropHolder, ensureHolder } from "./holder.ts";
 import { folderOf, type Host, runName } from "./host.ts";
 import { planFor } from "./planning.ts";
@@ -11,8 +12,12 @@ import type { Container } from "./record.ts";
 import { forget } from "./runs.ts";
 import type { Step } from "./steps.ts";
 
-/** The steps of a run on `host`. */
-export function runOf(host: Host): readonly Step<Container>[] {
+/**
+ * The steps of a run on `host`.
+ *
+ * @param whenMade Called when all is there but the command, which then waits for it.
+ */
+export function runOf(host: Host, whenMade?: () => Promise<void>): readonly Step<Container>[] {
   const { kernel } = host;
   return [
     {
@@ -40,10 +45,14 @@ export function runOf(host: Host): readonly Step<Container>[] {
       async apply(container) {
         const stage2 = await host.supervisor.server();
         try {
-          const { pid, terminal } = await stage2.run(planFor(host, container), null);
+          const plan = planFor(host, container);
+          const { pid, terminal } = whenMade
+            ? await stage2.create(plan, null)
+            : await stage2.run(plan, null);
           // Its init keeps it: whoever wants it attaches.
           if (terminal !== undefined) kernel.close(terminal);
           container.status.pid = pid;
+          if (whenMade) await startWhen(stage2, plan.kurma.id, whenMade);
         } catch (error) {
           // How far a server came that died meanwhile, only the next one knows.
           if (stage2.isClosed) await forgetRun(host, container);
@@ -58,4 +67,15 @@ export function runOf(host: Host): readonly Step<Container>[] {
 /** Ends what there is of the container's run; nothing is success. */
 export function forgetRun(host: Host, container: Container): Promise<void> {
   return host.supervisor.ask((stage2) => forget(stage2, runName(container)));
+}
+
+/** Lets the command of a run that is made start after `whenMade`; on failure it is no more. */
+async function startWhen(stage2: Stage2, run: string, whenMade: () => Promise<void>) {
+  try {
+    await whenMade();
+    await stage2.start(run);
+  } catch (error) {
+    if (!stage2.isClosed) await forget(stage2, run);
+    throw error;
+  }
 }
