@@ -104,7 +104,7 @@ async function namesLike(names: Names, context: Context, current: string): Promi
         return volumes.map(({ name = "" }) => [name, "A volume"]);
       }
       case "image": {
-        const images = await (await imageStore(context)).list();
+        const images = await (await imageStore(context, signal)).list();
         return images.flatMap(({ names, id }) => names.length > 0 ? names : [id])
           .map((name) => [familiar(name), "An image in the store"]);
       }

@@ -73,12 +73,14 @@ export async function daemon(where: Where): Promise<ApiClient> {
 /**
  * The client of the daemon that is to do what we could do ourselves.
  *
+ * @param signal Gives up waiting for one that says nothing.
  * @returns undefined if we are to do it: it was asked for, or none is named or there.
  * @throws {KurmaError} `unavailable`: the daemon that was named is not there; `denied`: the
  *   socket is not ours to use; what {@linkcode daemon} throws.
  */
 export async function daemonIfAny(
   where: Where & Pick<Context, "alone">,
+  signal?: AbortSignal,
 ): Promise<ApiClient | undefined> {
   if (where.alone) return undefined;
   const named = await endpoint(where);
@@ -87,7 +89,7 @@ export async function daemonIfAny(
   const { ApiClient } = await import("../../stage1/api/client.ts");
   const api = new ApiClient(named);
   try {
-    await api.call("System", "Ping", {});
+    await api.call("System", "Ping", {}, { signal });
     return api;
   } catch (error) {
     const isAway = error instanceof KurmaError && error.code === "unavailable";

@@ -59,11 +59,16 @@ export interface ImageStore {
   verify(checkOnly: boolean, onProgress: OnProgress | undefined): Promise<readonly Damage[]>;
 }
 
-/** The store that `context` means. */
+/**
+ * The store that `context` means.
+ *
+ * @param signal Gives up waiting for a daemon that says nothing.
+ */
 export async function imageStore(
   context: Where & Pick<Context, "root" | "config" | "alone">,
+  signal?: AbortSignal,
 ): Promise<ImageStore> {
-  const api = await daemonIfAny(context);
+  const api = await daemonIfAny(context, signal);
   if (api) {
     const { DaemonImages } = await import("./images_daemon.ts");
     return new DaemonImages(api);
