@@ -121,6 +121,9 @@ function overFetch(client: Deno.HttpClient, reason: Reason): UniversalClientFn {
       signal?.throwIfAborted();
       throw broken(reason(cause, false));
     }
+    // Deno's fetch() holds its response weakly: once it is collected, aborting ends nothing,
+    // and the call goes on for ever. So the signal holds it.
+    signal?.addEventListener("abort", () => void response, { once: true });
     return {
       status: response.status,
       header: response.headers,

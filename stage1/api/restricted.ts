@@ -21,6 +21,7 @@ import { viaKey } from "./via.ts";
 const heeding: readonly DescMethod[] = [
   Containers.method.create,
   Containers.method.prune,
+  Containers.method.run,
   Pods.method.create,
   Pods.method.prune,
 ];
@@ -78,7 +79,7 @@ function holdTo(
     const container = manager.get(about.container);
     requireReachable(manager.host, container, restrictions);
     about.container = container.id;
-  } else if (typeof about.pod === "string") {
+  } else if (typeof about.pod === "string" && about.pod !== "") {
     const pod = manager.pods.get(about.pod);
     requirePodReachable(manager.host, pod, manager.pods.apps(pod), restrictions);
     about.pod = pod.id;

@@ -31,79 +31,93 @@ async function run(broker: Brokered, name: string, script: string, settings = {}
   });
 }
 
-brokerTest("exec, enter, attach, logs and copies are as they are without it", async (broker) => {
-  await run(broker, "web", "while read line; do echo got $line; done", { openInput: true });
-  using streams = broker.streams("operator");
-  const { containers } = streams;
-  let typed = "";
-  async function* typing() {
-    const value = { container: "web", command: ["sh", "-c", "cat; echo err >&2; exit 7"] };
-    yield { message: { case: "start" as const, value: { ...value, openInput: true } } };
-    yield { message: { case: "input" as const, value: bytes("one\n") } };
-    // The second line goes when the first has come back: both ways are open at once.
-    await until("an echo", () => Promise.resolve(typed.includes("one") || undefined));
-    yield { message: { case: "input" as const, value: bytes("two\n") } };
-  }
-  let [errors, code] = ["", -1];
-  for await (const { message } of containers.exec(typing())) {
-    if (message.case === "output") typed += text(message.value);
-    if (message.case === "errorOutput") errors += text(message.value);
-    if (message.case === "exited") code = message.value.code;
-  }
-  assertEquals([typed, errors, code], ["one\ntwo\n", "err\n", 7]);
-
-  let screen = "";
-  async function* shell() {
-    const terminalSize = { rows: 33, columns: 111 };
-    yield { message: { case: "start" as const, value: { container: "web", terminalSize } } };
-    yield { message: { case: "input" as const, value: bytes("stty size; exit 5\n") } };
-    await until("the size", () => Promise.resolve(screen.includes("33 111\r\n") || undefined));
-  }
-  for await (const { message } of containers.enter(shell())) {
-    if (message.case === "output") screen += text(message.value);
-    if (message.case === "exited") code = message.value.code;
-  }
-  assertEquals(code, 5, screen);
-
-  let shown = "";
-  async function* attached() {
-    yield { message: { case: "start" as const, value: { container: "web", input: true } } };
-    yield { message: { case: "input" as const, value: bytes("hello\n") } };
-    await until("an answer", () => Promise.resolve(shown.includes("got hello") || undefined));
-    yield { message: { case: "closeInput" as const, value: true } };
-  }
-  for await (const { message } of containers.attach(attached())) {
-    if (message.case === "output") shown += text(message.value);
-  }
-  assertEquals(shown, "got hello\n");
-  let logged = "";
-  for await (const { lines } of containers.logs({ container: "web" })) {
-    for (const line of lines) logged += text(line.text);
-  }
-  assertEquals(logged, "got hello");
-
-  const { dir } = broker.kurmad;
-  await Deno.mkdir(`${dir}/send`);
-  const content = crypto.getRandomValues(new Uint8Array(60_000));
-  await Deno.writeFile(`${dir}/send/file`, content);
-  await mustRun(["tar", "-C", `${dir}/send`, "-cf", `${dir}/send.tar`, "file"]);
-  const archive = await Deno.readFile(`${dir}/send.tar`);
-  async function* sent() {
-    yield { message: { case: "start" as const, value: { container: "web", path: "/tmp" } } };
-    for (let at = 0; at < archive.length; at += 10_000) {
-      yield { message: { case: "chunk" as const, value: archive.subarray(at, at + 10_000) } };
+brokerTest(
+  "exec, enter, attach, logs, copies and run are as they are without it",
+  async (broker) => {
+    await run(broker, "web", "while read line; do echo got $line; done", { openInput: true });
+    using streams = broker.streams("operator");
+    const { containers } = streams;
+    let typed = "";
+    async function* typing() {
+      const value = { container: "web", command: ["sh", "-c", "cat; echo err >&2; exit 7"] };
+      yield { message: { case: "start" as const, value: { ...value, openInput: true } } };
+      yield { message: { case: "input" as const, value: bytes("one\n") } };
+      // The second line goes when the first has come back: both ways are open at once.
+      await until("an echo", () => Promise.resolve(typed.includes("one") || undefined));
+      yield { message: { case: "input" as const, value: bytes("two\n") } };
     }
-  }
-  assertEquals(Number((await containers.copyIn(sent())).bytes), content.length);
-  const parts: Uint8Array<ArrayBuffer>[] = [];
-  for await (const { message } of containers.copyOut({ container: "web", path: "/tmp/file" })) {
-    if (message.case === "chunk") parts.push(new Uint8Array(message.value));
-  }
-  await Deno.writeFile(`${dir}/back.tar`, new Uint8Array(await new Blob(parts).arrayBuffer()));
-  await Deno.mkdir(`${dir}/back`);
-  await mustRun(["tar", "-C", `${dir}/back`, "-xf", `${dir}/back.tar`]);
-  assertEquals(await Deno.readFile(`${dir}/back/file`), content);
-});
+    let [errors, code] = ["", -1];
+    for await (const { message } of containers.exec(typing())) {
+      if (message.case === "output") typed += text(message.value);
+      if (message.case === "errorOutput") errors += text(message.value);
+      if (message.case === "exited") code = message.value.code;
+    }
+    assertEquals([typed, errors, code], ["one\ntwo\n", "err\n", 7]);
+
+    let screen = "";
+    async function* shell() {
+      const terminalSize = { rows: 33, columns: 111 };
+      yield { message: { case: "start" as const, value: { container: "web", terminalSize } } };
+      yield { message: { case: "input" as const, value: bytes("stty size; exit 5\n") } };
+      await until("the size", () => Promise.resolve(screen.includes("33 111\r\n") || undefined));
+    }
+    for await (const { message } of containers.enter(shell())) {
+      if (message.case === "output") screen += text(message.value);
+      if (message.case === "exited") code = message.value.code;
+    }
+    assertEquals(code, 5, screen);
+
+    let shown = "";
+    async function* attached() {
+      yield { message: { case: "start" as const, value: { container: "web", input: true } } };
+      yield { message: { case: "input" as const, value: bytes("hello\n") } };
+      await until("an answer", () => Promise.resolve(shown.includes("got hello") || undefined));
+      yield { message: { case: "closeInput" as const, value: true } };
+    }
+    for await (const { message } of containers.attach(attached())) {
+      if (message.case === "output") shown += text(message.value);
+    }
+    assertEquals(shown, "got hello\n");
+    let logged = "";
+    for await (const { lines } of containers.logs({ container: "web" })) {
+      for (const line of lines) logged += text(line.text);
+    }
+    assertEquals(logged, "got hello");
+
+    const { dir } = broker.kurmad;
+    await Deno.mkdir(`${dir}/send`);
+    const content = crypto.getRandomValues(new Uint8Array(60_000));
+    await Deno.writeFile(`${dir}/send/file`, content);
+    await mustRun(["tar", "-C", `${dir}/send`, "-cf", `${dir}/send.tar`, "file"]);
+    const archive = await Deno.readFile(`${dir}/send.tar`);
+    async function* sent() {
+      yield { message: { case: "start" as const, value: { container: "web", path: "/tmp" } } };
+      for (let at = 0; at < archive.length; at += 10_000) {
+        yield { message: { case: "chunk" as const, value: archive.subarray(at, at + 10_000) } };
+      }
+    }
+    assertEquals(Number((await containers.copyIn(sent())).bytes), content.length);
+    const parts: Uint8Array<ArrayBuffer>[] = [];
+    for await (const { message } of containers.copyOut({ container: "web", path: "/tmp/file" })) {
+      if (message.case === "chunk") parts.push(new Uint8Array(message.value));
+    }
+    await Deno.writeFile(`${dir}/back.tar`, new Uint8Array(await new Blob(parts).arrayBuffer()));
+    await Deno.mkdir(`${dir}/back`);
+    await mustRun(["tar", "-C", `${dir}/back`, "-xf", `${dir}/back.tar`]);
+    assertEquals(await Deno.readFile(`${dir}/back/file`), content);
+
+    let ran = "";
+    async function* command() {
+      const settings = { command: ["echo", "ran"], removeWhenEnded: true };
+      const value = { name: "ran", image: storedImage, settings };
+      yield await Promise.resolve({ message: { case: "start" as const, value } });
+    }
+    for await (const { message } of containers.run(command())) {
+      if (message.case === "output") ran += text(message.value);
+    }
+    assertEquals(ran, "ran\n");
+  },
+);
 
 brokerTest("errors, cancelling, deadlines and slow readers go through", async (broker) => {
   await run(broker, "web", "sleep 1000");
@@ -134,12 +148,12 @@ brokerTest("errors, cancelling, deadlines and slow readers go through", async (b
       cancelled.signal.addEventListener("abort", () => resolve())
     );
   }
-  const exec = (async () => {
+  const exec = rejection((async () => {
     for await (const _ of client.exec(held(), { signal: cancelled.signal })) continue;
-  })();
+  })());
   await until("the command", async () => await sleepers() === 1 || undefined);
   cancelled.abort();
-  assertEquals(ConnectError.from(await rejection(exec)).code, Code.Canceled);
+  assertEquals(ConnectError.from(await exec).code, Code.Canceled);
   await until("its end", async () => await sleepers() === 0 || undefined);
 
   // What nobody reads is not made: the command waits with its output.

@@ -4,10 +4,24 @@
  * @module
  */
 
-import { create, type DescMessage, type DescMethod, type Message } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  fromJson,
+  type JsonValue,
+  type Message,
+} from "@bufbuild/protobuf";
 import { type Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
+import type { KurmaError } from "../../ffi/errors.ts";
 import { kurmaError, openTransport } from "../../stage1/api/client_streams.ts";
-import { Containers, file_kurma, Pods, PullPolicy } from "../../stage1/api/kurma.gen.ts";
+import {
+  Containers,
+  CreateContainerRequestSchema,
+  file_kurma,
+  Pods,
+  PullPolicy,
+} from "../../stage1/api/kurma.gen.ts";
 import { Health } from "../../stage1/api/standard/grpc/health/v1/health.gen.ts";
 import { ServerReflection } from "../../stage1/api/standard/grpc/reflection/v1/reflection.gen.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../../stage1/api/standard/grpc/reflection/v1alpha/reflection.gen.ts";
@@ -226,6 +240,30 @@ brokerTest("an operator gives nothing of the host away, at whatever level", asyn
         apps: [{ name: "app", image: storedImage, settings: { command: ["true"], ...settings } }],
       }));
   }
+  // Likewise by whatever method makes a container, and no such image is looked for.
+  using open = openTransport(broker.socket("operator"));
+  for (const method of Containers.methods) {
+    const { input } = method;
+    const start = input.fields.find(({ name }) => name === "start")?.message;
+    const made = CreateContainerRequestSchema.typeName;
+    if (input.typeName !== made && start?.typeName !== made) continue;
+    const asked: (readonly [RegExp, Record<string, unknown>])[] = [
+      ...gifts.map(([words, settings]) => [words, { image: storedImage, settings }] as const),
+      [/paths of the host are not yours/, { image: "/etc/passwd" }],
+      [/127\.0\.0\.1 is this machine or its link/, { image: "127.0.0.1:1/x" }],
+    ];
+    for (const [words, request] of asked) {
+      const json = request as JsonValue;
+      const message = input.typeName === made
+        ? fromJson(input, json)
+        : fromJson(input, { start: json });
+      const error = await attempt(open.transport, method, message);
+      const { code, message: said, cause } = kurmaError(error) as KurmaError;
+      assertMatch(`${said}: ${(cause as Error | undefined)?.message}`, words);
+      assertEquals(code, "denied", said);
+      refused++;
+    }
+  }
   const { images = [] } = await broker.kurmad.api.call("Images", "List", {});
   const id = images[0]?.id ?? "";
   const pod =
@@ -347,6 +385,11 @@ brokerTest("who may not give something does not reach what has it", async (broke
     container: "joins",
   });
   assertMatch(container?.settings?.network ?? "", /^container:[0-9a-f]{32}$/);
+  const privileged = create(Containers.method.exec.input, {
+    message: { case: "start", value: { container: "own", command: ["true"], privileged: true } },
+  });
+  const denied = await attempt(open.transport, Containers.method.exec, privileged);
+  assertMatch(denied?.rawMessage ?? "", /^Cannot run a privileged command/);
 });
 
 brokerTest("a policy forbids more, and a change of it holds at once", async (broker) => {
