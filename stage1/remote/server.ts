@@ -56,8 +56,8 @@ export interface DoorLimits {
 export const doorLimits: DoorLimits = {
   connections: brokerLimits.connections,
   perAddress: 64,
-  handshakes: 64,
-  handshakesPerAddress: 16,
+  handshakes: 128,
+  handshakesPerAddress: 32,
   handshakeMs: 10_000,
   anonymousIdleMs: 30_000,
 };
