@@ -56,8 +56,8 @@ export interface DoorLimits {
 export const doorLimits: DoorLimits = {
   connections: brokerLimits.connections,
   perAddress: 64,
-  handshakes: 64,
-  handshakesPerAddress: 16,
+  handshakes: 128,
+  handshakesPerAddress: 32,
   handshakeMs: 10_000,
   anonymousIdleMs: 30_000,
 };
@@ -93,7 +93,7 @@ export class RemoteServer {
   readonly #guests = new Map<Peer, Guest>();
   readonly #visits = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
-  /** Connections by their address, and of these the ones that shake hands. */
+  /** Connections by their network, and of these the ones that shake hands. */
   readonly #open = new Counts();
   readonly #greeting = new Counts();
 
@@ -187,22 +187,23 @@ export class RemoteServer {
   async #welcome(socket: Deno.TcpConn): Promise<void> {
     const { hostname, port } = socket.remoteAddr as Deno.NetAddr;
     const limits = this.#limits;
+    const network = networkOf(hostname);
     const isRoom = this.#open.total < limits.connections &&
-      this.#open.of(hostname) < limits.perAddress &&
+      this.#open.of(network) < limits.perAddress &&
       this.#greeting.total < limits.handshakes &&
-      this.#greeting.of(hostname) < limits.handshakesPerAddress;
+      this.#greeting.of(network) < limits.handshakesPerAddress;
     if (!isRoom) {
       socket.close();
       this.#options.log("warn", "Sent a caller away: too many connections", { address: hostname });
       return;
     }
     const address = isIP(hostname) === 6 ? `[${hostname}]:${port}` : `${hostname}:${port}`;
-    using _open = this.#open.one(hostname);
+    using _open = this.#open.one(network);
     socket.setNoDelay();
     if (this.#context === undefined) return await this.#serve(socket, address, undefined);
     let connection: TlsConnection;
     {
-      using _greeting = this.#greeting.one(hostname);
+      using _greeting = this.#greeting.one(network);
       try {
         connection = await TlsConnection.accept(
           socket,
@@ -394,6 +395,18 @@ function assertLoopback(hostname: string): void {
   throw new KurmaError("invalid", `Cannot listen on "${hostname}" without TLS`, {
     fix: "With --insecure-loopback, --listen is an address of loopback, as 127.0.0.1:12312",
   });
+}
+
+/**
+ * Whose an address is, as far as limits go: of IPv6, a machine has 2^64 and may call from each.
+ *
+ * @param address As Deno writes it.
+ */
+export function networkOf(address: string): string {
+  if (isIP(address) !== 6 || address.startsWith("::ffff:")) return address;
+  const [head, tail = []] = address.split("::").map((part) => part.split(":").filter(Boolean));
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => "0");
+  return [...head, ...zeros, ...tail].slice(0, 4).join(":");
 }
 
 /** How many there are, all together and by address. */

@@ -4,7 +4,7 @@ import type { Handler } from "../api/http2/exchange.ts";
 import { textResponse } from "../api/http2/exchange.ts";
 import { Authority } from "./authority.ts";
 import type { Bundle } from "./bundle.ts";
-import { type Access, type DoorLimits, RemoteServer } from "./server.ts";
+import { type Access, type DoorLimits, networkOf, RemoteServer } from "./server.ts";
 
 openSsl(); // Once for all tests: it stays.
 
@@ -190,6 +190,21 @@ doorTest("without TLS, tokens alone count", { access: "loopback" }, async (door)
   const answer = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
   assertMatch(await answer.text(), /"name":"ci"/);
 });
+
+for (
+  const [address, network] of [
+    ["192.0.2.1", "192.0.2.1"],
+    ["::ffff:192.0.2.1", "::ffff:192.0.2.1"],
+    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2"],
+    ["2001:db8::6", "2001:db8:0:0"],
+    ["::1", "0:0:0:0"],
+    ["fe80::1:2:3:4", "fe80:0:0:0"],
+  ]
+) {
+  Deno.test(`networkOf() counts ${address} as ${network}`, () => {
+    assertEquals(networkOf(address), network);
+  });
+}
 
 Deno.test("without TLS, only loopback is listened on", async () => {
   for (const hostname of ["0.0.0.0", "192.0.2.1", "::", "127.0.0.1.example"]) {

@@ -54,11 +54,15 @@ test("kurma-api: containers of another machine are used as one's own", async ({ 
     assertMatch(stderr, /Cannot reach kurmad at "\/run\/kurma\/kurma\.sock"/);
     await says(["context", "use", "lab"]);
 
-    const rule = "everyone: {methods: [Containers/List]}\n";
+    const rule = "everyone: {methods: [Containers/List, Containers/Stop]}\n";
     await Deno.writeTextFile(`${papers.api}/policy.yaml`, rule, { mode: 0o600 });
     const forbidden = await kurma(["list"]);
     assertMatch(forbidden.stderr, /the policy forbids it to "admin"/);
     assertEquals(forbidden.status, 5);
+    assertEquals((await kurma(["stop", "web"])).status, 5);
+    await broker.says(
+      /A call failed certificate=admin address=10\.77\.0\.2:\d+ method=kurma\.v1\.Containers\/Stop .*outcome=permission_denied/,
+    );
     await Deno.writeTextFile(`${papers.api}/policy.yaml`, "everyone: [", { mode: 0o600 });
     assertEquals((await kurma(["list"])).status, 5);
     await broker.says(/Cannot use the new policy: the one before holds/);
@@ -153,4 +157,15 @@ test("kurma-api: without TLS, a token on loopback", async ({ dir }) => {
     ]);
   assertMatch(await curl(), /"code":"unauthenticated"/);
   assertMatch(await curl("-H", `authorization: Bearer ${bundle.token}`), /"code":"unavailable"/);
+  // The broker lets us in; that there is no daemon behind it is what it then says.
+  const { token } = bundle;
+  const local = JSON.stringify({ host: "http://127.0.0.1:12314", token });
+  await Deno.writeTextFile(`${dir}/local.json`, local);
+  const env = { HOME: dir, XDG_CONFIG_HOME: `${dir}/config` };
+  await mustRun([binary, "context", "import", `${dir}/local.json`, "--use"], { env });
+  for (const words of [["list"], ["events"]]) {
+    const { status, stderr } = await run([binary, ...words], { env });
+    assertMatch(stderr, /Cannot reach kurmad at ".*none\.sock"/);
+    assertEquals(status, 7);
+  }
 });
