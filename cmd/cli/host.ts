@@ -150,8 +150,8 @@ export async function streamingWith<Value>(
   api: ApiClient,
   act: (api: ApiStreams) => Promise<Value>,
 ): Promise<Value> {
-  const { kurmaError } = await import("../../stage1/api/client_streams.ts");
   using streams = await api.streams();
+  const { kurmaError } = await import("../../stage1/api/client_streams.ts");
   try {
     return await act(streams);
   } catch (error) {

@@ -5,7 +5,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { commandStatus, type Descriptor } from "../../ffi/kernel.ts";
+import type { Descriptor } from "../../ffi/kernel.ts";
 import type { Exit, Stage2 } from "../../stage2/server.ts";
 import { commandHint } from "./command_hint.ts";
 import { type Host, isUp, runName } from "./host.ts";
@@ -58,15 +58,17 @@ export async function converse(
     return conversation(host, stage2, runName(container), { pid, terminal, ended, ends });
   } catch (error) {
     ends.closeOurs();
-    throw commandStatus(error) === undefined ? error : cannotRun(container, options, error);
+    throw withHint(error);
   } finally {
     ends.closeTheirs();
   }
 }
 
-function cannotRun({ name }: Container, { args }: ConversationOptions, cause: unknown) {
-  const message = `Cannot run "${args[0]}" in "${name}"`;
-  return new KurmaError("kernel", message, { cause, fix: commandHint(cause) });
+/** The same failure, with what to do about it. */
+function withHint(error: unknown): unknown {
+  const fix = commandHint(error);
+  if (fix === undefined || !(error instanceof KurmaError)) return error;
+  return new KurmaError(error.code, error.message, { cause: error, fix });
 }
 
 /** The pipes of a process without a terminal. */

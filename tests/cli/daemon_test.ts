@@ -125,7 +125,7 @@ const stories: Record<string, (line: Line) => Promise<void>> = {
     const other = await line.run(["enter", "web", "sh", "-c", "exit 6"], { stdin: "" });
     assertEquals(other.status, 6, other.stderr);
     await line.fails(125, /Cannot find container "none"/, ["exec", "none", "true"]);
-    await line.fails(127, /^kurma: Cannot run "\/no\/such" in "web": .*ENOENT\. Look for it/, [
+    await line.fails(127, /^kurma: Cannot exec "\/no\/such": ENOENT\. Look for it/, [
       ...["exec", "web", "/no/such"],
     ]);
     await line.fails(126, /EACCES/, ["exec", "web", "/etc/marker"]);
