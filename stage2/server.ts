@@ -178,10 +178,14 @@ export class Stage2 implements Disposable {
     await this.#request("start", id);
   }
 
-  /** Starts a further process in a running container. */
+  /**
+   * Starts a further process in a container that runs, or whose command waits for `start`.
+   * Its end is not told any more once the connection is closed: `ended` rejects then.
+   */
   async exec(plan: ExecPlan, streams: Streams): Promise<Executed> {
-    const { promise, resolve } = Promise.withResolvers<Exit>();
-    const options = { plan, descriptors: streams ?? [], ended: resolve };
+    const { promise, resolve, reject } = Promise.withResolvers<Exit>();
+    promise.catch(() => {}); // Who does not wait for the end need not hear of it.
+    const options = { plan, descriptors: streams ?? [], ended: resolve, lost: reject };
     const answer = await this.#request("exec", plan.kurma.id, options);
     return { pid: answer.pid, terminal: answer.terminal, ended: promise };
   }
@@ -372,7 +376,10 @@ export class Stage2 implements Disposable {
     }
     this.#closed = true; // Before the number of the socket may be another's.
     this.#kernel.close(this.#socket);
-    for (const { reject } of this.#waiting.values()) reject(cause);
+    for (const { reject, lost } of this.#waiting.values()) {
+      reject(cause);
+      lost?.(cause);
+    }
     this.#waiting.clear();
   }
 
@@ -422,7 +429,7 @@ export class Stage2 implements Disposable {
 }
 
 function closedByServer(): KurmaError {
-  return new KurmaError("state", "Cannot go on: the connection to stage2 is closed");
+  return new KurmaError("unavailable", "Cannot go on: the connection to stage2 is closed");
 }
 
 interface RequestOptions {
@@ -434,6 +441,8 @@ interface RequestOptions {
   listed?: ContainerState[];
   /** Takes the end of an exec. */
   ended?: (exit: Exit) => void;
+  /** Is told that nobody will tell of the end. */
+  lost?: (cause: unknown) => void;
 }
 
 interface Answer {

@@ -179,7 +179,16 @@ function settingsMessage(manager: Manager, container: Record): ContainerSettings
     stopTimeout: meant ? duration(meant.stop.limitMs) : undefined,
     log: meant && { maxFileBytes: BigInt(meant.log.maxSize), maxFiles: meant.log.maxFiles },
     removeWhenEnded: spec.autoRemove ?? false,
+    eventHandlers: [
+      ...named("pre-start", meant?.eventHandlers.preStart),
+      ...named("post-stop", meant?.eventHandlers.postStop),
+    ],
+    eventHandlerTimeout: meant && duration(meant.eventHandlers.limitMs),
   });
+}
+
+function named(name: string, command: readonly string[] | undefined) {
+  return command ? [{ name, command: [...command] }] : [];
 }
 
 function mountMessage(mount: MountSpec): MessageInitShape<typeof MountSchema> {

@@ -293,12 +293,12 @@ function healthCheck(check: HealthCheck): unknown {
   });
 }
 
-function eventHandlers({ eventHandlers }: ContainerSettings): unknown {
-  if (eventHandlers.length === 0) return undefined;
+function eventHandlers({ eventHandlers, eventHandlerTimeout }: ContainerSettings): unknown {
+  const limitMs = milliseconds(eventHandlerTimeout);
+  if (eventHandlers.length === 0 && limitMs === undefined) return undefined;
   const keys: Record<string, string> = { "pre-start": "preStart", "post-stop": "postStop" };
-  return Object.fromEntries(
-    eventHandlers.map(({ name, command }) => [keys[name] ?? name, command]),
-  );
+  const commands = eventHandlers.map(({ name, command }) => [keys[name] ?? name, command]);
+  return present({ ...Object.fromEntries(commands), limitMs });
 }
 
 /** A number of 64 bits that JavaScript has to hold. */

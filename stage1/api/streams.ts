@@ -176,6 +176,7 @@ async function* talk(
     exit = ended;
     timer = setTimeout(gone, drainMs);
   });
+  over.catch(() => {}); // Heard below, after all that it printed.
   try {
     yield* merged({ output: process.output, errorOutput: process.errorOutput });
     await Promise.race([over, hearing.then(() => over)]);

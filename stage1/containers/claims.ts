@@ -102,12 +102,7 @@ export async function newContainer(
     status: { phase: "new", run: 0, paused: false, wanted: false, restarts: 0 },
   };
   // What does not go together is refused here and now, not at the start.
-  const { eventHandlers } = meaningOf(host, container);
-  if (Object.keys(eventHandlers).length > 0) {
-    host.log("warn", `Nothing runs the event handlers of "${name}" in this version`, {
-      handlers: Object.keys(eventHandlers),
-    });
-  }
+  meaningOf(host, container);
   if (pod === undefined) {
     for (const volume of volumesOf(container)) {
       if (!host.state.volumes.has(volume)) createVolume(host, volume);

@@ -36,11 +36,11 @@ export function ensureHolder(host: Host, pod: Pod): Promise<void> {
   });
 }
 
-/** Lets the namespaces go if no app is up that is in them. */
+/** Lets the namespaces go if no app, and no post-stop handler of one, is to be in them. */
 export function dropHolder(host: Host, pod: Pick<Pod, "id">): Promise<void> {
   return host.queues.run(`holder ${pod.id}`, async () => {
     const apps = [...host.state.containers.values()].filter((app) => app.pod === pod.id);
-    if (apps.some(isUp)) return;
+    if (apps.some((app) => isUp(app) || app.status.postStop)) return;
     await forget(await host.supervisor.server(), holderName(pod));
   });
 }

@@ -70,10 +70,14 @@ export interface Live {
   meant?: Resolved;
   /** Ends that are told while the run is still being started. */
   early?: Exit[];
+  /** Told the status of the post-stop handler that runs. */
+  afterwards?: PromiseWithResolvers<number>;
   /** Settles when the run that goes on has ended. */
   ended: PromiseWithResolvers<void>;
   /** When it was started, by a clock that nobody sets: milliseconds. */
   startedAt: number;
+  /** How long the run before took, by the same clock. */
+  ranMs: number;
   /** Ends the checks of its health. */
   checks?: AbortController;
   /** The next start by policy: when (milliseconds since 1970), and what waits for it. */
@@ -87,7 +91,7 @@ export class LiveTable {
   of(container: Pick<Container, "id">): Live {
     const known = this.#entries.get(container.id);
     if (known) return known;
-    const made = { ended: Promise.withResolvers<void>(), startedAt: performance.now() };
+    const made = { ended: Promise.withResolvers<void>(), startedAt: performance.now(), ranMs: 0 };
     this.#entries.set(container.id, made);
     return made;
   }

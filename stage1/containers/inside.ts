@@ -11,7 +11,7 @@ import { type Host, isUp } from "./host.ts";
 import { planFor } from "./planning.ts";
 import { firstId } from "./ranges.ts";
 import type { Container } from "./record.ts";
-import { forget } from "./runs.ts";
+import { forget, newWorkFolder } from "./runs.ts";
 
 /**
  * Does `work` with the container's root at hand. One that does not run is not started
@@ -30,13 +30,11 @@ export async function withRoot<Value>(
     const stage2 = await host.supervisor.server();
     const plan = planFor(host, container);
     const id = `${container.id}.files`;
-    const { kernel } = host;
-    kernel.remove(`${plan.kurma.scratch}/work`);
-    Deno.mkdirSync(`${plan.kurma.scratch}/work`, { mode: 0o700 });
+    newWorkFolder(host, container);
     const { log: _log, rpc: _rpc, ...kurma } = plan.kurma;
     await forget(stage2, id);
     const { pid, terminal } = await stage2.create({ ...plan, kurma: { ...kurma, id } }, null);
-    if (terminal !== undefined) kernel.close(terminal);
+    if (terminal !== undefined) host.kernel.close(terminal);
     try {
       return await inRootOf(host, container, pid, work);
     } finally {

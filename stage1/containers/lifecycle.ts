@@ -60,6 +60,8 @@ export class Lifecycle {
    */
   async start(container: Container, restarts = 0): Promise<void> {
     if (container.status.phase === "running") return;
+    // Of the run before, if stage2 was gone when it was due.
+    if (container.status.postStop) await this.clear(container);
     const live = this.#host.live.of(container);
     forgetRestart(live);
     live.ended = Promise.withResolvers();
@@ -159,7 +161,7 @@ export class Lifecycle {
       await ignoringGone(stage2.kill(run));
       await live.ended.promise;
     }
-    await this.#clear(container);
+    await this.clear(container);
     await this.#host.state.durable();
   }
 
@@ -178,6 +180,7 @@ export class Lifecycle {
     }
     const asked = status.phase === "stopping";
     const signal = exit.status > 128 ? exit.status - 128 : undefined;
+    live.ranMs = performance.now() - live.startedAt;
     this.#note(container, {
       phase: asked ? "stopped" : "exited",
       pid: undefined,
@@ -187,6 +190,7 @@ export class Lifecycle {
       exit: { code: exit.status, ...(signal === undefined ? {} : { signal }), oom: exit.oom },
       reason: why ??
         (exit.oom ? "the kernel killed a process of it for want of memory" : undefined),
+      ...(live.meant?.eventHandlers.postStop ? { postStop: true } : {}),
     }, {
       action: "exit",
       attributes: {
@@ -217,12 +221,15 @@ export class Lifecycle {
   /** What comes after an end that was not asked for: clearing up, then perhaps a new start. */
   async #follow(container: Container, run: number): Promise<void> {
     if (container.status.run !== run || isUp(container)) return;
-    await this.#clear(container);
+    await this.clear(container);
     if (!this.#plan(container)) await this.#whenOver(container);
   }
 
-  /** Clears up after the run that has ended. May be called again. */
-  async #clear(container: Container): Promise<void> {
+  /**
+   * Clears up after the run that has ended, its post-stop handler included. May be called
+   * again. It is the container's turn.
+   */
+  async clear(container: Container): Promise<void> {
     await undoSteps(runOf(this.#host), container);
   }
 
@@ -230,8 +237,7 @@ export class Lifecycle {
   #plan(container: Container): boolean {
     const live = this.#host.live.of(container);
     const policy = container.spec.restart ?? { policy: "no" };
-    const ranMs = performance.now() - live.startedAt;
-    const delay = restartDelay(policy, container.status, ranMs);
+    const delay = restartDelay(policy, container.status, live.ranMs);
     if (delay === undefined) return false;
     if (live.restart !== undefined || this.#closed) return true;
     const restarts =
@@ -272,7 +278,7 @@ export class Lifecycle {
       exit: { code, oom: false },
       reason: oneLine(cause),
     }, { action: "fail", attributes: { reason: oneLine(cause) } });
-    live.startedAt = performance.now();
+    live.ranMs = 0;
     live.ended.resolve();
   }
 

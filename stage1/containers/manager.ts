@@ -21,6 +21,7 @@ import {
   type Settings,
   trashOf,
 } from "./host.ts";
+import { cutPostStop } from "./handlers.ts";
 import type { Images, PullPolicy } from "./images.ts";
 import { Lifecycle, type StopOptions } from "./lifecycle.ts";
 import { makingOf } from "./make_steps.ts";
@@ -260,6 +261,7 @@ export class Manager implements AsyncDisposable {
       // Before its turn in the queue: a stop that waits there need not wait any longer.
       await ignoringGone((await this.host.supervisor.server()).kill(runName(container)));
     }
+    if (force) await cutPostStop(this.host, container);
     await this.host.queues.run(container.id, async () => {
       if (!this.host.state.containers.has(container.id)) return;
       if (container.pod !== undefined) {
@@ -376,9 +378,13 @@ export class Manager implements AsyncDisposable {
 
   /** A run that stage2 names has ended. */
   async #ended(run: string, exit: StageExit): Promise<void> {
-    const [id, number] = run.split(".");
+    const [id, number, handler] = run.split(".");
     const container = this.host.state.containers.get(id);
     if (container === undefined) return;
+    if (handler !== undefined) {
+      this.host.live.of(container).afterwards?.resolve(exit.status);
+      return;
+    }
     this.lifecycle.ended(container, Number(number), exit);
     await this.lifecycle.saved();
   }

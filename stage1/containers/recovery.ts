@@ -9,6 +9,7 @@
 import { readExits } from "../../stage2/exits.ts";
 import type { ContainerState, Exit, Stage2 } from "../../stage2/server.ts";
 import { folderOf, type Host, isUp, oneLine, runName, trashOf } from "./host.ts";
+import { afterwardsName, loseHandler } from "./handlers.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { meaningOf } from "./planning.ts";
 import { holderName } from "./pod_place.ts";
@@ -24,7 +25,11 @@ export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
   const recorded = exitsOf(host);
   const containers = [...host.state.containers.values()];
   const known = new Set(containers.map(runName));
-  for (const { pod } of containers.filter(isUp)) if (pod) known.add(holderName({ id: pod }));
+  for (const container of containers) {
+    if (container.status.postStop) known.add(afterwardsName(container));
+    else if (!isUp(container)) continue;
+    if (container.pod) known.add(holderName({ id: container.pod }));
+  }
 
   await holdImages(host, containers);
   for (const container of containers) {
@@ -34,9 +39,15 @@ export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
     decide(host, lifecycle, stage2, container, found);
   }
   for (const container of containers) {
-    if (isUp(container) || host.queues.isBusy(container.id)) continue;
-    // Its end was told, but perhaps not cleared up after.
-    if (there.has(runName(container))) background(host, container, () => clear(host, container));
+    if (isUp(container)) continue;
+    const isBusy = host.queues.isBusy(container.id);
+    // Its end was told, but perhaps not cleared up after; what waits for its handler in vain
+    // does not do it.
+    if (container.status.postStop || (!isBusy && there.has(runName(container)))) {
+      loseHandler(host, container);
+      background(host, container, () => lifecycle.clear(container));
+    }
+    if (isBusy) continue;
     if (!startsWithDaemon(container.spec.restart ?? { policy: "no" }, container.status)) continue;
     background(host, container, async () => {
       if (!isUp(container)) await lifecycle.start(container, container.status.restarts + 1);
@@ -71,9 +82,12 @@ function decide(
       return;
     case "creating":
     case "created":
-      // Half made: taken back, and made again if that is still wanted.
+      // Half made: taken back, and made again if that is still wanted. The end of what never
+      // was let run is none to tell of.
+      host.live.of(container).early = [];
       background(host, container, async () => {
         await forget(stage2, runName(container));
+        host.live.of(container).early = undefined;
         if (stopping) lifecycle.ended(container, run, unknownExit());
         else await lifecycle.start(container, container.status.restarts);
       });
@@ -120,10 +134,6 @@ async function holdImages(host: Host, containers: readonly Container[]): Promise
       host.log("error", `Cannot find the image of "${container.name}"`, { cause: oneLine(error) });
     }
   }
-}
-
-async function clear(host: Host, container: Container): Promise<void> {
-  await forget(await host.supervisor.server(), runName(container));
 }
 
 /** Removes folders that no record names. */

@@ -5,10 +5,11 @@
  */
 
 import { dropHolder, ensureHolder } from "./holder.ts";
+import { runPostStop, runPreStart } from "./handlers.ts";
 import { folderOf, type Host, runName } from "./host.ts";
-import { planFor } from "./planning.ts";
+import { meaningOf, planFor } from "./planning.ts";
 import type { Container } from "./record.ts";
-import { forget } from "./runs.ts";
+import { forget, newWorkFolder } from "./runs.ts";
 import type { Step } from "./steps.ts";
 
 /** The steps of a run on `host`. */
@@ -18,11 +19,8 @@ export function runOf(host: Host): readonly Step<Container>[] {
     {
       name: "scratch",
       apply(container) {
-        const folder = folderOf(host, container);
-        // A mount leaves marks in `work` by which the kernel knows one that was cut off.
-        kernel.remove(`${folder}/work`);
-        Deno.mkdirSync(`${folder}/work`, { mode: 0o700 });
-        kernel.remove(`${folder}/rpc`);
+        newWorkFolder(host, container);
+        kernel.remove(`${folderOf(host, container)}/rpc`);
       },
     },
     {
@@ -36,10 +34,20 @@ export function runOf(host: Host): readonly Step<Container>[] {
       },
     },
     {
+      // On the way down only: once nothing of the run is left, and before the pod's
+      // namespaces go, which the handler is in.
+      name: "post-stop",
+      undo: (container) => runPostStop(host, container),
+    },
+    {
       name: "run",
       async apply(container) {
         const stage2 = await host.supervisor.server();
-        const { pid, terminal } = await stage2.run(planFor(host, container), null);
+        const plan = planFor(host, container);
+        const { preStart } = meaningOf(host, container).eventHandlers;
+        const { pid, terminal } = preStart
+          ? await stage2.create(plan, null)
+          : await stage2.run(plan, null);
         // Its init keeps it: whoever wants it attaches.
         if (terminal !== undefined) kernel.close(terminal);
         container.status.pid = pid;
@@ -47,6 +55,15 @@ export function runOf(host: Host): readonly Step<Container>[] {
       async undo(container) {
         const stage2 = await host.supervisor.server();
         await forget(stage2, runName(container));
+      },
+    },
+    {
+      name: "pre-start",
+      async apply(container) {
+        const { preStart } = meaningOf(host, container).eventHandlers;
+        if (preStart === undefined) return;
+        await runPreStart(host, container, preStart);
+        await (await host.supervisor.server()).start(runName(container));
       },
     },
   ];

@@ -262,6 +262,7 @@ const handler: Schema<readonly string[]> = where(
 const eventHandlers: Schema<EventHandlerSpec> = object<EventHandlerSpec>({
   preStart: optional(handler),
   postStop: optional(handler),
+  limitMs: optional(integer(1, 8_640_000_000, "milliseconds")),
 });
 
 /** What a container of its own and one of a pod have in common. */
