@@ -149,6 +149,7 @@ export class Lifecycle {
     forgetRestart(live);
     if (!isUp(container)) {
       if (container.status.wanted) this.#note(container, { wanted: false });
+      if (container.status.postStop) await this.clear(container);
       return;
     }
     this.#note(container, { phase: "stopping", wanted: false });

@@ -284,7 +284,7 @@ export class Manager implements AsyncDisposable {
   async prune(fits: (container: Container) => boolean = () => true): Promise<Container[]> {
     const removed: Container[] = [];
     for (const container of this.list()) {
-      const idle = !isUp(container) && container.pod === undefined &&
+      const idle = !isUp(container) && !container.status.postStop && container.pod === undefined &&
         this.host.live.of(container).restart === undefined;
       if (!idle || !fits(container)) continue;
       await this.host.queues.run(container.id, async () => {

@@ -5,6 +5,8 @@
  */
 
 import { assert, assertEquals, rejection } from "../assert.ts";
+import { binary, mustRun } from "../harness.ts";
+import { kurmadTest } from "./daemon.ts";
 import { type Managed, managedTest } from "./managed.ts";
 import { until } from "../stage2/served.ts";
 import type { ContainerSpec } from "../../stage1/containers/spec.ts";
@@ -165,6 +167,40 @@ managedTest("handlers of a pod's apps are in the pod", async (managed) => {
   await managed.becomes("pair-b", ({ phase, postStop }) => phase === "exited" && !postStop);
   assertEquals(new Set(seen(managed).trim().split("\n")).size, 1);
   await managed.call("removePod", "pair");
+});
+
+kurmadTest("handlers come over the API, and outlive stage2", async (kurmad) => {
+  const eventHandlers = [
+    { name: "pre-start", command: sh("echo before >/data/seen") },
+    { name: "post-stop", command: sh("while ! [ -e /data/go ]; do sleep 0.02; done; exit 6") },
+  ];
+  const call = kurmad.api.call.bind(kurmad.api);
+  await call("Containers", "Create", {
+    name: "web",
+    image: kurmad.image,
+    start: true,
+    settings: {
+      command: ["cat", "/data/seen"],
+      mounts: [{ target: "/data", volume: { name: "data" } }],
+      eventHandlers,
+      eventHandlerTimeout: "50s",
+    },
+  });
+  const { container } = await call("Containers", "Get", { container: "web" });
+  assertEquals(container?.settings?.eventHandlers, eventHandlers);
+  assertEquals(container?.settings?.eventHandlerTimeout, "50s");
+  const { exit } = await call("Containers", "Wait", { container: "web" });
+  assertEquals(exit?.code ?? 0, 0);
+  Deno.kill(kurmad.stage2Pid(), "SIGKILL");
+  Deno.writeTextFileSync(`${kurmad.dir}/state/volumes/data/go`, "");
+  await call("Containers", "Remove", { container: "web" });
+  const told = await mustRun([
+    ...[binary, "events", "-H", `${kurmad.dir}/kurma.sock`],
+    ...["--since", "1h", "--until", "0s", "--filter", "event=handler"],
+  ]);
+  const codes = told.match(/(?<=code=)\d+/g);
+  assertEquals(codes, ["0", "6"], told);
+  await call("Volumes", "Remove", { volume: "data" });
 });
 
 function exists(managed: Managed): boolean {
