@@ -31,6 +31,9 @@ export type WhenOver = (container: Container) => Promise<void>;
 /** How soon what the disk did not take is tried again. */
 const retryMs = 1_000;
 
+/** How often clearing up is tried while one stage2 takes the place of another. */
+const maxTries = 3;
+
 /** The state machine of containers. Its methods are not queued; who calls them sees to that. */
 export class Lifecycle {
   readonly #host: Host;
@@ -231,7 +234,15 @@ export class Lifecycle {
    * again. It is the container's turn.
    */
   async clear(container: Container): Promise<void> {
-    await undoSteps(runOf(this.#host), container);
+    for (let tries = 1;; tries++) {
+      try {
+        return await undoSteps(runOf(this.#host), container);
+      } catch (error) {
+        if (!isLost(error) || tries === maxTries) throw error;
+        // stage2 died meanwhile: the rest is for the one after it, once we know of that.
+        await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+    }
   }
 
   /** Plans the next start by policy; false if there is none. */
@@ -326,6 +337,12 @@ export class Lifecycle {
       this.#retry = setTimeout(() => this.#saveLate(), retryMs);
     }
   }
+}
+
+/** Whether stage2 was gone, for a moment or for good. */
+function isLost(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.every(isLost);
+  return error instanceof KurmaError && error.code === "unavailable";
 }
 
 function startNews(run: number): Pick<News, "action" | "attributes"> {
