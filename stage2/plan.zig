@@ -49,13 +49,14 @@ pub const Plan = struct {
 
     /// Whether the container has a cgroup of its own.
     pub fn hasCgroup(plan: *const Plan) bool {
-        return plan.kurma.cgroup or plan.config.linux.resources != null;
+        return plan.kurma.cgroup or plan.config.linux.resources != null or plan.kurma.parentResources != null;
     }
 };
 
 /// What config.json has no word for.
 pub const Envelope = struct {
-    /// The container's name in messages and in the cgroup tree.
+    /// The container's name in messages and in the cgroup tree. `PARENT/NAME` puts its cgroup
+    /// into that of the parent, with all others that have the same.
     id: Text,
     /// Folders with the image's layers, the lowest first. Empty: `config.root.path` is the root.
     layers: []const Text = &.{},
@@ -70,6 +71,9 @@ pub const Envelope = struct {
     seccomp: Seccomp = .none,
     /// A cgroup of its own, named by its id; `config.linux.resources` implies it.
     cgroup: bool = false,
+    /// Limits of the cgroup that its own lies in, for all that lie there; with an id that
+    /// names one. What later containers say of it is set anew.
+    parentResources: ?cgroup.Limits = null,
     /// What Landlock takes from every process of the container; null for nothing.
     landlock: ?landlock.plan.Config = null,
     /// Where the main process's output goes, instead of our 1 and 2.

@@ -39,6 +39,11 @@ pub fn check(plan: *const Plan, problem: *Problem) Invalid!void {
         if (linux.weakness.has(.settings)) break;
         if (sysctl.problem(plan, entry.key, entry.value)) |why| return problem.setAt(why, &.{ "config.linux.sysctl", entry.key });
     }
+    if (plan.kurma.parentResources) |limits| {
+        const parts = std.mem.countScalar(u8, plan.kurma.id, '/');
+        if (parts != 1) return problem.setAt("Needs an id that is PARENT/NAME:", &.{"kurma.parentResources"});
+        if (limits.devices != null) return problem.setAt("Each container has devices of its own:", &.{"kurma.parentResources.devices"});
+    }
     try checkMounts(plan, problem);
     for (config.linux.devices) |device| {
         if (device.path.len < 2 or device.path[0] != '/') return problem.setAt("Not an absolute path:", &.{ "config.linux.devices", device.path });

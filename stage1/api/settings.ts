@@ -33,6 +33,11 @@ export function containerSpec({ name, image, settings }: CreateContainerRequest)
 /** What a request to make a pod asks for, other than by a manifest. */
 export function podSpec(request: CreatePodRequest): PodSpec {
   const { name, apps, network, hostname, labels, resources } = request;
+  if (resources && resources.processLimits.length > 0) {
+    throw new KurmaError("invalid", "Cannot limit each process of a pod as a whole", {
+      fix: "Say process_limits in the settings of its apps",
+    });
+  }
   return parsePodSpec({
     ...(name === "" ? {} : { name }),
     ...(hostname === "" ? {} : { hostname }),

@@ -11,7 +11,7 @@ import { checkName, type Kind } from "./names.ts";
 import { meaningOf } from "./planning.ts";
 import { daemonRanges, freeRange } from "./ranges.ts";
 import type { Container } from "./record.ts";
-import type { ContainerSpec } from "./spec.ts";
+import type { ContainerSpec, PodSpec } from "./spec.ts";
 import type { State } from "./state.ts";
 import { createVolume, volumesOf } from "./volumes.ts";
 
@@ -67,9 +67,16 @@ export class Claims {
 }
 
 /** Whether a container has users of its own. */
-export function usesOwnIds({ namespaces, security }: ContainerSpec): boolean {
+export function usesOwnIds(
+  { namespaces, security }: Pick<ContainerSpec, "namespaces" | "security">,
+): boolean {
   const host = security?.privileged || security?.hostTree;
   return (namespaces?.user ?? (host ? "host" : "auto")) === "auto";
+}
+
+/** Whether a pod has; its apps have the same users, so one that wants the host's decides. */
+export function podUsesOwnIds({ namespaces = {}, apps }: PodSpec): boolean {
+  return namespaces.user !== "host" && apps.every(usesOwnIds);
 }
 
 /** What a new container has from the start. */

@@ -24,7 +24,7 @@ export const afterwards = "post-stop";
 
 /** What stage2 calls the run of the post-stop handler. */
 export function afterwardsName(container: Container): string {
-  return `${runName(container)}.${afterwards}`;
+  return runName(container, `${container.status.run}.${afterwards}`);
 }
 
 /**

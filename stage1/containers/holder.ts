@@ -1,7 +1,7 @@
 /**
- * What holds the namespaces that a pod's apps share: a container of the image `hello`,
- * which does nothing. It is there while any app is up, so that any of them can be
- * started again alone.
+ * What holds the namespaces that a pod's apps share, and the cgroup that theirs lie in: a
+ * container of the image `hello`, which does nothing. It is there while any app is up, so
+ * that any of them can be started again alone.
  *
  * @module
  */
@@ -9,13 +9,17 @@
 import { KernelError } from "../../ffi/kernel.ts";
 import type { Stage2 } from "../../stage2/server.ts";
 import { folderOf, type Host, isUp } from "./host.ts";
-import { planContainer } from "./plan.ts";
+import { lookUpDevices } from "./device_nodes.ts";
+import { limitsOf, planContainer } from "./plan.ts";
 import { hostnameOf } from "./planning.ts";
 import { holderName } from "./pod_place.ts";
 import { firstId } from "./ranges.ts";
 import type { Pod } from "./record.ts";
 import { resolve } from "./resolve.ts";
 import { forget } from "./runs.ts";
+
+/** The holder's own: its init, and the command that waits. */
+const ownProcesses = 2;
 
 /** Sees to it that the pod's namespaces are there. */
 export function ensureHolder(host: Host, pod: Pod): Promise<void> {
@@ -50,7 +54,7 @@ async function make(host: Host, stage2: Stage2, pod: Pod): Promise<void> {
   const folder = `${folderOf(host, pod)}/holder`;
   host.kernel.remove(folder);
   for (const path of ["", "/upper", "/work"]) Deno.mkdirSync(folder + path, { mode: 0o755 });
-  const { namespaces = {}, sysctls, hostname } = pod.spec;
+  const { namespaces = {}, sysctls, hostname, resources = {} } = pod.spec;
   const meant = resolve(use.image.config, {
     image: "hello",
     command: ["pause"],
@@ -68,5 +72,15 @@ async function make(host: Host, stage2: Stage2, pod: Pod): Promise<void> {
     },
     meant,
   );
-  await stage2.create({ ...plan, kurma: { ...plan.kurma, cgroup: true } }, null);
+  const { devices: _none, ...limits } = limitsOf({ devices: lookUpDevices({ resources }) }, {
+    ...resources,
+    ...(resources.pids === undefined || resources.pids < 0
+      ? {}
+      : { pids: resources.pids + ownProcesses }),
+  });
+  const parentResources = Object.keys(limits).length > 0 ? limits : undefined;
+  await stage2.create(
+    { ...plan, kurma: { ...plan.kurma, cgroup: true, parentResources } },
+    null,
+  );
 }

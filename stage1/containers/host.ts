@@ -120,11 +120,29 @@ export function folderOf(host: Pick<Host, "folders">, container: Pick<Container,
   return `${host.folders.containers}/${container.id}`;
 }
 
-/** The name of a run to stage2: each has its own, so that one can begin while another is cleared up. */
-export function runName(
-  container: { readonly id: string; readonly status: Pick<Container["status"], "run"> },
-): string {
-  return `${container.id}.${container.status.run}`;
+/** A container, as far as names of its runs go. */
+export type Named = Pick<Container, "id" | "pod"> & {
+  readonly status: Pick<Container["status"], "run">;
+};
+
+/**
+ * The name of a run to stage2: each has its own, so that one can begin while another is
+ * cleared up. Those of a pod's apps begin with the pod's id, and so do their cgroups.
+ *
+ * @param what Something else that is made of the container, in place of a run.
+ */
+export function runName({ id, pod, status }: Named, what = String(status.run)): string {
+  return `${pod === undefined ? "" : `${pod}/`}${id}.${what}`;
+}
+
+/** What a run's name consists of; undefined for a name that is no container's run. */
+export function partsOfRun(
+  name: string,
+): { readonly id: string; readonly run: number; readonly what?: string } | undefined {
+  const parts = /^(?:[^/]+\/)?([^/.]+)\.(\d+)(?:\.(.+))?$/.exec(name);
+  if (parts === null) return undefined;
+  const [, id, run, what] = parts;
+  return { id, run: Number(run), ...(what === undefined ? {} : { what }) };
 }
 
 /** Whether processes of it may be there. */

@@ -17,6 +17,7 @@ import {
   isUp,
   LiveTable,
   type Log,
+  partsOfRun,
   runName,
   type Settings,
   trashOf,
@@ -29,6 +30,7 @@ import { lookUpDevices } from "./device_nodes.ts";
 import { findNamed, newId } from "./names.ts";
 import { limitsOf } from "./plan.ts";
 import { meaningOf } from "./planning.ts";
+import { placeOfPod, withinPod } from "./pod_place.ts";
 import { Pods } from "./pods.ts";
 import { Queues } from "./queue.ts";
 import type { Container, Exit } from "./record.ts";
@@ -354,7 +356,9 @@ export class Manager implements AsyncDisposable {
       if (changes.resources && container.status.phase === "running") {
         const place = { devices: lookUpDevices(next) };
         const stage2 = await this.host.supervisor.server();
-        await stage2.update(runName(container), limitsOf(place, changes.resources));
+        const pod = placeOfPod(this.host, container);
+        const wanted = withinPod(changes.resources, pod?.resources);
+        await stage2.update(runName(container), limitsOf(place, wanted));
       }
       this.host.live.of(container).meant = undefined;
       this.host.state.change(() => {
@@ -378,14 +382,14 @@ export class Manager implements AsyncDisposable {
 
   /** A run that stage2 names has ended. */
   async #ended(run: string, exit: StageExit): Promise<void> {
-    const [id, number, handler] = run.split(".");
-    const container = this.host.state.containers.get(id);
-    if (container === undefined) return;
-    if (handler !== undefined) {
+    const parts = partsOfRun(run);
+    const container = parts && this.host.state.containers.get(parts.id);
+    if (parts === undefined || container === undefined) return;
+    if (parts.what !== undefined) {
       this.host.live.of(container).afterwards?.resolve(exit.status);
       return;
     }
-    this.lifecycle.ended(container, Number(number), exit);
+    this.lifecycle.ended(container, parts.run, exit);
     await this.lifecycle.saved();
   }
 

@@ -13,7 +13,7 @@ import { folderOf, type Host, isUp, runName } from "./host.ts";
 import { findNamed } from "./names.ts";
 import { planContainer } from "./plan.ts";
 import type { VolumePlace } from "./plan_mounts.ts";
-import { placeOfPod, type PodPlace } from "./pod_place.ts";
+import { placeOfPod, type PodPlace, withinPod } from "./pod_place.ts";
 import { firstId } from "./ranges.ts";
 import type { Container } from "./record.ts";
 import { resolve, type Resolved } from "./resolve.ts";
@@ -42,8 +42,8 @@ export function meaningOf(host: Host, container: Container): Resolved {
 
 /** Makes the plan of the run that the status counts. */
 export function planFor(host: Host, container: Container): Plan {
-  const meant = meaningOf(host, container);
   const pod = placeOfPod(host, container);
+  const meant = withPod(meaningOf(host, container), pod);
   const folder = folderOf(host, container);
   const plan = planContainer(
     {
@@ -57,7 +57,7 @@ export function planFor(host: Host, container: Container): Plan {
       containers: pod?.containers ?? joined(host, container.spec),
       apiSocket: host.settings().apiSocket,
     },
-    pod ? { ...meant, namespaces: { ...meant.namespaces, ...pod.namespaces } } : meant,
+    meant,
   );
   return {
     ...plan,
@@ -68,6 +68,15 @@ export function planFor(host: Host, container: Container): Plan {
       rpc: `${folder}/rpc`,
       ...(meant.openStdin ? { stdin: true } : {}),
     },
+  };
+}
+
+function withPod(meant: Resolved, pod: PodPlace | undefined): Resolved {
+  if (pod === undefined) return meant;
+  return {
+    ...meant,
+    namespaces: { ...meant.namespaces, ...pod.namespaces },
+    resources: withinPod(meant.resources, pod.resources),
   };
 }
 

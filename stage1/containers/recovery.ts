@@ -24,7 +24,7 @@ export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
   const there = new Map((await stage2.list()).map((state) => [state.id, state]));
   const recorded = exitsOf(host);
   const containers = [...host.state.containers.values()];
-  const known = new Set(containers.map(runName));
+  const known = new Set(containers.map((container) => runName(container)));
   for (const container of containers) {
     if (container.status.postStop) known.add(afterwardsName(container));
     else if (!isUp(container)) continue;

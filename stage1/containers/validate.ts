@@ -428,6 +428,9 @@ function* podRules(
     if (app.namespaces?.user !== undefined) {
       yield [["apps", at, "namespaces", "user"], "the pod's apps share it: say it of the pod"];
     }
+    if (namespaces.user === "auto" && (app.security?.privileged || app.security?.hostTree)) {
+      yield [["namespaces", "user"], `"${app.name}" has the host's ids, and apps share them`];
+    }
   }
   for (const kind of ["network", "ipc", "uts", "pid"] as const) {
     if (namespaces[kind] !== undefined && !share.includes(kind)) {

@@ -101,6 +101,38 @@ const seen: Record<string, (server: Served) => Promise<void>> = {
     await server.remove("web");
   },
 
+  async "what a parent may use holds for all in it together"(server) {
+    const parentResources = {
+      memory: { limit: 24 * 1024 * 1024 },
+      pids: { limit: 20 },
+      cpu: { quota: 150_000, period: 100_000 },
+    };
+    using output = new Output();
+    const start = async (id: string, args: string[], more = {}) => {
+      const plan = await server.plan(id, args, own);
+      await server.stage2.create({ ...plan, kurma: { ...plan.kurma, ...more } }, output.streams);
+      await server.stage2.start(id);
+    };
+    await start("shop/a", ["sleep"], { parentResources });
+    assertEquals(await cgroupValue("shop", "memory.max"), "25165824");
+    assertEquals(await cgroupValue("shop", "pids.max"), "20");
+    assertEquals(await cgroupValue("shop", "cpu.max"), "150000 100000");
+    assertEquals(await cgroupValue("shop/a", "memory.max"), "max");
+    await start("shop/bomb", ["fork-bomb"]);
+    await until("the bomb's end", () => Promise.resolve(output.text !== "" || undefined));
+    assertEquals(output.text, "17 processes, EAGAIN\n"); // And two inits, and who sleeps.
+    await server.remove("shop/bomb");
+    await start("shop/hungry", ["allocate", "64"]);
+    const { status, oom } = await server.ended("shop/hungry");
+    assertEquals([status, oom], [137, true]);
+    assertEquals((await server.find("shop/a"))?.state, "running");
+    await server.remove("shop/hungry");
+    const { memory, pids } = await server.stage2.stats("shop/a");
+    assertEquals([memory.oomKills, pids.limit], [0, undefined]);
+    await server.remove("shop/a");
+    assertEquals(await cgroupValue("shop", "memory.max"), undefined);
+  },
+
   async "a container is born in its cgroup, and nobody is moved"(server) {
     await server.create("web", ["sleep"], own);
     const { pid } = await server.find("web") ?? { pid: 0 };
