@@ -102,7 +102,7 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     const child = arena.create(Child) catch return failure.fail(.plan, .NOMEM);
     child.* = .{ .plan = plan, .root = root, .settings = settings, .status = status, .log = log, .listener = listener, .filter_listener = filter_listener, .gate = null, .about = about, .options = options };
     if (options.ahead) |ahead| {
-        try ahead.cgroup.limit(failure, plan.kurma.id, .of(plan));
+        try ahead.cgroup.limit(failure, plan.kurma.id, plan.config.linux.resources);
         if (waiting) |sandbox| {
             if (plan.config.process.oomScoreAdj) |score| try inherited_settings.setOomScore(failure, sandbox.pid, score, subject);
             try sandbox.giveRest(failure, child);
@@ -113,7 +113,7 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     const unified = if (options.ahead) |ahead|
         try ahead.cgroup.unified(failure, plan.kurma.id)
     else if (plan.hasCgroup())
-        try placement.enter(failure, plan.kurma.id, .of(plan))
+        try placement.enter(failure, plan.kurma.id, plan.config.linux.resources)
     else
         null;
     const keeper = try host_hooks.Keeper.start(failure, plan, about);

@@ -5,7 +5,6 @@ const std = @import("std");
 const cgroup = @import("cgroup");
 const linux = @import("linux");
 const table = @import("table.zig");
-const Plan = @import("plan.zig").Plan;
 const wire = @import("wire.zig");
 const Failure = linux.Failure;
 const fd_t = linux.fd_t;
@@ -14,27 +13,16 @@ const fd_t = linux.fd_t;
 /// process may have much memory to give back.
 const patience_ms = 10_000;
 
-/// What a plan limits.
-pub const Wanted = struct {
-    own: ?cgroup.Limits,
-    /// Of the cgroup that its own lies in, if its id names one.
-    parent: ?cgroup.Limits,
-
-    pub fn of(plan: *const Plan) Wanted {
-        return .{ .own = plan.config.linux.resources, .parent = plan.kurma.parentResources };
-    }
-};
-
 /// Makes the cgroup `kurma/ID` below our own with these limits, and moves the calling
 /// worker into its hierarchies of version 1. Returns the folder of version 2, for
 /// clone3(2) to put the child in, or null where there is none.
 ///
 /// On failure nothing is left but the membership of the worker, which is about to end.
-pub fn enter(failure: *Failure, id: []const u8, limits: Wanted) error{Failed}!?fd_t {
+pub fn enter(failure: *Failure, id: []const u8, limits: ?cgroup.Limits) error{Failed}!?fd_t {
     var places: Places = .{};
     try places.open(failure);
-    const made = try places.make(failure, id, limits.parent);
-    try apply(failure, &made, limits.own);
+    const made = try places.make(failure, id);
+    try apply(failure, &made, limits);
     try made.joinV1(failure, 0);
     return made.openUnified(failure);
 }
@@ -46,15 +34,14 @@ pub const Reserved = struct {
 
     pub fn make(reserved: *Reserved, failure: *Failure, id: []const u8) error{Failed}!void {
         try reserved.places.open(failure);
-        const made = try reserved.places.make(failure, id, null);
+        const made = try reserved.places.make(failure, id);
         try apply(failure, &made, null);
         return made.joinV1(failure, 0);
     }
 
     /// Sets what the plan limits; the rest stays as it is by default.
-    pub fn limit(reserved: *const Reserved, failure: *Failure, id: []const u8, limits: Wanted) error{Failed}!void {
-        if (limits.parent) |parent| try reserved.places.enclose(failure, id, &parent);
-        const wanted = limits.own orelse return;
+    pub fn limit(reserved: *const Reserved, failure: *Failure, id: []const u8, limits: ?cgroup.Limits) error{Failed}!void {
+        const wanted = limits orelse return;
         const made: cgroup.Cgroup = try .named(failure, &reserved.places.root, id);
         return made.apply(failure, &wanted);
     }
@@ -159,21 +146,12 @@ const Places = struct {
     }
 
     /// Makes the cgroup `id`. One that is empty is left from a stage2 that was killed; its
-    /// name is ours again. The one that it lies in is limited first: a cpuset of version 1
-    /// takes over what its parent has, and keeps it from changing.
-    fn make(places: *const Places, failure: *Failure, id: []const u8, parent: ?cgroup.Limits) error{Failed}!cgroup.Cgroup {
+    /// name is ours again.
+    fn make(places: *const Places, failure: *Failure, id: []const u8) error{Failed}!cgroup.Cgroup {
         const left: cgroup.Cgroup = try .named(failure, &places.root, id);
         var ignored: Failure = .{};
         left.remove(&ignored, 0) catch {};
-        if (parent) |limits| try places.enclose(failure, id, &limits);
         return .create(failure, &places.root, id);
-    }
-
-    /// Makes and limits what the cgroup `id` lies in.
-    fn enclose(places: *const Places, failure: *Failure, id: []const u8, limits: *const cgroup.Limits) error{Failed}!void {
-        const slash = std.mem.findScalar(u8, id, '/') orelse return failure.fail(.cgroup, .INVAL);
-        const parent: cgroup.Cgroup = try .enclosing(failure, &places.root, id[0..slash]);
-        return parent.apply(failure, limits);
     }
 
     fn close(places: *Places) void {

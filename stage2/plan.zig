@@ -49,7 +49,7 @@ pub const Plan = struct {
 
     /// Whether the container has a cgroup of its own.
     pub fn hasCgroup(plan: *const Plan) bool {
-        return plan.kurma.cgroup or plan.config.linux.resources != null or plan.kurma.parentResources != null;
+        return plan.kurma.cgroup or plan.config.linux.resources != null;
     }
 };
 
@@ -71,9 +71,8 @@ pub const Envelope = struct {
     seccomp: Seccomp = .none,
     /// A cgroup of its own, named by its id; `config.linux.resources` implies it.
     cgroup: bool = false,
-    /// Limits of the cgroup that its own lies in, for all that lie there; with an id that
-    /// names one. What later containers say of it is set anew.
-    parentResources: ?cgroup.Limits = null,
+    /// What it writes goes with it: nobody waits for it to be on the disk.
+    ephemeral: bool = false,
     /// What Landlock takes from every process of the container; null for nothing.
     landlock: ?landlock.plan.Config = null,
     /// Where the main process's output goes, instead of our 1 and 2.
@@ -247,7 +246,7 @@ pub const Linux = struct {
         .{ .key = "intelRdt", .why = "Shares of caches and of memory bandwidth are not set:" },
         .{ .key = "memoryPolicy", .why = "A program sets its own memory policy:" },
         .{ .key = "mountLabel", .why = "Labels of SELinux are not set:" },
-        .{ .key = "netDevices", .why = "Interfaces are moved by who makes the network, before the namespace is joined:" },
+        .{ .key = "netDevices", .why = "Who makes the network moves interfaces, before it is joined:" },
     };
 };
 

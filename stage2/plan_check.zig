@@ -39,11 +39,6 @@ pub fn check(plan: *const Plan, problem: *Problem) Invalid!void {
         if (linux.weakness.has(.settings)) break;
         if (sysctl.problem(plan, entry.key, entry.value)) |why| return problem.setAt(why, &.{ "config.linux.sysctl", entry.key });
     }
-    if (plan.kurma.parentResources) |limits| {
-        const parts = std.mem.countScalar(u8, plan.kurma.id, '/');
-        if (parts != 1) return problem.setAt("Needs an id that is PARENT/NAME:", &.{"kurma.parentResources"});
-        if (limits.devices != null) return problem.setAt("Each container has devices of its own:", &.{"kurma.parentResources.devices"});
-    }
     try checkMounts(plan, problem);
     for (config.linux.devices) |device| {
         if (device.path.len < 2 or device.path[0] != '/') return problem.setAt("Not an absolute path:", &.{ "config.linux.devices", device.path });
@@ -65,7 +60,7 @@ pub fn checkProcess(process: *const plan_module.Process, path: []const u8, probl
     if (process.args.len == 0) return problem.setAt("No command in the plan:", &.{ path, "args" });
     for (process.env) |variable| {
         // A name without a value is nobody's request for ours.
-        if ((std.mem.findScalar(u8, variable, '=') orelse 0) == 0) return problem.setAt("A variable of the environment is not NAME=value:", &.{ path, "env" });
+        if ((std.mem.findScalar(u8, variable, '=') orelse 0) == 0) return problem.setAt("Not NAME=value:", &.{ path, "env" });
     }
     if (process.scheduler) |scheduler| {
         // The init would have it and not the command, or nothing could be forked.

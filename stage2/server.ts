@@ -251,10 +251,11 @@ export class Stage2 implements Disposable {
   /**
    * Changes limits of a container that has a cgroup; those not given stay as they are.
    *
+   * @param cgroup What its id begins with before a slash: those of all containers there.
    * @throws {KernelError} `step` is `limit`; those before it in the list are changed.
    */
-  async update(id: string, resources: Resources): Promise<void> {
-    await this.#request("update", id, { plan: { kurma: { id }, resources } });
+  async update(id: string, resources: Resources, cgroup = id): Promise<void> {
+    await this.#request("update", id, { plan: { kurma: { id: cgroup }, resources } });
   }
 
   /** Stops all processes of a container that has a cgroup. */

@@ -27,8 +27,8 @@ export interface Envelope {
   seccomp?: "none" | "default";
   /** A cgroup of its own; `config.linux.resources` implies it. */
   cgroup?: boolean;
-  /** Limits of the cgroup of the parent that its id names, for all that lie in it. */
-  parentResources?: Omit<Resources, "devices">;
+  /** What it writes goes with it: nobody waits for it to be on the disk. */
+  ephemeral?: boolean;
   /** What Landlock takes from every process of the container. */
   landlock?: Landlock;
   /** A folder of this container alone, for its main process's output; sizes in bytes. */

@@ -68,19 +68,22 @@ async function make(host: Host, stage2: Stage2, pod: Pod): Promise<void> {
       id: holderName(pod),
       layers: use.image.layers.map(({ path }) => path),
       scratch: folder,
+      ephemeral: true,
       firstId: pod.range === undefined ? undefined : firstId(pod.range),
     },
     meant,
   );
-  const { devices: _none, ...limits } = limitsOf({ devices: lookUpDevices({ resources }) }, {
+  const limits = limitsOf({ devices: lookUpDevices({ resources }) }, {
     ...resources,
     ...(resources.pids === undefined || resources.pids < 0
       ? {}
       : { pids: resources.pids + ownProcesses }),
   });
-  const parentResources = Object.keys(limits).length > 0 ? limits : undefined;
-  await stage2.create(
-    { ...plan, kurma: { ...plan.kurma, cgroup: true, parentResources } },
-    null,
-  );
+  const run = plan.kurma.id;
+  await stage2.create({
+    kurma: { ...plan.kurma, cgroup: true },
+    config: { ...plan.config, linux: { ...plan.config.linux, resources: limits } },
+  }, null);
+  // A cpuset does not become smaller than one below: its own first.
+  await stage2.update(run, limits, pod.id);
 }

@@ -50,6 +50,7 @@ export function planFor(host: Host, container: Container): Plan {
       id: runName(container),
       layers: host.live.of(container).use?.image.layers.map((layer) => layer.path) ?? [],
       scratch: folder,
+      ephemeral: goesWithItsEnd(container.spec),
       firstId: container.range === undefined ? undefined : firstId(container.range),
       volumes: volumePlaces(host, meant, pod),
       devices: lookUpDevices({ ...container.spec, resources: meant.resources }),
@@ -78,6 +79,11 @@ function withPod(meant: Resolved, pod: PodPlace | undefined): Resolved {
     namespaces: { ...meant.namespaces, ...pod.namespaces },
     resources: withinPod(meant.resources, pod.resources),
   };
+}
+
+/** Whether nothing is left of a container once it has ended, however that comes. */
+function goesWithItsEnd({ autoRemove = false, restart }: ContainerSpec): boolean {
+  return autoRemove && (restart?.policy ?? "no") === "no";
 }
 
 /** Where the volumes are that a container mounts. */

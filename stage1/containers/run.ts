@@ -72,6 +72,7 @@ export async function run(
       id: scratch.id,
       layers,
       scratch: scratch.path,
+      ephemeral: true,
       firstId: hostUsers ? undefined : scratch.firstId,
     }, meant);
     return await foreground(stage2, plan);

@@ -15,8 +15,8 @@ const patienceMs = 30_000;
 const pollMs = 5;
 
 /**
- * Gives a run of the container its empty `work` folder: a mount leaves marks in it by which
- * the kernel knows one that was cut off.
+ * Gives a run of the container its empty `work` folder. The mount of one that goes with its
+ * end leaves marks there, by which the kernel refuses another.
  */
 export function newWorkFolder(host: Host, container: Container): void {
   const work = `${folderOf(host, container)}/work`;

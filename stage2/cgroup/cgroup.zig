@@ -68,19 +68,6 @@ pub const Cgroup = struct {
         return cgroup;
     }
 
-    /// Makes a cgroup for others to lie in, in every hierarchy; one that is there is success.
-    /// Whoever removes the last that lies in it removes it as well.
-    ///
-    /// `path` is one component. `step` of a failure is `cgroup`.
-    pub fn enclosing(failure: *Failure, root: *const Root, path: []const u8) error{Failed}!Cgroup {
-        const cgroup = try named(failure, root, path);
-        for (root.parts(), 0..) |part, index| {
-            const errno = makeAncestor(part, cgroup.relativePath());
-            if (errno != .SUCCESS) return failAt(failure, index, errno);
-        }
-        return cgroup;
-    }
-
     /// The cgroup of that path, made before, perhaps by a process that is gone now.
     pub fn named(failure: *Failure, root: *const Root, path: []const u8) error{Failed}!Cgroup {
         if (!isPath(path) and !linux.weakness.has(.cgroup_names)) return failure.fail(.cgroup, .INVAL);

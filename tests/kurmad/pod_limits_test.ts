@@ -23,6 +23,7 @@ managedTest("a pod's limits hold for its apps together", async (managed) => {
     name,
     image: managed.image,
     command: ["sh", "-c", script],
+    mounts: [{ type: "volume", source: "signal", target: "/signal" } as const],
     ...more,
   });
   const pod = await managed.createPod({
@@ -31,9 +32,13 @@ managedTest("a pod's limits hold for its apps together", async (managed) => {
       app("sleeps", "for i in $(seq 10); do sleep 1000 & done; wait", {
         resources: { cpus: 64, memory: 1024 * mebibyte },
       }),
-      app("forks", "for i in $(seq 100); do sleep 1000 & done; wait"),
+      app(
+        "forks",
+        "while ! [ -e /signal/go ]; do sleep 0.05; done; for i in $(seq 100); do sleep 1000 & done; wait",
+      ),
       app("eats", "head -c 100000000 /dev/zero | tail -c 100000000 >/dev/null"),
     ],
+    volumes: [{ name: "signal", kind: "empty" }],
     resources: { memory: 48 * mebibyte, pids: 40, cpus: 1.5 },
   });
   await managed.call("startPod", "shop");
@@ -46,11 +51,12 @@ managedTest("a pod's limits hold for its apps together", async (managed) => {
     (await value(pod.id, "cpu.cfs_quota_us", "cpu.max"))?.split(" ")[0],
     "150000",
   );
-  // What nobody has room for is refused, and ends who asked.
-  const { status: forks } = await managed.becomes("shop-forks", ({ phase }) => phase === "exited");
-  assert(forks.exit?.code !== 0, JSON.stringify(forks));
   const { status: eats } = await managed.becomes("shop-eats", ({ phase }) => phase === "exited");
   assertEquals(eats.exit?.oom, true, JSON.stringify(eats));
+  // What nobody has room for is refused, and ends who asked.
+  Deno.writeTextFileSync(`${managed.dir}/containers/${pod.id}/volumes/signal/go`, "");
+  const { status: forks } = await managed.becomes("shop-forks", ({ phase }) => phase === "exited");
+  assert(forks.exit?.code !== 0, JSON.stringify(forks));
   assertEquals((await managed.get("shop-sleeps")).status.phase, "running");
   // An app may come and go; the limits stay while one is up.
   await managed.call("start", "shop-forks");

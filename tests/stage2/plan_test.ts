@@ -545,7 +545,7 @@ serverTest("what is not carried out is refused by its name", async (server) => {
     ],
     [
       linux({ netDevices: {} } as Partial<Linux>),
-      "Interfaces are moved by who makes the network, before the namespace is joined: " +
+      "Who makes the network moves interfaces, before it is joined: " +
       '"config.linux.netDevices"',
     ],
     [

@@ -102,22 +102,22 @@ const seen: Record<string, (server: Served) => Promise<void>> = {
   },
 
   async "what a parent may use holds for all in it together"(server) {
-    const parentResources = {
+    const resources = {
       memory: { limit: 24 * 1024 * 1024 },
       pids: { limit: 20 },
       cpu: { quota: 150_000, period: 100_000 },
     };
     using output = new Output();
-    const start = async (id: string, args: string[], more = {}) => {
-      const plan = await server.plan(id, args, own);
-      await server.stage2.create({ ...plan, kurma: { ...plan.kurma, ...more } }, output.streams);
+    const start = async (id: string, args: string[], more: Wanted = {}) => {
+      const plan = await server.plan(id, args, { ...own, ...more });
+      await server.stage2.create(plan, output.streams);
+      if (more.resources) await server.stage2.update(id, more.resources, "shop");
       await server.stage2.start(id);
     };
-    await start("shop/a", ["sleep"], { parentResources });
+    await start("shop/a", ["sleep"], { resources });
     assertEquals(await cgroupValue("shop", "memory.max"), "25165824");
     assertEquals(await cgroupValue("shop", "pids.max"), "20");
     assertEquals(await cgroupValue("shop", "cpu.max"), "150000 100000");
-    assertEquals(await cgroupValue("shop/a", "memory.max"), "max");
     await start("shop/bomb", ["fork-bomb"]);
     await until("the bomb's end", () => Promise.resolve(output.text !== "" || undefined));
     assertEquals(output.text, "17 processes, EAGAIN\n"); // And two inits, and who sleeps.
