@@ -267,13 +267,14 @@ export function podMessage(manager: Manager, pod: PodRecord): Pod {
 /** A volume as a message. */
 export function volumeMessage(
   manager: Manager,
-  { name, labels, createdAt }: VolumeRecord,
+  { name, labels, createdAt, quota }: VolumeRecord,
   containers: readonly string[],
 ): Volume {
   return create(VolumeSchema, {
     name,
     path: volumeFolder(manager.host, name),
     labels: { ...labels },
+    quotaBytes: BigInt(quota?.bytes ?? 0),
     createTime: timestamp(createdAt),
     containers: [...containers],
   });

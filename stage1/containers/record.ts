@@ -91,4 +91,6 @@ export interface Volume {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly createdAt: number;
+  /** What it may take; `project` is the number that the file system counts it by. */
+  readonly quota?: { readonly project: number; readonly bytes: number };
 }
