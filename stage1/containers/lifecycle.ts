@@ -63,8 +63,8 @@ export class Lifecycle {
    */
   async start(container: Container, restarts = 0): Promise<void> {
     if (container.status.phase === "running") return;
-    // Of the run before, if stage2 was gone when it was due.
-    if (container.status.postStop) await this.clear(container);
+    // After the run before, if stage2 was gone or the disk full when it was due.
+    if (container.status.postStop || this.#unsaved.has(container.id)) await this.clear(container);
     const live = this.#host.live.of(container);
     forgetRestart(live);
     live.ended = Promise.withResolvers();
@@ -206,6 +206,10 @@ export class Lifecycle {
     }, exit.endedAt);
     live.ended.resolve();
     live.checks?.abort();
+    this.#followSoon(container, run);
+  }
+
+  #followSoon(container: Container, run: number): void {
     if (this.#closed) return;
     this.#host.queues.run(container.id, () => this.#follow(container, run)).catch((error) =>
       this.#host.log("error", `Cannot clear up after "${container.name}"`, {
@@ -225,6 +229,8 @@ export class Lifecycle {
   /** What comes after an end that was not asked for: clearing up, then perhaps a new start. */
   async #follow(container: Container, run: number): Promise<void> {
     if (container.status.run !== run || isUp(container)) return;
+    // As long as our disk does not have its end, stage2 is not to forget it.
+    if (this.#unsaved.has(container.id)) return;
     await this.clear(container);
     if (!this.#plan(container)) await this.#whenOver(container);
   }
@@ -327,8 +333,10 @@ export class Lifecycle {
     this.#retry = undefined;
     for (const [id, write] of [...this.#unsaved]) {
       try {
-        if (this.#host.state.containers.has(id)) write();
+        const container = this.#host.state.containers.get(id);
+        if (container) write();
         this.#unsaved.delete(id);
+        if (container && !isUp(container)) this.#followSoon(container, container.status.run);
       } catch (error) {
         this.#host.log("debug", "The disk still takes nothing", { cause: oneLine(error) });
       }
