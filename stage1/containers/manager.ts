@@ -17,6 +17,7 @@ import {
   isUp,
   LiveTable,
   type Log,
+  oneLine,
   partsOfRun,
   runName,
   type Settings,
@@ -171,7 +172,12 @@ export class Manager implements AsyncDisposable {
     } catch (error) {
       if (this.host.state.containers.has(id)) {
         // One that could not be started is not made: its caller is told once.
-        await this.remove(id, { force: true });
+        await this.remove(id, { force: true }).catch((leftover) => {
+          // Why it was not made is what its caller is to hear.
+          this.host.log("error", `Cannot clear up after container ${id}`, {
+            cause: oneLine(leftover),
+          });
+        });
         if (prepared) await this.#ahead.discard(prepared);
       } else {
         this.host.live.delete({ id });

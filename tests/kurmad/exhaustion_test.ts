@@ -6,10 +6,11 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
+import { oneLine } from "../../stage1/containers/host.ts";
 import { assert, assertEquals, rejection } from "../assert.ts";
 import { binary, mustRun, test } from "../harness.ts";
 import { until } from "../stage2/served.ts";
-import { Kurmad } from "./daemon.ts";
+import { Kurmad, kurmadTest } from "./daemon.ts";
 
 const create = (kurmad: Kurmad, name: string, script: string) =>
   kurmad.api.call("Containers", "Create", {
@@ -30,6 +31,9 @@ async function told({ dir }: Kurmad, action: string): Promise<number> {
   const lines = await mustRun([binary, "events", "-H", `${dir}/kurma.sock`, ...past]);
   return lines.split("\n").filter(Boolean).length;
 }
+
+/** Gives a call the time to come to where it waits; it would be right anywhere. */
+const settled = () => new Promise((resolve) => setTimeout(resolve, 100));
 
 const get = async (kurmad: Kurmad, name: string) =>
   (await kurmad.api.call("Containers", "Get", { container: name })).container;
@@ -77,3 +81,49 @@ test("kurmad: with a full disk it refuses, and no end is lost", async ({ dir }) 
     await mustRun(["umount", "-l", `${dir}/state`]);
   }
 });
+
+kurmadTest(
+  "with no descriptors left it refuses, and goes on when there are some",
+  async (kurmad) => {
+    await importBox(kurmad);
+    await create(kurmad, "first", "sleep 1000");
+    const limit = (count: number) =>
+      mustRun(["prlimit", `--pid=${kurmad.pid}`, `--nofile=${count}:`]);
+    /** The limit that leaves room for so many more: free numbers below it count. */
+    const leave = (spare: number) => {
+      const open = new Set([...Deno.readDirSync(`/proc/${kurmad.pid}/fd`)].map(({ name }) => name));
+      let number = 0;
+      for (let free = spare; free > 0 || open.has(String(number)); number++) {
+        if (!open.has(String(number))) free--;
+      }
+      return limit(number);
+    };
+    using streams = await kurmad.api.streams();
+    const exec = async () => {
+      async function* requests() {
+        const value = { container: "first", command: ["echo", "hello"] };
+        yield { message: { case: "start" as const, value } };
+      }
+      let output = "";
+      for await (const { message } of streams.containers.exec(requests())) {
+        if (message.case === "output") output += new TextDecoder().decode(message.value);
+      }
+      return output;
+    };
+    assertEquals(await exec(), "hello\n"); // Over a connection that is there from now on.
+    await leave(2);
+    const { message } = await rejection(exec());
+    assert(message.includes("EMFILE"), message);
+    // Who connects waits for a descriptor, and may be the one for whom there are too few then.
+    for (const spare of [0, 1]) {
+      await leave(spare);
+      const outcome = create(kurmad, `waits${spare}`, "sleep 1000").then(() => "made", oneLine);
+      await settled();
+      await limit(4096);
+      assert(/^made$|EMFILE|Too many open files/.test(await outcome), await outcome);
+    }
+    assertEquals(await exec(), "hello\n");
+    await create(kurmad, "last", "sleep 1000");
+    assertEquals((await get(kurmad, "first"))?.state, "CONTAINER_STATE_RUNNING");
+  },
+);
