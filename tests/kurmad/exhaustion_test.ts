@@ -8,7 +8,8 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import { oneLine } from "../../stage1/containers/host.ts";
 import { assert, assertEquals, rejection } from "../assert.ts";
-import { binary, mustRun, test } from "../harness.ts";
+import { existsSync } from "node:fs";
+import { binary, mustRun, skip, test } from "../harness.ts";
 import { until } from "../stage2/served.ts";
 import { Kurmad, kurmadTest } from "./daemon.ts";
 
@@ -125,5 +126,38 @@ kurmadTest(
     assertEquals(await exec(), "hello\n");
     await create(kurmad, "last", "sleep 1000");
     assertEquals((await get(kurmad, "first"))?.state, "CONTAINER_STATE_RUNNING");
+  },
+);
+
+const pids = "/sys/fs/cgroup/pids";
+const limitedTest = existsSync(`${pids}/cgroup.procs`)
+  ? kurmadTest
+  : (name: string) => skip(`kurmad: ${name}`, "the number of processes is not in version 1 here");
+
+limitedTest(
+  "with no processes left it refuses, and goes on when there are some",
+  async (kurmad) => {
+    await importBox(kurmad);
+    await create(kurmad, "first", "sleep 1000");
+    const stage2 = kurmad.stage2Pid();
+    const few = `${pids}/few`;
+    Deno.mkdirSync(few);
+    try {
+      Deno.writeTextFileSync(`${few}/pids.max`, "1");
+      Deno.writeTextFileSync(`${few}/cgroup.procs`, String(stage2));
+      // Those that were prepared before have their processes already.
+      const refusal = await until("a refusal", async () => {
+        const name = `c${crypto.randomUUID().slice(0, 8)}`;
+        return await create(kurmad, name, "sleep 1000").then(() => undefined, oneLine);
+      });
+      assert(refusal.includes("EAGAIN"), refusal);
+      assertEquals((await get(kurmad, "first"))?.state, "CONTAINER_STATE_RUNNING");
+    } finally {
+      Deno.writeTextFileSync(`${pids}/cgroup.procs`, String(stage2));
+    }
+    await create(kurmad, "last", "sleep 1000");
+    await kurmad.api.call("Containers", "Kill", { container: "first", signal: "KILL" });
+    await until("the end of the first one", async () => (await get(kurmad, "first"))?.exit);
+    Deno.removeSync(few);
   },
 );
