@@ -55,7 +55,7 @@ proto: $(TOOLS)/ready ## Write stage1/api/**/*.gen.ts anew after a change of a .
 
 # The static programs that only tests and measurements use.
 build/tools/.made: $(TOOLS)/ready $(ZIG_SOURCES) $(TOOL_SOURCES)
-	zig build guest floor cgroup-driver launcher weakened attacker injector --prefix build/tools
+	zig build guest floor cgroup-driver launcher weakened attacker injector xstate --prefix build/tools
 	@touch $@
 
 # What programs under Node need that tests run beside Kurma.

@@ -40,6 +40,9 @@ pub fn build(b: *std.Build) void {
     const injector = b.step("injector", "Build the program that makes system calls of a start fail, for tests");
     injector.dependOn(native.install(native.program("injector", "tests/faults/injector.zig")));
 
+    const xstate = b.step("xstate", "Build what lets user-mode Linux run on processors with more registers than it knows");
+    xstate.dependOn(native.install(native.preload("xstate", "tests/rigs/xstate.zig")));
+
     const filters = b.step("filters", "Build what measures seccomp filters");
     filters.dependOn(native.install(native.program("filters", "bench/seccomp/filters.zig")));
 
@@ -135,9 +138,20 @@ const Native = struct {
     }
 
     fn library(native: *const Native) *std.Build.Step.Compile {
-        const made = native.root("ffi/libkurma.zig", .safe);
+        return native.dynamic("kurma", "ffi/libkurma.zig");
+    }
+
+    /// For LD_PRELOAD: finds the C library in the process that it is loaded into.
+    fn preload(native: *const Native, name: []const u8, path: []const u8) *std.Build.Step.Compile {
+        const made = native.dynamic(name, path);
+        made.linker_allow_shlib_undefined = true;
+        return made;
+    }
+
+    fn dynamic(native: *const Native, name: []const u8, path: []const u8) *std.Build.Step.Compile {
+        const made = native.root(path, .safe);
         made.pic = true;
-        return native.b.addLibrary(.{ .name = "kurma", .linkage = .dynamic, .root_module = made });
+        return native.b.addLibrary(.{ .name = name, .linkage = .dynamic, .root_module = made });
     }
 
     fn program(native: *const Native, name: []const u8, path: []const u8) *std.Build.Step.Compile {

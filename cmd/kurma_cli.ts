@@ -6,11 +6,13 @@
 
 import { resolve } from "node:path";
 import { common, entryOf, helpFor, top } from "./cli/commands.ts";
-import { type Entry, type Flags, isGroup } from "./cli/command.ts";
+import { type Entry, type Flags, isGroup, writtenOut } from "./cli/command.ts";
 import { explain } from "./cli/failure.ts";
 import { boolean } from "./cli/flags.ts";
+import { chosen } from "./cli/host.ts";
 import { interpret, read, type Split, split } from "./cli/parse.ts";
 import { printableLines } from "./cli/printable.ts";
+import { commonInstead } from "./cli/words.ts";
 import { complain, print, report } from "./print.ts";
 import { versionText } from "./version.ts";
 
@@ -22,7 +24,8 @@ export async function main(args: readonly string[]): Promise<number> {
   let failure: number | undefined;
   try {
     const terminal = Deno.stdout.isTerminal();
-    const columns = terminal ? Deno.consoleSize().columns : 80;
+    // A terminal that does not know its width says 0.
+    const columns = (terminal && Deno.consoleSize().columns) || 80;
     const { path, entry, words, occurrences } = walk(args);
     if (occurrences.has("version")) return print(versionText());
     if (occurrences.has("help")) return print(helpFor(path, columns));
@@ -38,19 +41,22 @@ export async function main(args: readonly string[]): Promise<number> {
       { ...common, ...entry.flags },
       words,
       entry.passthrough,
-      entry.instead,
+      { ...commonInstead, ...entry.instead },
     );
     if (line.occurrences.has("help")) return print(helpFor(path, columns));
     const env = Deno.env.toObject();
-    const { root, config, host } = read(
-      name,
-      common,
-      new Map([...occurrences, ...line.occurrences]),
-      env,
-    );
+    const given = new Map([...occurrences, ...line.occurrences]);
+    const { root, config, ...daemon } = read(name, common, given, env);
     const input = interpret(name, entry, line, env);
     const result = await entry.run(
-      { root: resolve(root), config: resolve(config), host, env, terminal, columns },
+      {
+        root: resolve(root),
+        config: resolve(config),
+        ...chosen(given, daemon),
+        env,
+        terminal,
+        columns,
+      },
       input.args,
       input.flags,
     );
@@ -83,14 +89,14 @@ function walk(words: readonly string[]): Walk {
   let entry: Entry = top;
   while (isGroup(entry)) {
     const flags: Flags = entry === top
-      ? { ...common, version: boolean("Show the version") }
+      ? { ...common, version: boolean("Show the version", { short: "v" }) }
       : common;
-    const level = split(called(path), flags, words, true);
+    const level = split(called(path), flags, words, true, commonInstead);
     for (const [flag, values] of level.occurrences) occurrences.set(flag, values);
-    const [word, ...rest] = level.positionals;
+    const [word, ...rest] = writtenOut(entry, level.positionals);
     if (word === undefined || occurrences.has("help") || occurrences.has("version")) break;
     entry = entryOf(path, entry, word);
-    path.push(word);
+    path.push(word.toLowerCase());
     words = rest;
   }
   return { path, entry, words, occurrences };

@@ -29,7 +29,11 @@ export const personalities: ReadonlyMap<string, Personality> = new Map<string, P
     summary: "The daemon: images, containers, API",
     load: () => import("./kurmad.ts"),
   }],
-  ["kurma-api", { word: "api", summary: "The broker that lets remote callers in" }],
+  ["kurma-api", {
+    word: "api",
+    summary: "The broker that lets remote callers in",
+    load: () => import("./kurma_api.ts"),
+  }],
   ["kurma-init", {
     word: "init",
     summary: "Boots a machine and keeps its daemon alive",

@@ -20,6 +20,7 @@ export const symbols = {
   kurma_readable: { parameters: ["i32"], result: "i32", nonblocking: true },
   kurma_accept: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   kurma_peers: { parameters: ["buffer", "buffer", "u32", "buffer"], result: "void" },
+  kurma_release_code: { parameters: ["buffer"], result: "i32" },
   kurma_open_root: { parameters: ["i32", "buffer"], result: "i32" },
   kurma_open_in: { parameters: ["i32", "buffer", "u32", "u32", "u32", "u32", "buffer"], result: "i32" },
   kurma_make_folder: { parameters: ["i32", "buffer", "u32", "u32", "u32", "buffer"], result: "i32" },

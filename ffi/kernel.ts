@@ -251,4 +251,11 @@ export interface Kernel {
   readLink(file: Descriptor): string;
   /** Closes a descriptor. */
   close(descriptor: Descriptor): void;
+  /**
+   * Gives back the memory of this program's code. What is used again comes back from the
+   * kernel's cache of the file.
+   *
+   * @see madvise(2), MADV_DONTNEED
+   */
+  releaseCode(): void;
 }

@@ -32,6 +32,7 @@ pub const exports = .{
     .{ .name = "kurma_readable", .call = &readable, .pool = true },
     .{ .name = "kurma_accept", .call = &accept, .pool = false },
     .{ .name = "kurma_peers", .call = &peers, .pool = false },
+    .{ .name = "kurma_release_code", .call = &releaseCode, .pool = false },
 } ++ inside.exports ++ streams.exports;
 
 comptime {
@@ -269,6 +270,12 @@ fn option(T: type, fd: i32, name: u32) ?T {
     const result = linux.os.getsockopt(fd, linux.os.SOL.SOCKET, name, @ptrCast(&value), &len);
     if (linux.os.errno(result) != .SUCCESS or len != @sizeOf(T)) return null;
     return value;
+}
+
+/// 0, or -1.
+fn releaseCode(failure: *Failure) callconv(.c) i32 {
+    linux.code.release(failure) catch return -1;
+    return 0;
 }
 
 fn invalid(failure: *Failure, step: Failure.Step, errno: linux.E) i32 {

@@ -1,5 +1,5 @@
 /**
- * The door to the kernel: the only module that loads native code. Below it is Zig;
+ * The door to the kernel: the only module that loads native code of ours. Below it is Zig;
  * above it are plain values and {@linkcode KernelError}, never a pointer or a number.
  *
  * The library travels inside the executable and reaches dlopen(3) through a sealed
@@ -296,6 +296,10 @@ export const kernel: Kernel = {
 
   close(descriptor) {
     native.kurma_close(descriptor);
+  },
+
+  releaseCode() {
+    checked("/proc/self/maps", (failure) => native.kurma_release_code(failure));
   },
 };
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Code as StatusCode, type ConnectRouter } from "@connectrpc/connect";
+import { Code as StatusCode, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { type Code, KurmaError, outcomes } from "../ffi/errors.ts";
 import type { Kernel } from "../ffi/kernel.ts";
 import type { AuditEntry } from "./api/calls.ts";
@@ -22,6 +22,7 @@ import {
   Volumes,
 } from "./api/kurma.gen.ts";
 import { podService } from "./api/pods.ts";
+import { restricted } from "./api/restricted.ts";
 import { Api } from "./api/serve.ts";
 import { Health as HealthService } from "./api/standard/grpc/health/v1/health.gen.ts";
 import { systemService } from "./api/system.ts";
@@ -31,7 +32,7 @@ import { isUp, oneLine } from "./containers/host.ts";
 import { Images } from "./containers/images.ts";
 import { Manager } from "./containers/manager.ts";
 import { State } from "./containers/state.ts";
-import type { Audit } from "./operation/audit.ts";
+import type { Audit, Caller } from "./operation/audit.ts";
 import { DaemonMetrics } from "./operation/daemon_metrics.ts";
 import type { Log } from "./operation/log.ts";
 import { logOptions, openAudit, openLog, serveMetrics } from "./operation/open.ts";
@@ -58,6 +59,9 @@ const imageConfig = "/etc/kurma";
 
 /** How long calls may take to end when the daemon stops. */
 const graceMs = 2_000;
+
+/** How long after it serves a daemon gives back what only starting took. */
+const settledMs = 1_000;
 
 const services = [Containers, Pods, Volumes, Events, ImagesService, System];
 
@@ -115,6 +119,7 @@ export class Daemon {
       },
     });
     const daemon = new Daemon(options, current, log, manager);
+    daemon.#watch();
     await daemon.#serve();
     return daemon;
   }
@@ -131,12 +136,13 @@ export class Daemon {
     this.#audit = openAudit(options.configuration.settings, log);
     this.#manager = manager;
     this.#metrics = new DaemonMetrics(options.version.kurma, () => this.#counts());
-    this.#api = this.#apiOf((router) => this.#route(router));
+    this.#api = this.#apiOf((router) => this.#route(router), [restricted(manager)]);
   }
 
-  #apiOf(services: (router: ConnectRouter) => void): Api {
+  #apiOf(services: (router: ConnectRouter) => void, interceptors: Interceptor[] = []): Api {
     return new Api(this.#options.kernel, {
       services,
+      interceptors,
       onAudit: (entry) => this.#note(entry),
       onCall: (method, code) => this.#metrics.calls.add({ method, code }),
       onBug: (error) => {
@@ -203,6 +209,7 @@ export class Daemon {
     }
     if (legacyApi.address !== "") await this.#serveLegacy(legacyApi.address);
     this.#log.write("info", "kurmad serves", { socket: socketPath, pid: Deno.pid });
+    Deno.unrefTimer(setTimeout(() => this.#options.kernel.releaseCode(), settledMs));
     await this.#fetchAndStart();
   }
 
@@ -236,7 +243,7 @@ export class Daemon {
     router.service(Containers, containerService(this.#manager));
     router.service(Pods, podService(this.#manager));
     router.service(Volumes, volumeService(this.#manager));
-    router.service(Events, eventService(this.#manager));
+    router.service(Events, eventService(this.#manager.host.state.events));
     router.service(ImagesService, {
       ...stored,
       remove: (request, context) => {
@@ -296,12 +303,18 @@ export class Daemon {
     }
   }
 
-  #note({ peer, method, subject, outcome, message, durationMs }: AuditEntry): void {
-    const caller = peer?.kind === "unix"
-      ? { pid: peer.pid, uid: peer.uid, gid: peer.gid }
-      : { address: peer?.address ?? "unknown" };
+  /** Counts what happens until the manager ends, which ends its events. */
+  async #watch(): Promise<void> {
+    const { events } = this.#manager.host.state;
+    for await (const event of events.follow(events.last)) this.#metrics.note(event);
+  }
+
+  #note({ peer, via, method, subject, outcome, message, durationMs }: AuditEntry): void {
     const error = outcome === "ok" ? {} : { error: { code: codeOf(outcome), message } };
-    this.#audit.record({ caller, method, subject }, { ...error, tookMs: durationMs });
+    this.#audit.record(
+      { caller: callerOf(peer), via: via && callerOf({ kind: "tls", ...via }), method, subject },
+      { ...error, tookMs: durationMs },
+    );
   }
 
   /** Containers by their state. */
@@ -326,6 +339,20 @@ export class Daemon {
 
   get #settings() {
     return this.#current.configuration.settings;
+  }
+}
+
+/** Who called, in the words of the audit. */
+function callerOf(peer: AuditEntry["peer"]): Caller {
+  switch (peer?.kind) {
+    case "unix":
+      return { pid: peer.pid, uid: peer.uid, gid: peer.gid };
+    case "tls":
+      return peer.credential === "certificate"
+        ? { certificate: peer.name, address: peer.address }
+        : { token: peer.name, address: peer.address };
+    default:
+      return { address: peer?.address ?? "unknown" };
   }
 }
 

@@ -157,6 +157,14 @@ export function pattern(pattern: RegExp, expected: string): Schema<string> {
   );
 }
 
+/** As {@linkcode pattern} for what may be a secret of `max` characters: no message repeats it. */
+export function secret(pattern: RegExp, max: number, expected: string): Schema<string> {
+  return v.pipe(
+    v.string(`is not ${expected}`),
+    v.check((value) => value.length <= max && pattern.test(value), `is not ${expected}`),
+  );
+}
+
 /** One of a few words. */
 export function word<const Word extends string>(...words: readonly Word[]): Schema<Word> {
   return v.picklist(words, `expected ${list(words)}`);

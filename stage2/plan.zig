@@ -243,7 +243,7 @@ pub const Linux = struct {
 
     pub const refused = [_]json.Refusal{
         .{ .key = "cgroupsPath", .why = "A container's cgroup has the container's name:" },
-        .{ .key = "intelRdt", .why = "Shares of caches and of memory bandwidth are not set:" },
+        .{ .key = "intelRdt", .why = "Shares of caches and memory are not set:" },
         .{ .key = "memoryPolicy", .why = "A program sets its own memory policy:" },
         .{ .key = "mountLabel", .why = "Labels of SELinux are not set:" },
         .{ .key = "netDevices", .why = "Who makes the network moves interfaces, before it is joined:" },

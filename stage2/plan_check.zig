@@ -48,11 +48,11 @@ pub fn check(plan: *const Plan, problem: *Problem) Invalid!void {
     if (config.hooks.firstInvalid()) |place| {
         var index: [8]u8 = undefined;
         const entry = linux.text.print(&index, "{d}", .{place.entry}) catch unreachable; // A u16 fits.
-        return problem.setAt("Not an absolute path, a time limit of 0, or a variable without a name:", &.{ "config.hooks", @tagName(place.point), entry });
+        return problem.setAt("Not an absolute path, a time limit of 0, or a nameless variable:", &.{ "config.hooks", @tagName(place.point), entry });
     }
     if (config.linux.seccomp) |filter| {
         try checkListener(filter, "config.linux.seccomp", problem);
-        if (filter.listenerPath != null and plan.kurma.rpc != null) return problem.setAt("Processes started over the text RPC would have no listener:", &.{"kurma.rpc"});
+        if (filter.listenerPath != null and plan.kurma.rpc != null) return problem.setAt("The text RPC has no listener for what it starts:", &.{"kurma.rpc"});
     }
 }
 

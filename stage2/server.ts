@@ -110,8 +110,9 @@ export class Stage2 implements Disposable {
   #acknowledges = true;
   #sequence = 0n;
   #closed = false;
-  /** Settles when the connection is closed, by either end; never rejects. */
-  readonly closed: Promise<void>;
+  readonly #gone = Promise.withResolvers<void>();
+  /** Settles when the connection is closed, by either end, before requests fail of it; never rejects. */
+  readonly closed: Promise<void> = this.#gone.promise;
 
   /**
    * Connects to the server at `path`.
@@ -122,7 +123,12 @@ export class Stage2 implements Disposable {
     this.#kernel = kernel;
     this.#socket = kernel.connect(path);
     this.#listener = listener;
-    this.closed = this.#listen();
+    this.#listen();
+  }
+
+  /** Whether nothing can be asked any more. */
+  get isClosed(): boolean {
+    return this.#closed;
   }
 
   /**
@@ -377,6 +383,7 @@ export class Stage2 implements Disposable {
     }
     this.#closed = true; // Before the number of the socket may be another's.
     this.#kernel.close(this.#socket);
+    this.#gone.resolve();
     for (const { reject, lost } of this.#waiting.values()) {
       reject(cause);
       lost?.(cause);

@@ -333,8 +333,8 @@ pub const Server = struct {
             entry.state = .none;
         }
         const came = entry.pid != 0 or entry.has_ended;
-        // A worker that was killed may have made a cgroup, and not said so.
-        if (entry.kind == .container and entry.state == .creating and !came) entry.cgroup = true;
+        // A worker that was killed may have made a cgroup, and not said so; its container may have spoken.
+        if (entry.kind == .container and !came and (entry.state == .creating or entry.state == .created)) entry.cgroup = true;
         // A container has to have said that it waits: its init may have been killed before.
         const ran = came and (entry.kind == .exec or entry.state != .creating);
         if (entry.state == .none or !ran) return self.giveUp(entry);
@@ -482,7 +482,7 @@ pub const Server = struct {
         var failure: Failure = .{};
         self.ledger.remember(&failure, self.position(entry), entry) catch {
             var notice: Reply = .{ .kind = .notice, .failure = failure, .id = entry.id };
-            notice.setSubject("The next stage2 would not know the container: its record cannot be written");
+            notice.setSubject("The next stage2 will not know the container: no record can be written");
             self.reply(&notice, null);
         };
     }

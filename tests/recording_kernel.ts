@@ -212,6 +212,10 @@ export class RecordingKernel implements Kernel {
     this.#memory.delete(descriptor);
   }
 
+  releaseCode(): void {
+    this.#note("releaseCode");
+  }
+
   /** The memory files among what was passed on by `spawn`. */
   #files(): Uint8Array[] {
     return this.#inherited.flatMap((descriptor) => this.#memory.get(descriptor) ?? []);

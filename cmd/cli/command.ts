@@ -90,6 +90,10 @@ export interface Group {
   readonly summary: string;
   readonly commands: Commands;
   readonly examples: readonly Example[];
+  /** Words that stand for others, for the habit's sake: `images` for `image list`. */
+  readonly shortcuts?: Readonly<Record<string, readonly string[]>>;
+  /** What to say to words that call something in other tools. */
+  readonly elsewhere?: Readonly<Record<string, string>>;
 }
 
 /** What a word calls. */
@@ -110,8 +114,18 @@ export function isGroup(entry: Entry): entry is Group {
   return "commands" in entry;
 }
 
-/** What `word` calls in `group`, by its name or by an alias. */
-export function entryCalled({ commands }: Group, word: string): Entry | undefined {
+/** `words` with the shortcut that they may begin with written out. */
+export function writtenOut(
+  { shortcuts = {} }: Pick<Group, "shortcuts">,
+  [word, ...rest]: readonly string[],
+): readonly string[] {
+  if (word === undefined) return [];
+  return Object.hasOwn(shortcuts, word) ? [...shortcuts[word], ...rest] : [word, ...rest];
+}
+
+/** What `word` calls in `group`, by its name or by an alias, in letters of any case. */
+export function entryCalled({ commands }: Group, written: string): Entry | undefined {
+  const word = written.toLowerCase();
   if (Object.hasOwn(commands, word)) return commands[word];
   return Object.values(commands).find((entry) => !isGroup(entry) && entry.aliases?.includes(word));
 }

@@ -6,12 +6,24 @@
 
 import { personalities, roleHelp, roleOf } from "../personalities.ts";
 import { version as versionParts } from "../version.ts";
+import { api } from "./api.ts";
 import { closest } from "./closest.ts";
-import { command, type Commands, type Entry, entryCalled, isGroup } from "./command.ts";
+import {
+  command,
+  type Commands,
+  type Entry,
+  entryCalled,
+  type Group,
+  isGroup,
+  writtenOut,
+} from "./command.ts";
 import { boolean, setting, string } from "./flags.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 import { completer, completion } from "./completion.ts";
+import { contextGroup as context } from "./context_commands.ts";
+import { cp } from "./cp.ts";
 import { create } from "./create.ts";
+import { dialStdio } from "./dial_stdio.ts";
 import { attach, enter, exec } from "./exec.ts";
 import { image } from "./image.ts";
 import { installer } from "./install.ts";
@@ -19,10 +31,13 @@ import { kill, pause, rename, restart, resume, rm, start, stop, wait } from "./l
 import { list, show } from "./list.ts";
 import { events, logs } from "./logs.ts";
 import { manPages } from "./man.ts";
+import { pod } from "./pod.ts";
 import { run } from "./run.ts";
 import { UsageError } from "./parse.ts";
 import { status, version } from "./status.ts";
 import { prune, stats, top as processes, update } from "./usage.ts";
+import { volume } from "./volume.ts";
+import { elsewhere, shortcuts } from "./words.ts";
 
 /** Flags that stand anywhere on the line: before the command or after it. */
 export const common = {
@@ -36,10 +51,14 @@ export const common = {
     variable: "KURMA_CONFIG",
     fallback: "/etc/kurma",
   }),
-  host: string("Where the daemon listens: the path of its socket, or unix://PATH", {
+  host: string("Where the daemon is: PATH of its socket, tcp://HOST, ssh://USER@HOST, or HOST", {
     short: "H",
-    placeholder: "SOCKET",
+    placeholder: "HOST",
     variable: "KURMA_HOST",
+  }),
+  context: string("The context that says so, with a certificate; see kurma context", {
+    placeholder: "CONTEXT",
+    variable: "KURMA_CONTEXT",
   }),
   help: boolean("Show this help", { short: "h" }),
 };
@@ -71,6 +90,7 @@ const commands: Commands = {
   attach,
   logs,
   events,
+  cp,
   top: processes,
   stats,
   update,
@@ -79,28 +99,37 @@ const commands: Commands = {
   resume,
   rename,
   prune,
+  pod,
   image,
+  volume,
+  context,
+  api,
   status,
   install: installer(() => manPages(top, common, versionParts().kurma)),
   completion,
   version,
   help,
+  "dial-stdio": dialStdio,
   complete: completer(() => ({ top, common, roles })),
 };
 
 /** What `kurma` alone calls. */
-export const top: Entry = {
+export const top: Group = {
   summary: "Kurma: a container host in one file",
   commands,
+  shortcuts,
+  elsewhere,
   examples: [
     ["kurma run hello", "Look around inside a container"],
     ["kurma help run", "All that run can do"],
   ],
 };
 
-/** The roles that a word after `kurma` calls, and what they are. */
+/** The roles that a word after `kurma` calls, and what they are; not those that are commands. */
 const roles: (readonly [string, string])[] = [...personalities.values()]
-  .flatMap(({ word, summary }) => word === undefined ? [] : [[word, summary] as const]);
+  .flatMap(({ word, summary }) =>
+    word === undefined || Object.hasOwn(commands, word) ? [] : [[word, summary] as const]
+  );
 
 /**
  * Help about what `words` call: a command, a group, a role of the program, or all of it.
@@ -109,12 +138,13 @@ const roles: (readonly [string, string])[] = [...personalities.values()]
  */
 export function helpFor(words: readonly string[], columns: number): string {
   const role = words.length === 1 ? roleOf(words[0]) : undefined;
-  if (role) return roleHelp(role);
-  const entry = words.reduce(
-    (entry, word, index) => entryOf(words.slice(0, index), entry, word),
+  if (role && !Object.hasOwn(commands, words[0])) return roleHelp(role);
+  const written = writtenOut(top, words);
+  const entry = written.reduce<Entry>(
+    (entry, word, index) => entryOf(written.slice(0, index), entry, word),
     top,
   );
-  const path = ["kurma", ...words].join(" ");
+  const path = ["kurma", ...written].join(" ").toLowerCase();
   return isGroup(entry)
     ? groupHelp(path, entry, entry === top ? roles : [], common, columns)
     : commandHelp(path, entry, common, columns);
@@ -132,8 +162,13 @@ export function entryOf(path: readonly string[], entry: Entry, word: string): En
   const words = [...Object.keys(known), ...(entry === top ? roles.map(([role]) => role) : [])];
   const meant = closest(word, words);
   const before = ["kurma", ...path].join(" ");
+  const { elsewhere = {} } = isGroup(entry) ? entry : {};
   throw new UsageError(
     `Unknown command "${[...path, word].join(" ")}"`,
-    meant ? `Did you mean ${before} ${meant}?` : `See ${before} --help`,
+    Object.hasOwn(elsewhere, word)
+      ? elsewhere[word]
+      : meant
+      ? `Did you mean ${before} ${meant}?`
+      : `See ${before} --help`,
   );
 }

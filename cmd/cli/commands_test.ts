@@ -66,6 +66,35 @@ Deno.test("helpFor() knows the roles of the program too", () => {
 });
 
 for (
+  const [words, path] of [
+    [["rmi"], "kurma image rm"],
+    [["images"], "kurma image list"],
+    [["container", "ps"], "kurma ps"],
+    [["POD", "Create"], "kurma pod create"],
+  ] as const
+) {
+  Deno.test(`helpFor() takes ${words.join(" ")} for ${path}`, () => {
+    assert.ok(helpFor(words, 80).includes(`\nUsage: ${path} [FLAG...]`));
+  });
+}
+
+Deno.test("a word of other tools is refused with what to write here", async () => {
+  assert.ok(isGroup(top));
+  for (const [word, fix] of Object.entries(top.elsewhere ?? {})) {
+    const error = await rejection(() => helpFor([word], 80));
+    assert.ok(error instanceof UsageError);
+    assertEquals([error.message, error.fix], [`Unknown command "${word}"`, fix]);
+  }
+});
+
+Deno.test("a shortcut hides no command, and leads to one", () => {
+  for (const [word, words] of Object.entries(top.shortcuts ?? {})) {
+    assert.ok(!Object.hasOwn(top.commands, word), word);
+    helpFor(words, 80);
+  }
+});
+
+for (
   const [words, message, fix] of [
     [["versoin"], 'Unknown command "versoin"', "Did you mean kurma version?"],
     [["deamon"], 'Unknown command "deamon"', "Did you mean kurma daemon?"],

@@ -12,22 +12,24 @@ import {
   type Flags,
   type Group,
   isGroup,
+  writtenOut,
 } from "./command.ts";
 import type { Flag } from "./flags.ts";
-import { split, UsageError } from "./parse.ts";
+import { type Split, split, UsageError } from "./parse.ts";
 
 /** A word that may stand there, and what it means. */
 export type Candidate = readonly [word: string, meaning: string];
+
+/** Arguments that are names of what there is; `place` is one end of `kurma cp`. */
+export type Names = "container" | "image" | "pod" | "volume" | "place" | "context";
 
 /** What may stand at the cursor. */
 export interface Completion {
   readonly words: readonly Candidate[];
   /** What the shell adds of its own: paths of files, of folders, or nothing. */
   readonly paths: "files" | "folders" | "none";
-  /** The names of images fit too. */
-  readonly images?: boolean;
-  /** The names of containers fit too. */
-  readonly containers?: boolean;
+  /** What is called by names that fit too. */
+  readonly names?: Names;
 }
 
 /** What the table consists of, for {@linkcode complete}. */
@@ -41,15 +43,38 @@ export interface Surface {
 
 const nothing: Completion = { words: [], paths: "none" };
 
-/** Completes the last of `words`, all of which follow `kurma`; it may be empty. */
-export function complete({ top, common, roles }: Surface, words: readonly string[]): Completion {
+/**
+ * Completes the last of `words`, all of which follow `kurma`; it may be empty.
+ *
+ * @returns `given`: the flags of every command that stand before it.
+ */
+export function complete(
+  surface: Surface,
+  words: readonly string[],
+): Completion & { readonly given: Split["occurrences"] } {
+  const given = new Map<string, readonly string[]>();
+  return { ...completed(surface, words, given), given };
+}
+
+function completed(
+  { top, common, roles }: Surface,
+  words: readonly string[],
+  given: Map<string, readonly string[]>,
+): Completion {
   const current = words.at(-1) ?? "";
   let before = words.slice(0, -1);
   let entry = top;
+  const parsed = (flags: Flags, leading: boolean): readonly string[] => {
+    const { positionals, occurrences } = splitIfPossible(flags, before, leading);
+    for (const [name, values] of occurrences) {
+      if (Object.hasOwn(common, name)) given.set(name, values);
+    }
+    return positionals;
+  };
   while (isGroup(entry)) {
     const flag = waiting(common, before);
     if (flag) return valueOf(flag, current);
-    const [word, ...rest] = positionals(common, before, true);
+    const [word, ...rest] = writtenOut(entry, parsed(common, true));
     if (word === undefined) {
       if (current.startsWith("-")) return flagsOf(common, current);
       return starting([...below(entry), ...(entry === top ? roles : [])], current);
@@ -61,13 +86,13 @@ export function complete({ top, common, roles }: Surface, words: readonly string
   }
 
   const flags = { ...common, ...entry.flags };
-  const given = positionals(flags, before, entry.passthrough ?? false);
-  const theirs = entry.passthrough && given.length > 0;
+  const count = parsed(flags, entry.passthrough ?? false).length;
+  const theirs = entry.passthrough && count > 0;
   if (theirs) return { ...nothing, paths: "files" };
   const flag = waiting(flags, before);
   if (flag) return valueOf(flag, current);
   if (current.startsWith("-") && !before.includes("--")) return flagsOf(flags, current);
-  return argumentOf(entry, given.length, current, top);
+  return argumentOf(entry, count, current, top);
 }
 
 /** The flag at the end of `before` that still waits for its value. */
@@ -82,12 +107,12 @@ function waiting(flags: Flags, before: readonly string[]): Flag<unknown> | undef
   return flag?.placeholder === undefined ? undefined : flag;
 }
 
-/** The words that belong to no flag; none if nobody could carry the line out anyway. */
-function positionals(flags: Flags, before: readonly string[], leading: boolean): readonly string[] {
+/** The words told apart; nothing if nobody could carry the line out anyway. */
+function splitIfPossible(flags: Flags, before: readonly string[], leading: boolean): Split {
   try {
-    return split("kurma", flags, before, leading).positionals;
+    return split("kurma", flags, before, leading);
   } catch (error) {
-    if (error instanceof UsageError) return [];
+    if (error instanceof UsageError) return { positionals: [], occurrences: new Map() };
     throw error;
   }
 }
@@ -107,6 +132,7 @@ function flagsOf(flags: Flags, current: string): Completion {
 
 function valueOf({ choices, placeholder, summary }: Flag<unknown>, current: string): Completion {
   if (choices) return starting(choices.map((word) => [word, summary] as const), current);
+  if (placeholder === "CONTEXT") return { ...nothing, names: "context" };
   return { words: [], paths: pathsFor(placeholder ?? "") };
 }
 
@@ -120,11 +146,17 @@ function argumentOf(command: Command, given: number, current: string, top: Entry
   if (next.name === "command" && given === 0 && isGroup(top)) return starting(below(top), current);
   const choices = command.choices?.[next.name];
   if (choices) return starting(choices.map((word) => [word, ""] as const), current);
-  if (next.name === "image") {
-    return { words: [], paths: command.passthrough ? "files" : "none", images: true };
-  }
-  if (next.name === "container") return { ...nothing, containers: true };
+  const names = namesOf(next.name);
+  if (names === "image") return { words: [], paths: command.passthrough ? "files" : "none", names };
+  if (names !== undefined) return { words: [], paths: names === "place" ? "files" : "none", names };
   return { words: [], paths: pathsFor(next.name.toUpperCase()) };
+}
+
+/** What an argument of that name names, where it is something that there is. */
+function namesOf(argument: string): Names | undefined {
+  if (argument === "source" || argument === "target") return "place";
+  const named = ["container", "image", "pod", "volume", "context"] as const;
+  return named.find((names) => names === argument);
 }
 
 /** The commands of a group that its help shows. */

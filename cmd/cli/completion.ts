@@ -8,10 +8,12 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import { command } from "./command.ts";
-import { type Candidate, complete, type Surface } from "./complete.ts";
+import { type Candidate, complete, type Names, type Surface } from "./complete.ts";
+import type { Context } from "./context.ts";
 import { daemon } from "./host.ts";
 import { familiar } from "./image.ts";
 import { statusOf } from "./list.ts";
+import { podStatus } from "./pod.ts";
 
 const shells = ["bash", "zsh", "fish"];
 
@@ -45,48 +47,85 @@ export function completer(surface: () => Surface) {
       ["kurma complete -- ver", "What the shell asks for kurma ver"],
       ["kurma complete -- help ''", "All that has help"],
     ],
-    async run({ root, host }, { word }) {
-      const { words, paths, images, containers } = complete(surface(), word);
+    async run(context, { word }) {
+      const { words, paths, names, given } = complete(surface(), word);
       const current = word.at(-1) ?? "";
-      const names = [
-        ...images ? await imageNames(root, current) : [],
-        ...containers ? await containerNames(host, current) : [],
-      ];
-      return [paths, ...[...words, ...names].map((each) => each.join("\t"))].join("\n");
+      const named = (flag: string) => given.get(flag)?.at(-1);
+      const where = {
+        ...context,
+        root: named("root") ?? context.root,
+        ...named("host") !== undefined
+          ? { host: named("host"), context: undefined }
+          : named("context") !== undefined
+          ? { host: undefined, context: named("context") }
+          : {},
+      };
+      const before = new Set(word.slice(0, -1));
+      const found = names === undefined ? [] : await namesLike(names, where, current);
+      const fitting = found.filter(([name]) => name.startsWith(current) && !before.has(name));
+      return [paths, ...[...words, ...fitting].map((each) => each.join("\t"))].join("\n");
     },
   });
-}
-
-/** The images whose name or id begins with `current`; none if nobody may look. */
-async function imageNames(root: string, current: string): Promise<Candidate[]> {
-  const { listImages } = await import("../../stage1/images/mod.ts");
-  try {
-    return listImages({ root })
-      .flatMap(({ record, names }) => (names.length > 0 ? names : [record.id]).map(familiar))
-      .filter((name) => name.startsWith(current))
-      .map((name) => [name, "An image in the store"]);
-  } catch (error) {
-    if (error instanceof KurmaError) return [];
-    throw error;
-  }
 }
 
 /** Whoever waits for a completion does not wait long. */
 const patienceMs = 1_000;
 
-/** The containers whose name begins with `current`; none if no daemon answers soon. */
-async function containerNames(host: string | undefined, current: string): Promise<Candidate[]> {
+/** What is called by names that may begin with `current`; nothing if nobody tells soon. */
+async function namesLike(names: Names, context: Context, current: string): Promise<Candidate[]> {
+  const signal = AbortSignal.timeout(patienceMs);
   try {
-    const api = await daemon({ host });
-    const signal = AbortSignal.timeout(patienceMs);
-    const query = { prefix: current };
-    const { containers = [] } = await api.call("Containers", "List", query, { signal });
-    return containers.map((container) => [
-      container.name ?? "",
-      `A container, ${statusOf(container, Date.now())}`,
-    ]);
+    if (names === "context") {
+      const { Contexts, ownContext } = await import("./contexts.ts");
+      return [...new Contexts(context.env).names(), ownContext].map((name) => [name, "A context"]);
+    }
+    const api = await daemon(context);
+    switch (names) {
+      case "container":
+      case "place": {
+        const query = { prefix: current };
+        const { containers = [] } = await api.call("Containers", "List", query, { signal });
+        const end = names === "place" ? ":" : "";
+        return containers.map((container) => [
+          `${container.name}${end}`,
+          `A container, ${statusOf(container, Date.now())}`,
+        ]);
+      }
+      case "pod": {
+        const { pods = [] } = await api.call("Pods", "List", { prefix: current }, { signal });
+        return pods.map((pod) => [pod.name ?? "", `A pod, ${podStatus(pod)}`]);
+      }
+      case "volume": {
+        const { volumes = [] } = await api.call("Volumes", "List", {}, { signal });
+        return volumes.map(({ name = "" }) => [name, "A volume"]);
+      }
+      case "image": {
+        const own = context.host === undefined ? await ownImages(context.root) : [];
+        if (own.length > 0) return own.map(imageCandidate);
+        const { images = [] } = await api.call("Images", "List", {}, { signal });
+        return images.flatMap(({ names = [], id = "" }) => names.length > 0 ? names : [id])
+          .map(imageCandidate);
+      }
+    }
   } catch (error) {
     if (error instanceof KurmaError || error instanceof DOMException) return [];
+    throw error;
+  }
+}
+
+function imageCandidate(name: string): Candidate {
+  return [familiar(name), "An image in the store"];
+}
+
+/** The images of the store at `root`; none if we may not look. */
+async function ownImages(root: string): Promise<string[]> {
+  const { listImages } = await import("../../stage1/images/mod.ts");
+  try {
+    return listImages({ root }).flatMap(({ record, names }) =>
+      names.length > 0 ? names : [record.id]
+    );
+  } catch (error) {
+    if (error instanceof KurmaError) return [];
     throw error;
   }
 }

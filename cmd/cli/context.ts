@@ -12,6 +12,8 @@ export interface Context {
   readonly config: string;
   /** Where kurmad is, as `-H` or KURMA_HOST names it; undefined if neither does. */
   readonly host: string | undefined;
+  /** The context that `--context` or KURMA_CONTEXT names, unless a host comes before it. */
+  readonly context: string | undefined;
   /** The environment of the process. */
   readonly env: Readonly<Record<string, string>>;
   /** Whether people read standard output, on a terminal. */

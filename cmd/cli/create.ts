@@ -20,6 +20,7 @@ import { command, type FlagValues } from "./command.ts";
 import { environment } from "./environment.ts";
 import { boolean, bytes, choice, list, string, time, whole } from "./flags.ts";
 import { daemon, seconds } from "./host.ts";
+import { structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";
 import { programOf } from "./run.ts";
 
@@ -43,7 +44,10 @@ export const limitFlags = {
 };
 
 const flags = {
-  name: string("The name of the container; made up without it", { placeholder: "NAME" }),
+  name: string("The name of the container; made up without it", {
+    short: "n",
+    placeholder: "NAME",
+  }),
   start: boolean("Start it at once"),
   env: list("Set a variable; NAME alone copies yours", { short: "e", placeholder: "NAME=VALUE" }),
   "env-file": list("Set variables from a file, one a line", { placeholder: "FILE" }),
@@ -114,7 +118,7 @@ export const create = command({
   ],
   args: ["image", "command*"],
   passthrough: true,
-  flags,
+  flags: { ...flags, output: textOutput },
   instead: {
     "-d": started,
     "--detach": started,
@@ -141,6 +145,7 @@ export const create = command({
     "--cpu-quota": "Write --cpus, as in --cpus 1.5",
     "--cpu-period": "Write --cpus, as in --cpus 1.5",
     "--memory-swap": "Write --swap, which does not count memory in",
+    "--manifest": "Write kurma pod create FILE",
     "--cidfile": "create prints the id: kurma create ... > FILE",
     "--label-file": "Write each with --label",
     "--platform": "An image of this machine's platform is chosen; leave it out",
@@ -162,16 +167,18 @@ export const create = command({
       pull: `PULL_POLICY_${upper(flags.pull)}`,
       settings: settingsOf(command, flags, context.env),
     });
-    return container?.id ?? "";
+    return flags.output === "text"
+      ? container?.id ?? ""
+      : await structured(container, flags.output);
   },
 });
 
-/** A path as the daemon finds it too; any other reference as it is. */
-function absolute(image: string): string {
-  if (/^\.{0,2}\//.test(image)) return resolve(image);
+/** A path, seen from `folder`, as the daemon finds it too; any other reference as it is. */
+export function absolute(image: string, folder = Deno.cwd()): string {
+  if (/^\.{0,2}\//.test(image)) return resolve(folder, image);
   const isThere = [image, image.replace(/:[^:/]*$/, "")].some((path) => {
     try {
-      return Deno.statSync(path) !== undefined;
+      return Deno.statSync(resolve(folder, path)) !== undefined;
     } catch (error) {
       if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
         return false;
@@ -179,7 +186,7 @@ function absolute(image: string): string {
       throw error;
     }
   });
-  return isThere ? resolve(image) : image;
+  return isThere ? resolve(folder, image) : image;
 }
 
 /** `flags` as the API has them; what nobody asked for is left to the image and the defaults. */
@@ -224,7 +231,9 @@ export function labelsOf(texts: readonly string[]): Record<string, string> {
 }
 
 /** The limits of {@linkcode limitFlags}, but for what happens at the end. */
-export function limitsOf(flags: Pick<Given, keyof typeof limitFlags>): Resources {
+export function limitsOf(
+  flags: Pick<Given, Exclude<keyof typeof limitFlags, "restart">>,
+): Resources {
   const { memory, swap, cpus, "memory-reservation": reservation, "cpuset-cpus": cpuset } = flags;
   const { "cpu-weight": weight, "pids-limit": pids } = flags;
   return {
@@ -258,7 +267,7 @@ export function restartOf(text: string): MessageJsonType<typeof RestartPolicySch
   return { mode: `MODE_${word}`, ...(times === undefined ? {} : { maxRetries: Number(times) }) };
 }
 
-function networkOf(text: string): string {
+export function networkOf(text: string): string {
   if (text === "private") return "none";
   if (/^(none|host|container:.+)$/.test(text)) return text;
   throw unusable(text, "network", "Write none, host or container:NAME; there is no bridge yet");

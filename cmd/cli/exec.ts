@@ -11,6 +11,7 @@ import type { Context } from "./context.ts";
 import { environment } from "./environment.ts";
 import { boolean, list, string, whole } from "./flags.ts";
 import { streaming } from "./host.ts";
+import { appOf } from "./pod_app.ts";
 import { RawTerminal, terminalSize, untilDetached } from "./terminal.ts";
 
 /** What a process says, in the words of all three calls. */
@@ -170,7 +171,10 @@ export const exec = command({
 
 export const enter = command({
   summary: "Open a shell in a running container, or run a command there on a terminal",
-  details: [`The shell is that of the user in the image's passwd, else /bin/sh. ${ownStatus}`],
+  details: [
+    "The shell is that of the user in the image's passwd, else /bin/sh. Of a pod, the first word of " +
+    `COMMAND names the app. ${ownStatus}`,
+  ],
   args: ["container", "command*"],
   passthrough: true,
   failure: 125,
@@ -180,19 +184,20 @@ export const enter = command({
     ["kurma enter --user app web", "As another user"],
     ["kurma enter web top", "Another program, on a terminal as well"],
   ],
-  async run(context, { container, command }, flags) {
-    const start = { container, ...placeOf(context, flags), ...sized(true) };
+  async run(context, { container: reference, command }, flags) {
+    const place = { ...placeOf(context, flags), ...sized(true) };
     const manners = { input: true, terminal: true };
-    return await streaming(
-      context,
-      ({ containers }) =>
-        command.length === 0
-          ? converse((...call) => containers.enter(...call), { ...manners, start })
-          : converse((...call) => containers.exec(...call), {
-            ...manners,
-            start: { ...start, command: [...command], terminal: true, openInput: true },
-          }),
-    );
+    return await streaming(context, async (api) => {
+      const { container, words } = await appOf(api, reference, command);
+      const start = { container, ...place };
+      const { containers } = api;
+      return words.length === 0
+        ? await converse((...call) => containers.enter(...call), { ...manners, start })
+        : await converse((...call) => containers.exec(...call), {
+          ...manners,
+          start: { ...start, command: [...words], terminal: true, openInput: true },
+        });
+    });
   },
 });
 

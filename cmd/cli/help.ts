@@ -65,11 +65,19 @@ export function groupHelp(
     filled(group.summary, columns),
     `Usage: ${path} [FLAG...] COMMAND [ARGUMENT...]`,
     table("Commands", rows, columns),
+    filled(shortcutsText(group), columns),
     table("Other roles of this program", roles, columns),
     table("Flags of every command", flagRows(common), columns),
     examples(group.examples, columns),
     filled(`More about one: ${path} COMMAND --help`, columns),
   ]);
+}
+
+/** The words of other tools that work here, but for those whose place alone they take. */
+function shortcutsText({ shortcuts = {} }: Group): string {
+  const words = Object.entries(shortcuts).filter(([, words]) => words.length > 0)
+    .map(([word, words]) => `${word} (${words.join(" ")})`);
+  return words.length === 0 ? "" : `Also: ${words.join(", ")}.`;
 }
 
 function page(parts: readonly string[]): string {

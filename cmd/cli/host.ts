@@ -8,28 +8,65 @@ import { resolve } from "node:path";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { ApiClient } from "../../stage1/api/client.ts";
 import type { ApiStreams } from "../../stage1/api/client_streams.ts";
+import type { Endpoint } from "../../stage1/api/endpoint.ts";
 import { report } from "../print.ts";
 import type { Context } from "./context.ts";
 import { explain } from "./failure.ts";
+import { UsageError } from "./parse.ts";
+
+/** What says where the daemon is. */
+export type Where = Pick<Context, "host" | "context" | "env">;
 
 /**
- * The client of the daemon that `context` names.
+ * Which of a host and a context counts: a flag before a variable, and a host before a context.
  *
- * @throws {KurmaError} `invalid` for a host that this version does not reach.
+ * @throws {UsageError} if the line has both flags.
  */
-export async function daemon({ host }: Pick<Context, "host">): Promise<ApiClient> {
-  const { ApiClient, defaultSocket } = await import("../../stage1/api/client.ts");
-  return new ApiClient(host === undefined ? defaultSocket : socketOf(host));
+export function chosen(
+  given: ReadonlyMap<string, unknown>,
+  { host, context }: Pick<Context, "host" | "context">,
+): Pick<Context, "host" | "context"> {
+  if (given.has("host") && given.has("context")) {
+    throw new UsageError("Cannot use -H and --context together", "Leave one of them out");
+  }
+  return given.has("context") || host === undefined
+    ? { host: undefined, context }
+    : { host, context: undefined };
 }
 
-/** The absolute path of the socket that `host` names. */
-export function socketOf(host: string): string {
-  const [, scheme, rest = host] = /^([a-z]+):\/\/(.*)$/.exec(host) ?? [];
-  const isPath = scheme === undefined ? rest.includes("/") : scheme === "unix";
-  if (isPath && rest !== "") return resolve(rest);
-  throw new KurmaError("invalid", `Cannot reach "${host}": only sockets of this machine`, {
-    fix: "Name the path of a socket, as in unix:///run/kurma/kurma.sock or ./kurma.sock",
-  });
+/**
+ * The client of the daemon that a host or a context names, of the context in use, or of
+ * this machine's daemon.
+ *
+ * @throws {KurmaError} `invalid`: the host is none; `missing`: there is no such context.
+ */
+export async function daemon(where: Where): Promise<ApiClient> {
+  const { ApiClient } = await import("../../stage1/api/client.ts");
+  return new ApiClient(await endpoint(where));
+}
+
+/** Where the daemon is; undefined for the usual socket. */
+export async function endpoint({ host, context, env }: Where): Promise<Endpoint | undefined> {
+  const { Contexts } = await import("./contexts.ts");
+  const contexts = new Contexts(env);
+  if (host === undefined) {
+    const name = context ?? contexts.current();
+    return name === undefined ? undefined : await contexts.endpoint(name);
+  }
+  const { endpointOf } = await import("../../stage1/api/endpoint.ts");
+  if (isSocket(host)) return { kind: "unix", path: resolve(host) };
+  const named = endpointOf(host, Deno.cwd());
+  return named.kind === "tcp" ? await contexts.withCredential(named) : named;
+}
+
+/** A bare word may be a socket that is there, as it could in the original. */
+function isSocket(host: string): boolean {
+  try {
+    return /^[\w.-]+$/.test(host) && Deno.statSync(host).isSocket === true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
 
 /**
@@ -38,12 +75,13 @@ export function socketOf(host: string): string {
  * @throws {KurmaError} What kurmad answers; `unavailable`: it does not run.
  */
 export async function streaming<Value>(
-  context: Pick<Context, "host">,
+  context: Where,
   act: (api: ApiStreams) => Promise<Value>,
 ): Promise<Value> {
   const api = await daemon(context);
-  // A daemon that is away is told by a call which says what to do, before anything else loads.
-  await api.call("System", "Ping", {});
+  // A daemon that is away is told by a call which says what to do, before anything else loads;
+  // elsewhere a connection more takes longer than that.
+  if (api.endpoint.kind === "unix") await api.call("System", "Ping", {});
   const { kurmaError } = await import("../../stage1/api/client_streams.ts");
   using streams = await api.streams();
   try {
@@ -57,17 +95,17 @@ export async function streaming<Value>(
  * Does `act` to each of `references`, one after the other; what fails is told and does not
  * keep the others from their turn.
  *
- * @returns What `act` said, a line each, and the status of the first failure.
+ * @returns What `act` came to, and the status of the first failure.
  */
-export async function toEach(
+export async function toEach<Done>(
   references: readonly string[],
-  act: (reference: string) => Promise<string>,
-): Promise<{ text: string; status: number }> {
-  const lines: string[] = [];
+  act: (reference: string) => Promise<Done>,
+): Promise<{ done: Done[]; status: number }> {
+  const done: Done[] = [];
   let status = 0;
   for (const reference of references) {
     try {
-      lines.push(await act(reference));
+      done.push(await act(reference));
     } catch (error) {
       const failure = explain(error);
       report(failure.cause, failure.fix);
@@ -75,7 +113,7 @@ export async function toEach(
       if (error instanceof KurmaError && error.code === "unavailable") break;
     }
   }
-  return { text: lines.join("\n"), status };
+  return { done, status };
 }
 
 /** Milliseconds as the API's JSON has them: `1.5s`. */

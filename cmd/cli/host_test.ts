@@ -1,24 +1,33 @@
-import { assert, assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
-import { socketOf } from "./host.ts";
+import { assert, assertEquals, rejection } from "../../tests/assert.ts";
+import { chosen } from "./host.ts";
+
+const both = { host: "there", context: "lab" };
 
 for (
-  const [host, path] of [
-    ["/run/kurma.sock", "/run/kurma.sock"],
-    ["unix:///run/kurma.sock", "/run/kurma.sock"],
-    ["./kurma.sock", `${Deno.cwd()}/kurma.sock`],
-  ]
+  const [flags, host, context] of [
+    [[], "there", undefined],
+    [["host"], "there", undefined],
+    [["context"], undefined, "lab"],
+  ] as const
 ) {
-  Deno.test(`socketOf() knows ${host}`, () => assertEquals(socketOf(host), path));
-}
-
-for (
-  const host of ["", "unix://", "10.0.0.1", "host.example", "tcp://10.0.0.1:12312", "ssh://a@b"]
-) {
-  Deno.test(`socketOf() refuses "${host}"`, async () => {
-    const error = await rejection(() => socketOf(host));
-    assertMatch(error.message, /only sockets of this machine/);
+  Deno.test(`chosen() with the flags ${flags.join(" ") || "of nobody"}`, () => {
+    const given = new Map(flags.map((flag) => [flag, true]));
+    assertEquals(chosen(given, both), { host, context });
   });
 }
+
+Deno.test("chosen() takes a context from its variable where no host is named", () => {
+  assertEquals(chosen(new Map(), { ...both, host: undefined }), {
+    host: undefined,
+    context: "lab",
+  });
+});
+
+Deno.test("chosen() refuses a host and a context", async () => {
+  const given = new Map([["host", true], ["context", true]]);
+  const error = await rejection(() => chosen(given, both));
+  assertEquals(error.message, "Cannot use -H and --context together");
+});
 
 Deno.test("a command that only asks loads no protobuf", () => {
   const top = new URL("../../", import.meta.url);

@@ -4,10 +4,11 @@
  * @module
  */
 
+import { KurmaError } from "../../ffi/errors.ts";
 import type { Damage, Removed, StoredImage } from "../../stage1/images/mod.ts";
 import { command, type Group } from "./command.ts";
 import { boolean, bytes, choice, string } from "./flags.ts";
-import { rowsOutput, shown, structured } from "./output.ts";
+import { listed, listFlags, shown, structured } from "./output.ts";
 import type { Column, Surroundings } from "./table.ts";
 import { ago, size } from "./units.ts";
 
@@ -27,6 +28,8 @@ const columns: readonly Column<ReturnType<typeof row>>[] = [
   { title: "USED", text: ({ used }) => ago(Date.parse(used), Date.now()), wide: true },
 ];
 
+type Row = ReturnType<typeof row>;
+
 /** An image as `--output json` lists it. */
 function row({ record, names, created, used, bytes }: StoredImage) {
   return {
@@ -45,6 +48,8 @@ const output = choice("How to show it", ["text", "json", "yaml", "table"], {
   short: "o",
   placeholder: "FORM",
 });
+/** The flag of commands that take their time. */
+const quiet = boolean("Show no progress", { short: "q" });
 type Form = "text" | "json" | "yaml" | "table";
 
 /** What a command did, in each of its forms. */
@@ -99,22 +104,33 @@ function gone(removed: Removed, text: string, form: Form, context: Surroundings)
 
 const list = command({
   summary: "List the images in the store",
+  aliases: ["ls"],
   details: ["The one used last comes first. Layers that images share count in the size of each."],
   args: [],
-  flags: { output: rowsOutput },
+  flags: { quiet: listFlags.quiet, format: listFlags.format, output: listFlags.output },
+  instead: {
+    "-a": "All are listed; leave it out",
+    "--all": "All are listed; leave it out",
+    "-f": "Write --output json and use jq",
+    "--filter": "Write --output json and use jq",
+    "--no-trunc": "--quiet and --output json have whole ids",
+    "--digests": "--output json and kurma image show have them",
+  },
   examples: [
     ["kurma image list", "A table"],
     ["kurma image list -o json | jq -r '.[].id'", "All ids, for a script"],
   ],
-  async run(context, _args, { output }) {
+  async run(context, _args, how) {
     const { listImages } = await images();
     const rows = listImages(context).map(row);
-    return await shown({ rows, columns, name: ({ names, id }) => names[0] ?? id }, output, context);
+    const [id, name] = [({ id }: Row) => id, ({ names, id }: Row) => names[0] ?? id];
+    return await listed({ rows, columns, name, id }, how, context);
   },
 });
 
 const show = command({
   summary: "Show all that the store knows of an image",
+  aliases: ["inspect"],
   args: ["image"],
   flags: {
     output: choice("How to show it", ["json", "yaml", "table"], {
@@ -146,18 +162,24 @@ const pull = command({
     "name (appc://NAME); a path is imported. A pull that was cut short goes on where it stopped. Prints the image's id.",
   ],
   args: ["reference"],
-  flags: { output },
+  flags: { quiet, output },
+  instead: {
+    "-a": "Name each tag",
+    "--all-tags": "Name each tag",
+    "--platform": "An image of this machine's platform is chosen; leave it out",
+  },
   examples: [
     ["kurma image pull busybox", "The latest one of Docker Hub"],
     ["kurma image pull registry.example.com:5000/team/app:1.2", "From a registry of your own"],
   ],
-  async run(context, { reference }, { output }) {
+  async run(context, { reference }, { quiet, output }) {
     const { root, config } = context;
     const [{ pullImage }, { progressOnStderr }] = await Promise.all([
       import("../../stage1/images/pull.ts"),
       import("./progress.ts"),
     ]);
-    const stored = await pullImage(reference, { root, config, onProgress: progressOnStderr() });
+    const onProgress = quiet ? undefined : progressOnStderr();
+    const stored = await pullImage(reference, { root, config, onProgress });
     return await broughtIn(stored, output, context);
   },
 });
@@ -169,18 +191,18 @@ const push = command({
     "came. Prints the digest that the reference names now.",
   ],
   args: ["image", "reference?"],
-  flags: { output },
+  flags: { quiet, output },
   examples: [
     ["kurma image push registry.example.com/team/app:1.2", "By its own name"],
     ["kurma image push 3f2a91c0 registry.example.com/team/app", "Under another one"],
   ],
-  async run(context, { image, reference }, { output }) {
+  async run(context, { image, reference }, { quiet, output }) {
     const { root, config } = context;
     const [{ pushImage }, { progressOnStderr }] = await Promise.all([
       import("../../stage1/images/push.ts"),
       import("./progress.ts"),
     ]);
-    const onProgress = progressOnStderr();
+    const onProgress = quiet ? undefined : progressOnStderr();
     const digest = await pushImage(image, reference, { root, config, onProgress });
     return await one({ image, reference: reference ?? image, digest }, digest, output, context);
   },
@@ -188,6 +210,7 @@ const push = command({
 
 const bringIn = command({
   summary: "Bring an image into the store",
+  aliases: ["upload"],
   details: [
     "FILE is an ACI, an OCI image layout (a folder or a tar, PATH[:TAG]), an archive of docker " +
     "save, or - for standard input. Without --name it keeps the names that its archive has. Prints " +
@@ -196,19 +219,28 @@ const bringIn = command({
   args: ["file"],
   flags: {
     name: string("What kurma run and the other commands call it", { placeholder: "NAME" }),
+    quiet,
     output,
+  },
+  instead: {
+    "-i": "Write the file as it is: kurma image import FILE",
+    "--input": "Write the file as it is: kurma image import FILE",
   },
   examples: [
     ["kurma image import busybox.aci --name busybox", "Run it as busybox from now on"],
     ["kurma image import - --name app < app.tar", "From standard input"],
   ],
-  async run(context, { file }, { name, output }) {
+  async run(context, { file }, { name, quiet, output }) {
     const { root } = context;
     const [{ importImage }, { progressOnStderr }] = await Promise.all([
       images(),
       import("./progress.ts"),
     ]);
-    const stored = await importImage(file, { root, name, onProgress: progressOnStderr() });
+    const stored = await importImage(file, {
+      root,
+      name,
+      onProgress: quiet ? undefined : progressOnStderr(),
+    });
     return await broughtIn(stored, output, context);
   },
 });
@@ -236,15 +268,23 @@ const rm = command({
     "What a container uses stays.",
   ],
   args: ["image+"],
-  flags: { output },
+  flags: { force: boolean("Pass over what is not there", { short: "f" }), output },
+  instead: { "--no-prune": "Layers that no image needs go with kurma image prune" },
   examples: [
     ["kurma image rm busybox:stable", "The name, or the image if that was its last"],
     ["kurma image rm 3f2a91c0", "The image with all its names"],
   ],
-  async run(context, { image }, { output }) {
+  async run(context, { image }, { force, output }) {
     const { removeImage } = await images();
     const all: Removed[] = [];
-    for (const each of image) all.push(await removeImage(each, context));
+    for (const each of image) {
+      try {
+        all.push(await removeImage(each, context));
+      } catch (error) {
+        const isGone = error instanceof KurmaError && error.code === "missing";
+        if (!force || !isGone) throw error;
+      }
+    }
     const text = all.flatMap(({ names, images }) => [...names, ...images]).join("\n");
     const removed = {
       names: all.flatMap(({ names }) => names),
@@ -285,6 +325,7 @@ const takeOut = command({
   flags: {
     format: choice("What to write", ["oci", "docker"], { placeholder: "FORMAT" }),
     tag: string("Its tag in there, instead of that of its name"),
+    quiet,
     output,
   },
   examples: [
@@ -292,13 +333,14 @@ const takeOut = command({
     ["kurma image export busybox ./layout --tag stable", "A folder, with a tag of your choice"],
     ["kurma image export busybox busybox.tar --format docker", "For docker load and podman load"],
   ],
-  async run(context, { image, file }, { format, tag, output }) {
+  async run(context, { image, file }, { format, tag, quiet, output }) {
     const { root } = context;
     const [{ exportImage }, { progressOnStderr }] = await Promise.all([
       images(),
       import("./progress.ts"),
     ]);
-    await exportImage(image, file, { root, format, tag, onProgress: progressOnStderr() });
+    const onProgress = quiet ? undefined : progressOnStderr();
+    await exportImage(image, file, { root, format, tag, onProgress });
     return await one({ image, file }, file, output, context);
   },
 });
@@ -359,6 +401,12 @@ function damageLine({ image, digest, path, problem, repaired, fix }: Damage): st
 export const image: Group = {
   summary: "Images: what is in the store, what comes into it and goes out again",
   commands: { pull, push, import: bringIn, list, show, tag, export: takeOut, rm, prune, verify },
+  elsewhere: {
+    build: "Images are made elsewhere, as with buildah; kurma image import brings them in",
+    load: "Write kurma image import FILE, or - for standard input",
+    save: "Write kurma image export IMAGE FILE",
+    history: "kurma image show has what is known of an image",
+  },
   examples: [
     ["kurma image import busybox.aci --name busybox", "Bring one in"],
     ["kurma image list", "See what is there"],

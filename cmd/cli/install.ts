@@ -81,7 +81,7 @@ export function writePages(folder: string, pages: readonly Page[]): string[] {
 }
 
 /**
- * Writes kurmad.service and kurmad.socket in `folder`, over those of an earlier time.
+ * Writes the units of kurmad and of kurma-api in `folder`, over those of an earlier time.
  *
  * @returns What to do next.
  * @throws {KurmaError} `state` if a unit of another origin is there, `missing` if there is no
@@ -102,7 +102,8 @@ export function writeUnits(folder: string, executable: string): string {
     throw unusable(folder, cause);
   }
   return `${files.map(({ path }) => `${path} is written`).join("\n")}
-Now: systemctl daemon-reload && systemctl enable --now kurmad.socket kurmad`;
+Now: systemctl daemon-reload && systemctl enable --now kurmad.socket kurmad
+For other machines, after kurma api init: systemctl enable --now kurma-api`;
 }
 
 /** The group that may use the API, if this machine has it: systemd refuses one that is missing. */

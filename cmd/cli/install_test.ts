@@ -93,6 +93,8 @@ Deno.test("the unit starts this program as the daemon, and containers outlive it
     writeUnits(`${folder}/`, "/usr/bin/kurma");
     const socket = await Deno.readTextFile(`${folder}/kurmad.socket`);
     assert(socket.includes("\nListenStream=/run/kurma/kurma.sock\nSocketMode=0660\n"), socket);
+    const api = await Deno.readTextFile(`${folder}/kurma-api.service`);
+    assert(api.includes("\nExecStart=/usr/bin/kurma api serve\n"), api);
     await Deno.writeTextFile(`${folder}/kurmad.service`, "[Service]\n");
     const error = await rejection(() => writeUnits(folder, "/usr/bin/kurma"));
     assertEquals(

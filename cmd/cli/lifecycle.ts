@@ -5,39 +5,17 @@
  * @module
  */
 
-import type { ApiClient } from "../../stage1/api/client.ts";
-import { type Command, command, type Example, type Flags, type FlagValues } from "./command.ts";
+import { command } from "./command.ts";
 import { boolean, choice, string, time } from "./flags.ts";
-import { daemon, seconds, toEach } from "./host.ts";
-
-/** A command that does one thing to each of its containers. */
-function moving<F extends Flags>(
-  spec: {
-    summary: string;
-    aliases?: readonly string[];
-    details?: readonly string[];
-    flags: F;
-    instead?: Readonly<Record<string, string>>;
-    examples: readonly Example[];
-  },
-  /** Does it; returns what to print if that is not the container's name. */
-  act: (api: ApiClient, container: string, flags: FlagValues<F>) => Promise<string | void>,
-): Command {
-  return command({
-    ...spec,
-    args: ["container+"],
-    async run(context, { container }, flags) {
-      const api = await daemon(context);
-      return await toEach(container, async (each) => await act(api, each, flags) ?? each);
-    },
-  });
-}
+import { daemon, seconds } from "./host.ts";
+import { force, moving, removed } from "./moving.ts";
+import { structured, textOutput } from "./output.ts";
 
 const patience = time("From its stop signal to SIGKILL, instead of the container's own", {
   short: "t",
 });
 
-export const start = moving({
+export const start = moving("container", {
   summary: "Start containers that do not run",
   details: ["One that runs already is left as it is. Prints each once its command runs."],
   flags: {},
@@ -52,10 +30,10 @@ export const start = moving({
     ["kurma start db web", "The first one first"],
   ],
 }, async (api, container) => {
-  await api.call("Containers", "Start", { container });
+  return { answer: await api.call("Containers", "Start", { container }) };
 });
 
-export const stop = moving({
+export const stop = moving("container", {
   summary: "Stop containers: their stop signal, then SIGKILL",
   details: [
     "Prints each once it has ended. What was stopped is not restarted by its own policy, and can be " +
@@ -74,14 +52,15 @@ export const stop = moving({
     ["kurma stop --time 1m --signal INT db", "With more patience, and another signal"],
   ],
 }, async (api, container, { time, signal }) => {
-  await api.call("Containers", "Stop", {
+  const answer = await api.call("Containers", "Stop", {
     container,
     ...(signal === undefined ? {} : { signal }),
     ...(time === undefined ? {} : { timeout: seconds(time) }),
   });
+  return { answer };
 });
 
-export const restart = moving({
+export const restart = moving("container", {
   summary: "Stop containers if they run, and start them again",
   flags: { time: patience },
   instead: {
@@ -94,13 +73,14 @@ export const restart = moving({
     ["kurma restart --time 1s web", "Without much patience"],
   ],
 }, async (api, container, { time }) => {
-  await api.call("Containers", "Restart", {
+  const answer = await api.call("Containers", "Restart", {
     container,
     ...(time === undefined ? {} : { timeout: seconds(time) }),
   });
+  return { answer };
 });
 
-export const kill = moving({
+export const kill = moving("container", {
   summary: "Send a signal to containers",
   details: ["SIGKILL ends all processes of a container, any other signal goes to its first one."],
   flags: {
@@ -111,16 +91,18 @@ export const kill = moving({
     ["kurma kill --signal HUP web", "What many programs take for: read your settings again"],
   ],
 }, async (api, container, { signal }) => {
-  await api.call("Containers", "Kill", { container, ...(signal === undefined ? {} : { signal }) });
+  const named = signal === undefined ? {} : { signal };
+  return { answer: await api.call("Containers", "Kill", { container, ...named }) };
 });
 
-export const rm = moving({
+export const rm = moving("container", {
   summary: "Remove containers: what they wrote, their logs and their names",
-  details: ["Volumes stay."],
-  flags: { force: boolean("Kill those that run first", { short: "f" }) },
+  details: ["Volumes that have a name stay."],
+  flags: {
+    force: force("Kill those that run first"),
+    volumes: boolean("With the volumes that have no name and are theirs alone", { short: "v" }),
+  },
   instead: {
-    "-v": "Leave it out; every volume has a name, and stays",
-    "--volumes": "Leave it out; every volume has a name, and stays",
     "-l": "Containers have no links",
     "--link": "Containers have no links",
   },
@@ -128,8 +110,9 @@ export const rm = moving({
     ["kurma rm web", "One that does not run"],
     ["kurma rm --force web db", "Two of them, running or not"],
   ],
-}, async (api, container, { force }) => {
-  await api.call("Containers", "Remove", { container, force });
+}, (api, container, { force, volumes }) => {
+  const request = { container, force, volumes };
+  return removed(force, () => api.call("Containers", "Remove", request));
 });
 
 const conditions = {
@@ -139,7 +122,7 @@ const conditions = {
   "healthy": "CONDITION_HEALTHY",
 } as const;
 
-export const wait = moving({
+export const wait = moving("container", {
   summary: "Wait until containers have ended, and print their exit statuses",
   details: [
     "One that does not run is not waited for, except with --condition next-end. A container that " +
@@ -153,14 +136,14 @@ export const wait = moving({
     ["kurma wait --condition healthy web", "Until its health check says that it is well"],
   ],
 }, async (api, container, { condition }) => {
-  const { exit } = await api.call("Containers", "Wait", {
+  const answer = await api.call("Containers", "Wait", {
     container,
     condition: conditions[condition],
   });
-  return exit === undefined ? "-" : String(exit.code ?? 0);
+  return { text: answer.exit === undefined ? "-" : String(answer.exit.code ?? 0), answer };
 });
 
-export const pause = moving({
+export const pause = moving("container", {
   summary: "Halt all processes of containers, until kurma resume",
   flags: {},
   examples: [
@@ -168,10 +151,10 @@ export const pause = moving({
     ["kurma pause web db", "Both of them"],
   ],
 }, async (api, container) => {
-  await api.call("Containers", "Pause", { container });
+  return { answer: await api.call("Containers", "Pause", { container }) };
 });
 
-export const resume = moving({
+export const resume = moving("container", {
   summary: "Let paused containers go on",
   aliases: ["unpause"],
   flags: {},
@@ -180,20 +163,20 @@ export const resume = moving({
     ["kurma resume web db", "Both of them"],
   ],
 }, async (api, container) => {
-  await api.call("Containers", "Resume", { container });
+  return { answer: await api.call("Containers", "Resume", { container }) };
 });
 
 export const rename = command({
   summary: "Give a container another name",
   details: ["Its id stays. Prints the new name."],
   args: ["container", "name"],
-  flags: {},
+  flags: { output: textOutput },
   examples: [
     ["kurma rename web old-web", "By its name"],
     ["kurma rename 3f2a91c0 web", "By the first digits of its id"],
   ],
-  async run(context, { container, name }) {
-    await (await daemon(context)).call("Containers", "Rename", { container, name });
-    return name;
+  async run(context, { container, name }, { output }) {
+    const answer = await (await daemon(context)).call("Containers", "Rename", { container, name });
+    return output === "text" ? name : await structured(answer.container, output);
   },
 });

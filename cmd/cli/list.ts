@@ -7,9 +7,10 @@
 import type { MessageJsonType } from "@bufbuild/protobuf";
 import type { ContainerSchema, ListContainersRequestSchema } from "../../stage1/api/kurma.gen.ts";
 import { command } from "./command.ts";
-import { boolean, choice, list as several, string } from "./flags.ts";
+import { boolean, choice, string } from "./flags.ts";
+import { filtered, type Filters, labelFilter } from "./filters.ts";
 import { daemon } from "./host.ts";
-import { rowsOutput, shown, structured } from "./output.ts";
+import { listed, listFlags, structured } from "./output.ts";
 import { UsageError } from "./parse.ts";
 import type { Column } from "./table.ts";
 import { filledIn } from "./template.ts";
@@ -21,7 +22,9 @@ export type Container = MessageJsonType<typeof ContainerSchema>;
 type Query = MessageJsonType<typeof ListContainersRequestSchema>;
 
 /** Where a container is in its life, without what every state's name begins with. */
-function stateOf({ state = "CONTAINER_STATE_UNSPECIFIED" }: Container): string {
+export function stateOf(
+  { state = "CONTAINER_STATE_UNSPECIFIED" }: { readonly state?: Container["state"] },
+): string {
   return state.replace("CONTAINER_STATE_", "").toLowerCase();
 }
 
@@ -47,7 +50,7 @@ export function statusOf(container: Container, now: number): string {
 }
 
 /** Twelve digits of an id, as people compare them. */
-function shortId(id = ""): string {
+export function shortId(id = ""): string {
   return id.slice(0, 12);
 }
 
@@ -66,63 +69,35 @@ const columns: readonly Column<Container>[] = [
   { title: "POD", text: ({ podId }) => shortId(podId), wide: true },
 ];
 
-/** What each `--filter` asks for: a part of the request, or a test of each answer. */
-const filters: Readonly<
-  Record<string, (value: string) => Query | ((container: Container) => boolean)>
-> = {
+/** The filter of states, in the words of {@linkcode statusOf}. */
+export function statusFilter<Row extends { readonly state?: Container["state"] }>(
+  value: string,
+  paused: (row: Row) => boolean,
+): (row: Row) => boolean {
+  if (value === "paused") return paused;
+  const state = states.find((each) => each === value);
+  if (state === undefined) {
+    throw new UsageError(
+      `Cannot use "status=${value}" for --filter`,
+      `A status is one of ${[...states, "paused"].join(", ")}`,
+    );
+  }
+  return (row) => stateOf(row) === state;
+}
+
+const filters: Filters<Query, Container> = {
   name: (value) => ({ name = "" }) => name.includes(value),
   id: (value) => ({ id = "" }) => id.startsWith(value),
-  status: (value) => {
-    if (value === "paused") return ({ paused }) => paused === true;
-    const state = states.find((each) => each === value);
-    if (state === undefined) {
-      throw new UsageError(
-        `Cannot use "status=${value}" for --filter`,
-        `A status is one of ${[...states, "paused"].join(", ")}`,
-      );
-    }
-    return (container) => stateOf(container) === state;
-  },
-  label: (value) => {
-    const [name, ...rest] = value.split("=");
-    return { labels: { [name]: rest.join("=") } };
-  },
+  status: (value) => statusFilter(value, ({ paused }) => paused === true),
+  label: labelFilter,
   image: (value) => ({ image: value }),
   ancestor: (value) => ({ image: value }),
   pod: (value) => ({ pod: value }),
 };
 
-/**
- * What `--filter` asks for. Of the same kind any one is enough, but all labels count;
- * of several kinds, all count.
- */
-function filtered(texts: readonly string[]): {
-  query: Query;
-  fits: (container: Container) => boolean;
-} {
-  let query: Query = {};
-  const tests = new Map<string, ((container: Container) => boolean)[]>();
-  for (const text of texts) {
-    const end = text.indexOf("=");
-    const kind = text.slice(0, Math.max(end, 0));
-    if (end < 1 || !Object.hasOwn(filters, kind)) {
-      throw new UsageError(
-        `Cannot use "${text}" for --filter`,
-        `Write KIND=VALUE, where KIND is one of ${Object.keys(filters).join(", ")}`,
-      );
-    }
-    const asked = filters[kind](text.slice(end + 1));
-    if (typeof asked === "function") tests.set(kind, [...tests.get(kind) ?? [], asked]);
-    else query = { ...query, ...asked, labels: { ...query.labels, ...asked.labels } };
-  }
-  const fits = (container: Container) =>
-    [...tests.values()].every((any) => any.some((test) => test(container)));
-  return { query, fits };
-}
-
 export const list = command({
   summary: "List the containers that run, or all",
-  aliases: ["ps"],
+  aliases: ["ps", "ls"],
   details: [
     "Ordered by name. A filter is KIND=VALUE: name (a part of it), id (its first digits), status " +
     `(${
@@ -134,10 +109,7 @@ export const list = command({
   args: [],
   flags: {
     all: boolean("Those that do not run as well", { short: "a" }),
-    quiet: boolean("Only ids", { short: "q" }),
-    filter: several("Only those that it fits", { short: "f", placeholder: "KIND=VALUE" }),
-    format: string("A line for each, made of fields", { placeholder: "TEMPLATE" }),
-    output: rowsOutput,
+    ...listFlags,
   },
   instead: {
     "--no-trunc": "Write --output wide or --output json; --quiet prints whole ids",
@@ -154,16 +126,15 @@ export const list = command({
     ["kurma list --format '{{.name}} {{.pid}}'", "Two fields of each"],
     ["kurma list -q --filter status=exited | xargs kurma rm", "Remove what has ended"],
   ],
-  async run(context, _args, { all, quiet, filter, format, output }) {
-    const { query, fits } = filtered(filter);
+  async run(context, _args, { all, filter, ...how }) {
+    const { query, fits } = filtered(filters, filter);
     const any = all || filter.some((text) => text.startsWith("status="));
     const { containers = [] } = await (await daemon(context)).call("Containers", "List", query);
     const rows = containers.filter((container) =>
       fits(container) && (any || up.some((state) => state === stateOf(container)))
     );
-    if (format !== undefined) return rows.map((row) => filledIn(format, row)).join("\n");
-    if (quiet) return rows.map(({ id }) => id).join("\n");
-    return await shown({ rows, columns, name: ({ name = "" }) => name }, output, context);
+    const [id, name] = [({ id = "" }: Container) => id, ({ name = "" }: Container) => name];
+    return await listed({ rows, columns, name, id }, how, context);
   },
 });
 

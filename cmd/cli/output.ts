@@ -4,8 +4,9 @@
  * @module
  */
 
-import { choice } from "./flags.ts";
+import { boolean, choice, list, string } from "./flags.ts";
 import type { Column, Surroundings } from "./table.ts";
+import { filledIn } from "./template.ts";
 
 /** The flag of commands that answer with rows. */
 export const rowsOutput = choice("How to show them", ["table", "wide", "name", "json", "yaml"], {
@@ -44,4 +45,29 @@ export async function shown<Row>(
   if (form === "name") return rows.map(name).join("\n");
   const { table } = await import("./table.ts");
   return table(rows, columns.filter(({ wide }) => form === "wide" || !wide), surroundings);
+}
+
+/** The flags of commands that list what there is. */
+export const listFlags = {
+  quiet: boolean("Only what other commands take: ids, or names where there are none", {
+    short: "q",
+  }),
+  filter: list("Only those that it fits", { short: "f", placeholder: "KIND=VALUE" }),
+  format: string("A line for each, made of fields", { placeholder: "TEMPLATE" }),
+  output: rowsOutput,
+};
+
+/** `rows` as {@linkcode listFlags} ask for them. */
+export async function listed<Row>(
+  { id, ...rows }: Rows<Row> & { id(row: Row): string },
+  { quiet, format, output }: {
+    readonly quiet: boolean;
+    readonly format: string | undefined;
+    readonly output: "table" | "wide" | "name" | "json" | "yaml";
+  },
+  surroundings: Surroundings,
+): Promise<string> {
+  if (format !== undefined) return rows.rows.map((row) => filledIn(format, row)).join("\n");
+  if (quiet) return rows.rows.map(id).join("\n");
+  return await shown(rows, output, surroundings);
 }

@@ -10,6 +10,7 @@ import { closest } from "./closest.ts";
 import { type AnyArgs, argument, type Command, type Flags, type FlagValues } from "./command.ts";
 import { BadValue, type Flag } from "./flags.ts";
 import { usage } from "./help.ts";
+import { singleHyphens } from "./words.ts";
 
 /** A command line that nobody could carry out; `fix` says how it is written. */
 export class UsageError extends KurmaError {
@@ -45,7 +46,7 @@ export function split(
   instead: Readonly<Record<string, string>> = {},
 ): Split {
   const { tokens } = parseArgs({
-    args: [...words],
+    args: withTwoHyphens(words),
     options: Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, option(flag)])),
     strict: false, // Its errors name neither a cause nor a fix as ours do.
     tokens: true,
@@ -76,6 +77,17 @@ export function split(
     }
   }
   return { positionals, occurrences };
+}
+
+/** {@linkcode singleHyphens} written with two, up to where the flags end. */
+function withTwoHyphens(words: readonly string[]): string[] {
+  const end = words.indexOf("--");
+  return words.map((word, at) => {
+    const [flag, ...value] = word.split("=");
+    return Object.hasOwn(singleHyphens, flag) && (end < 0 || at < end)
+      ? [singleHyphens[flag], ...value].join("=")
+      : word;
+  });
 }
 
 /**

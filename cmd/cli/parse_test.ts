@@ -48,6 +48,16 @@ Deno.test("two hyphens end the flags", () => {
   assertEquals(args, { image: "-image", command: ["-x"] });
 });
 
+Deno.test("one hyphen is enough where the first Kurma took one, but not in others' commands", () => {
+  const flags = { host: string("Where"), version: boolean("Version") };
+  const { occurrences } = split("kurma", flags, ["-host", "a", "-version", "list"], true);
+  assertEquals([...occurrences], [["host", ["a"]], ["version", ["true"]]]);
+  assertEquals(split("kurma", flags, ["-host=b"]).occurrences.get("host"), ["b"]);
+  const { args } = understood("kurma run", run, ["busybox", "ping", "-host", "-vv"]);
+  assertEquals(args, { image: "busybox", command: ["ping", "-host", "-vv"] });
+  assertEquals(split("kurma", flags, ["--", "-host"]).positionals, ["-host"]);
+});
+
 Deno.test("flags stand before, between and after the arguments of a command of ours", () => {
   const { args, flags } = understood("kurma stop", stop, [
     "a",

@@ -23,7 +23,8 @@ export function progressOnStderr(): OnProgress {
   const terminal = Deno.stderr.isTerminal();
   const display = new ProgressDisplay({
     terminal,
-    columns: terminal ? Deno.consoleSize().columns : 80,
+    // A terminal that does not know its width says 0.
+    columns: (terminal && Deno.consoleSize().columns) || 80,
     write: complain,
   });
   return (progress) => display.update(progress);

@@ -14,7 +14,11 @@ export const unitMark = "# Written by kurma install --systemd";
  * @param group Who may connect to the API beside root; nobody if left out.
  */
 export function units(executable: string, group?: string): Readonly<Record<string, string>> {
-  return { "kurmad.service": serviceText(executable), "kurmad.socket": socketText(group) };
+  return {
+    "kurmad.service": serviceText(executable),
+    "kurmad.socket": socketText(group),
+    "kurma-api.service": apiText(executable),
+  };
 }
 
 /** systemd.service(5), systemd.exec(5), systemd.kill(5) */
@@ -60,6 +64,36 @@ ${group === undefined ? "" : `SocketGroup=${group}\n`}RemoveOnStop=yes
 
 [Install]
 WantedBy=sockets.target
+`;
+}
+
+/** What faces the network writes nothing, and sees no more of the machine than it needs. */
+function apiText(executable: string): string {
+  return `${unitMark}
+[Unit]
+Description=Kurma for callers of other machines
+After=network-online.target kurmad.socket
+Wants=network-online.target
+
+[Service]
+Type=notify
+ExecStart=${escaped(executable)} api serve
+Restart=always
+RestartSec=1s
+NoNewPrivileges=yes
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_DAC_OVERRIDE
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+LimitNOFILE=65536
+
+[Install]
+WantedBy=multi-user.target
 `;
 }
 

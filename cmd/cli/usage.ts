@@ -9,8 +9,9 @@ import type { ProcessSchema, StatsSchema } from "../../stage1/api/kurma.gen.ts";
 import { command } from "./command.ts";
 import { labelsOf, limitFlags, limitsOf, restartOf } from "./create.ts";
 import { list } from "./flags.ts";
-import { daemon, streaming, toEach } from "./host.ts";
+import { daemon, streaming } from "./host.ts";
 import { moment } from "./moments.ts";
+import { moving } from "./moving.ts";
 import { rowsOutput, shown, structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";
 import type { Column } from "./table.ts";
@@ -121,10 +122,9 @@ export const stats = command({
   },
 });
 
-export const update = command({
+export const update = moving("container", {
   summary: "Change limits, restart policy or labels of containers, also of those that run",
   details: ["What is not named stays as it is. A limit that cannot be had changes nothing."],
-  args: ["container+"],
   flags: {
     ...limitFlags,
     label: list("Set a label; without a value it goes", {
@@ -143,23 +143,18 @@ export const update = command({
     ["kurma update --memory 256m --cpus 1.5 web", "Other limits"],
     ["kurma update --restart always web db", "Another policy, for two of them"],
   ],
-  async run(context, { container }, flags) {
-    const { restart, label } = flags;
-    const resources = limitsOf(flags);
-    const change = {
-      ...(Object.keys(resources).length > 0 ? { resources } : {}),
-      ...(restart === undefined ? {} : { restart: restartOf(restart) }),
-      ...(label.length > 0 ? { labels: labelsOf(label) } : {}),
-    };
-    if (Object.keys(change).length === 0) {
-      throw new UsageError("Cannot update: no change is named", "See kurma update --help");
-    }
-    const api = await daemon(context);
-    return await toEach(container, async (each) => {
-      await api.call("Containers", "Update", { container: each, ...change });
-      return each;
-    });
-  },
+}, async (api, container, flags) => {
+  const { restart, label } = flags;
+  const resources = limitsOf(flags);
+  const change = {
+    ...(Object.keys(resources).length > 0 ? { resources } : {}),
+    ...(restart === undefined ? {} : { restart: restartOf(restart) }),
+    ...(label.length > 0 ? { labels: labelsOf(label) } : {}),
+  };
+  if (Object.keys(change).length === 0) {
+    throw new UsageError("Cannot update: no change is named", "See kurma update --help");
+  }
+  return { answer: await api.call("Containers", "Update", { container, ...change }) };
 });
 
 export const prune = command({

@@ -12,6 +12,7 @@ pub const fd_t = os.fd_t;
 pub const pid_t = os.pid_t;
 
 pub const Failure = @import("failure.zig").Failure;
+pub const code = @import("code.zig");
 pub const file = @import("file.zig");
 pub const memfd = @import("memfd.zig");
 pub const mount = @import("mount.zig");

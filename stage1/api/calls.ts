@@ -21,6 +21,7 @@ import {
 } from "@connectrpc/connect";
 import { apiError } from "./errors.ts";
 import type { Peer } from "./http2/exchange.ts";
+import { readVia, type Via, viaKey } from "./via.ts";
 
 /** Who calls: `context.values.get(peerKey)` in a handler. */
 export const peerKey = createContextKey<Peer | undefined>(undefined);
@@ -28,6 +29,8 @@ export const peerKey = createContextKey<Peer | undefined>(undefined);
 /** A call that changed something, or tried to, once it is over. */
 export interface AuditEntry {
   readonly peer: Peer | undefined;
+  /** On whose behalf. */
+  readonly via: Via | undefined;
   /** For example `kurma.v1.Containers/Create`. */
   readonly method: string;
   /** What the request names: a container, an image, a volume; empty if nothing. */
@@ -75,13 +78,15 @@ export function watched({ onAudit, onCall, onBug }: CallListeners): Interceptor 
     const began = performance.now();
     const method = fullName(request.method);
     const peer = request.contextValues.get(peerKey);
+    let via: Via | undefined;
     let subject = request.stream ? "" : subjectOf(request.message);
     const over = (error?: ConnectError) => {
       const durationMs = performance.now() - began;
       const outcome = error === undefined ? "ok" : snakeCase(Code[error.code]);
       onCall(method, outcome, durationMs);
       if (request.method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) return;
-      onAudit({ peer, method, subject, outcome, message: error?.rawMessage ?? "", durationMs });
+      const message = error?.rawMessage ?? "";
+      onAudit({ peer, via, method, subject, outcome, message, durationMs });
     };
     const failed = (error: unknown) => {
       // What fails because of the cancellation is the cancellation.
@@ -91,6 +96,8 @@ export function watched({ onAudit, onCall, onBug }: CallListeners): Interceptor 
       return told;
     };
     try {
+      via = readVia(request.header, peer);
+      request.contextValues.set(viaKey, via);
       if (!request.stream) {
         const response = await orAborted(next(request), request.signal);
         over();
@@ -149,7 +156,7 @@ async function* ended<T>(
 }
 
 /** Fields that say what a request is about, the most telling first. */
-const subjects = ["container", "pod", "image", "volume", "reference", "name"];
+const subjects = ["container", "pod", "volume", "name", "image", "reference"];
 
 /** What a request, or the `start` of a stream of them, names. */
 function subjectOf(message: unknown): string {
@@ -161,7 +168,8 @@ function subjectOf(message: unknown): string {
   return "";
 }
 
-function startOf(message: unknown): object {
+/** The `start` of a stream's first message; of others, the message itself. */
+export function startOf(message: unknown): object {
   if (!isMessage(message)) return {};
   const { message: oneof } = message as MessageShape<DescMessage> & {
     message?: { value?: unknown };

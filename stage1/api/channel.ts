@@ -37,8 +37,15 @@ export async function* channel<Value>(
       const now = offered;
       offered = undefined;
       if (now) {
-        yield now.value;
-        now.taken(true);
+        let goesOn = false;
+        try {
+          yield now.value;
+          goesOn = true;
+        } finally {
+          // A receiver that stops here never comes back to say so.
+          stopped = !goesOn;
+          now.taken(goesOn);
+        }
       }
       if (over) break;
     }

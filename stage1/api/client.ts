@@ -15,6 +15,8 @@ import type {
 } from "@bufbuild/protobuf";
 import { type Code, KurmaError, outcomes } from "../../ffi/errors.ts";
 import type { ApiStreams } from "./client_streams.ts";
+import { authority, type Endpoint, endpointName } from "./endpoint.ts";
+import type { Duplex } from "./http2/exchange.ts";
 import type * as kurma from "./kurma.gen.ts";
 
 /** The services by the name that comes behind `kurma.v1.`. */
@@ -52,8 +54,17 @@ const maxAnswer = 64 * 1024 * 1024;
 export const defaultSocket = "/run/kurma/kurma.sock";
 
 export class ApiClient {
-  /** @param socket The path of kurmad's socket. */
-  constructor(readonly socket: string = defaultSocket) {}
+  readonly endpoint: Endpoint;
+
+  /** @param where Where kurmad is; a text is the path of its socket. */
+  constructor(where: Endpoint | string = defaultSocket) {
+    this.endpoint = typeof where === "string" ? { kind: "unix", path: where } : where;
+  }
+
+  /** Where it is, as `-H` names it. */
+  get host(): string {
+    return endpointName(this.endpoint);
+  }
 
   /**
    * Makes a unary call. Names and values are those of protobuf's JSON form.
@@ -68,7 +79,7 @@ export class ApiClient {
     options: CallOptions = {},
   ): Promise<MessageJsonType<Method<Services[S], N>["output"]>> {
     const path = `/kurma.v1.${service}/${method}`;
-    const { status, body } = await post(this.socket, path, JSON.stringify(request), options);
+    const { status, body } = await post(this.endpoint, path, JSON.stringify(request), options);
     const answer = parsed(body);
     if (status === 200 && answer !== undefined) {
       return answer as MessageJsonType<Method<Services[S], N>["output"]>;
@@ -78,8 +89,12 @@ export class ApiClient {
 
   /** What streams are opened with. */
   async streams(): Promise<ApiStreams> {
+    if (this.endpoint.kind !== "unix") {
+      const { openRemoteStreams } = await import("./remote_streams.ts");
+      return openRemoteStreams(this.endpoint);
+    }
     const { openStreams } = await import("./client_streams.ts");
-    return openStreams(this.socket);
+    return openStreams(this.endpoint.path);
   }
 }
 
@@ -92,20 +107,22 @@ export type StreamNames<Service extends DescService> = {
 
 /** One HTTP/1.1 request on a connection of its own. */
 async function post(
-  socket: string,
+  endpoint: Endpoint,
   path: string,
   json: string,
   { signal, timeoutMs }: CallOptions,
 ): Promise<{ status: number; body: Uint8Array }> {
   signal?.throwIfAborted();
-  using connection = await connect(socket);
+  using connection = await connect(endpoint);
   const close = () => connection.close();
   signal?.addEventListener("abort", close, { once: true });
   const body = new TextEncoder().encode(json);
   const limit = timeoutMs === undefined ? "" : `connect-timeout-ms: ${Math.ceil(timeoutMs)}\r\n`;
   const head = new TextEncoder().encode(
-    `POST ${path} HTTP/1.1\r\nhost: kurma\r\nconnection: close\r\ncontent-type: application/json\r\n` +
-      `connect-protocol-version: 1\r\n${limit}content-length: ${body.length}\r\n\r\n`,
+    `POST ${path} HTTP/1.1\r\nhost: ${authority(endpoint)}\r\nconnection: close\r\n` +
+      `content-type: application/json\r\n` +
+      `connect-protocol-version: 1\r\n${limit}${authorization(endpoint)}` +
+      `content-length: ${body.length}\r\n\r\n`,
   );
   try {
     for (const part of [head, body]) {
@@ -115,36 +132,55 @@ async function post(
   } catch (cause) {
     signal?.throwIfAborted();
     if (cause instanceof KurmaError) throw cause;
-    throw new KurmaError("unavailable", `Cannot ask kurmad at "${socket}": it went away`, {
-      cause,
-      fix: "Try again; what kurmad logged says why",
-    });
+    throw wentAway(endpointName(endpoint), cause);
   } finally {
     signal?.removeEventListener("abort", close);
   }
 }
 
+/** What shows who we are with each call, where that is a token. */
+function authorization(endpoint: Endpoint): string {
+  const token = endpoint.kind === "tcp" ? endpoint.credential.token : undefined;
+  return token === undefined ? "" : `authorization: Bearer ${token}\r\n`;
+}
+
 /** What `using` needs: closing twice is fine. */
-async function connect(socket: string) {
+async function connect(endpoint: Endpoint): Promise<Duplex & Disposable> {
+  const connection = await open(endpoint);
+  let isClosed = false;
+  const close = () => {
+    if (!isClosed) connection.close();
+    isClosed = true;
+  };
+  return {
+    read: (into) => connection.read(into),
+    write: (bytes) => connection.write(bytes),
+    close,
+    [Symbol.dispose]: close,
+  };
+}
+
+async function open(endpoint: Endpoint): Promise<Duplex> {
+  if (endpoint.kind !== "unix") {
+    const { dial } = await import("./dial.ts");
+    return await dial(endpoint, "http/1.1");
+  }
   try {
-    const connection = await Deno.connect({ transport: "unix", path: socket });
-    let isClosed = false;
-    const close = () => {
-      if (!isClosed) connection.close();
-      isClosed = true;
-    };
-    return {
-      read: (into: Uint8Array) => connection.read(into),
-      write: (bytes: Uint8Array) => connection.write(bytes),
-      close,
-      [Symbol.dispose]: close,
-    };
+    return await Deno.connect({ transport: "unix", path: endpoint.path });
   } catch (cause) {
-    throw unreachable(socket, cause);
+    throw unreachable(endpoint.path, cause);
   }
 }
 
-/** Why kurmad cannot be reached. */
+/** A connection that broke. */
+export function wentAway(host: string, cause: unknown): KurmaError {
+  return new KurmaError("unavailable", `Cannot ask kurmad at "${host}": it went away`, {
+    cause,
+    fix: "Try again; what was logged there says why",
+  });
+}
+
+/** Why kurmad cannot be reached at its socket. */
 export function unreachable(socket: string, cause: unknown): KurmaError {
   if (cause instanceof Deno.errors.PermissionDenied) {
     return new KurmaError("denied", `Cannot reach kurmad at "${socket}": EACCES`, {

@@ -6,6 +6,7 @@
 
 import type { ServiceImpl } from "@connectrpc/connect";
 import { KurmaError } from "../../ffi/errors.ts";
+import { isReachable } from "../containers/confined.ts";
 import { isUp } from "../containers/host.ts";
 import type { Manager } from "../containers/manager.ts";
 import { planFor } from "../containers/planning.ts";
@@ -22,45 +23,46 @@ import { containerMessage, exitStatus, stateOf, timeOf } from "./messages.ts";
 import { containerSpec, milliseconds, resourceSpec, restartSpec } from "./settings.ts";
 import { attach, enter, execute } from "./streams.ts";
 import { statsOf, topOf } from "./usage.ts";
+import { viaKey } from "./via.ts";
 
 /** The methods of `kurma.v1.Containers`. */
 export function containerService(manager: Manager): ServiceImpl<typeof Containers> {
-  const answer = (reference: string) => ({
-    container: containerMessage(manager, manager.get(reference)),
-  });
+  // The record, not what is found by its name now: it may have another, or be removed.
+  const answer = (record: Record) => ({ container: containerMessage(manager, record) });
   return {
-    async create(request) {
+    async create(request, { values }) {
       if (request.pod !== "") {
         throw new KurmaError("invalid", "Cannot add a container to a pod that is there", {
           fix: "Create the pod with all its containers",
         });
       }
-      const { id } = await manager.create(containerSpec(request), {
-        start: request.start,
-        pull: pullPolicy(request.pull),
-      });
-      return answer(id);
+      return answer(
+        await manager.create(containerSpec(request), {
+          start: request.start,
+          pull: pullPolicy(request.pull),
+          restrictions: values.get(viaKey)?.restrictions,
+        }),
+      );
     },
-    async start({ container }) {
-      const { id } = await manager.start(container);
-      return answer(id);
-    },
+    start: async ({ container }) => answer(await manager.start(container)),
     async stop({ container, signal, timeout }) {
-      const { id } = await manager.stop(container, {
-        ...(signal === "" ? {} : { signal: signalOf(signal) }),
-        ...(timeout === undefined ? {} : { limitMs: milliseconds(timeout) }),
-      });
-      return answer(id);
+      return answer(
+        await manager.stop(container, {
+          ...(signal === "" ? {} : { signal: signalOf(signal) }),
+          ...(timeout === undefined ? {} : { limitMs: milliseconds(timeout) }),
+        }),
+      );
     },
     async kill({ container, signal }) {
       await manager.kill(container, signal === "" ? 9 : signalOf(signal));
       return {};
     },
     async restart({ container, timeout }) {
-      const { id } = await manager.restart(container, {
-        ...(timeout === undefined ? {} : { limitMs: milliseconds(timeout) }),
-      });
-      return answer(id);
+      return answer(
+        await manager.restart(container, {
+          ...(timeout === undefined ? {} : { limitMs: milliseconds(timeout) }),
+        }),
+      );
     },
     async pause({ container }) {
       await manager.pause(container);
@@ -75,17 +77,15 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
       await manager.remove(id, { force });
       return { id };
     },
-    async rename({ container, name }) {
-      const { id } = await manager.rename(container, name);
-      return answer(id);
-    },
+    rename: async ({ container, name }) => answer(await manager.rename(container, name)),
     async update({ container, resources, restart, labels }) {
-      const { id } = await manager.update(container, {
-        ...(resources ? { resources: resourceSpec(resources) } : {}),
-        ...(restart ? { restart: restartSpec(restart) } : {}),
-        labels,
-      });
-      return answer(id);
+      return answer(
+        await manager.update(container, {
+          ...(resources ? { resources: resourceSpec(resources) } : {}),
+          ...(restart ? { restart: restartSpec(restart) } : {}),
+          labels,
+        }),
+      );
     },
     async wait({ container, condition }, { signal }) {
       const record = manager.get(container);
@@ -118,10 +118,12 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
       );
       return { containers: found.map((record) => containerMessage(manager, record, false)) };
     },
-    async prune({ until, labels }) {
+    async prune({ until, labels }, { values }) {
       const before = timeOf(until) ?? Infinity;
+      const restrictions = values.get(viaKey)?.restrictions;
       const removed = await manager.prune((record) =>
-        hasLabels(record.spec.labels, labels) && endOf(record) < before
+        hasLabels(record.spec.labels, labels) && endOf(record) < before &&
+        isReachable(manager.host, record, restrictions)
       );
       return { ids: removed.map(({ id }) => id) };
     },

@@ -5,16 +5,17 @@
  */
 
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { Event as Happening } from "../containers/events.ts";
-import type { Manager } from "../containers/manager.ts";
+import type { Event as Happening, Events as Happenings } from "../containers/events.ts";
 import type { Events, WatchEventsRequest } from "./kurma.gen.ts";
 import { eventMessage, timeOf } from "./messages.ts";
 
+/** What timers can wait, in milliseconds: 24 days. The first event behind a later end ends it. */
+const longestTimer = 0x7fff_ffff;
+
 /** The methods of `kurma.v1.Events`. */
-export function eventService(manager: Manager): ServiceImpl<typeof Events> {
+export function eventService(events: Happenings): ServiceImpl<typeof Events> {
   return {
     async *watch(request, { signal }) {
-      const { events } = manager.host.state;
       const now = events.last;
       const since = timeOf(request.since);
       const until = timeOf(request.until) ?? Infinity;
@@ -24,11 +25,14 @@ export function eventService(manager: Manager): ServiceImpl<typeof Events> {
         ? now
         : events.before(since);
       let isThere = false;
-      const ends = until === Infinity
+      // With a time that is past, what there is ends it: how long that takes is the reader's.
+      const left = until - Date.now();
+      const ends = left <= 0 || left > longestTimer
         ? signal
-        : AbortSignal.any([signal, AbortSignal.timeout(Math.max(0, until - Date.now()))]);
+        : AbortSignal.any([signal, AbortSignal.timeout(left)]);
       if (after >= now) {
         yield {};
+        if (left <= 0) return;
         isThere = true;
       }
       for await (const event of events.follow(after, ends)) {
@@ -36,6 +40,7 @@ export function eventService(manager: Manager): ServiceImpl<typeof Events> {
         if (fits(request, event)) yield { event: eventMessage(event) };
         if (!isThere && event.sequence >= now) {
           yield {};
+          if (left <= 0) return;
           isThere = true;
         }
       }

@@ -14,6 +14,7 @@ import {
   type ConnectRouter,
   createConnectRouter,
   createContextValues,
+  type Interceptor,
 } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { type CallListeners, deadlineOf, peerKey, watched } from "./calls.ts";
@@ -24,6 +25,8 @@ import { reflect } from "./reflection.ts";
 export interface ApiOptions extends CallListeners {
   /** Registers the services; reflection comes by itself. */
   readonly services: (router: ConnectRouter) => void;
+  /** Before every method, behind what watches the call. */
+  readonly interceptors?: readonly Interceptor[];
   /** The largest message, in bytes. Default 4 MiB. */
   readonly maxMessage?: number;
   /** Other things at fixed paths, for GET alone: `/metrics`. */
@@ -40,7 +43,7 @@ export function apiHandler(options: ApiOptions): Handler {
     jsonOptions: { ignoreUnknownFields: false },
     readMaxBytes: options.maxMessage ?? defaultMaxMessage,
     compressMinBytes: 16 * 1024,
-    interceptors: [watched(options)],
+    interceptors: [watched(options), ...options.interceptors ?? []],
   });
   options.services(router);
   reflect(router, servicesOf(router));

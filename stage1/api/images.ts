@@ -29,6 +29,7 @@ import {
   ImportImageRequestSchema,
 } from "./kurma.gen.ts";
 import { withProgress } from "./progress.ts";
+import { viaKey } from "./via.ts";
 
 /** Where images are, and how they come from elsewhere. */
 export interface ImagesHost {
@@ -44,12 +45,13 @@ const pieceSize = 256 * 1024;
 /** The service over the store of `host`. */
 export function imagesService(host: ImagesHost): ServiceImpl<typeof Images> {
   return {
-    async *pull({ reference }, { signal }) {
+    async *pull({ reference }, { signal, values }) {
       requireReference(reference);
+      const reach = values.get(viaKey)?.restrictions;
       const { pullImage } = await import("../images/pull.ts");
       const pull = withProgress(
         signal,
-        (onProgress, signal) => pullImage(reference, { ...host, onProgress, signal }),
+        (onProgress, signal) => pullImage(reference, { ...host, reach, onProgress, signal }),
       );
       for await (const told of pull) yield { message: imageMessage(told) };
     },

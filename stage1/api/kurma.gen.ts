@@ -1641,7 +1641,8 @@ export type Security = Message<"kurma.v1.Security"> & {
   readOnlyRoot: boolean;
 
   /**
-   * Whether /run/kurma/kurma.sock appears inside (the isolator host/api-access).
+   * Whether the API appears inside, at /var/lib/kurma/kurma.sock (the isolator host/api-access).
+   * Whoever has it can do all that root of the host can.
    *
    * @generated from field: bool api_access = 8;
    */
@@ -1746,7 +1747,8 @@ export type SecurityJson = {
   readOnlyRoot?: boolean;
 
   /**
-   * Whether /run/kurma/kurma.sock appears inside (the isolator host/api-access).
+   * Whether the API appears inside, at /var/lib/kurma/kurma.sock (the isolator host/api-access).
+   * Whoever has it can do all that root of the host can.
    *
    * @generated from field: bool api_access = 8;
    */
@@ -6665,7 +6667,8 @@ export const ListPodsRequestSchema: GenMessage<ListPodsRequest, {jsonType: ListP
  */
 export type ListPodsResponse = Message<"kurma.v1.ListPodsResponse"> & {
   /**
-   * Ordered by name.
+   * Ordered by name. `manifest` is empty here, and the `settings` of their containers have
+   * only `labels`.
    *
    * @generated from field: repeated kurma.v1.Pod pods = 1;
    */
@@ -6677,7 +6680,8 @@ export type ListPodsResponse = Message<"kurma.v1.ListPodsResponse"> & {
  */
 export type ListPodsResponseJson = {
   /**
-   * Ordered by name.
+   * Ordered by name. `manifest` is empty here, and the `settings` of their containers have
+   * only `labels`.
    *
    * @generated from field: repeated kurma.v1.Pod pods = 1;
    */
@@ -8107,7 +8111,8 @@ export type Volume = Message<"kurma.v1.Volume"> & {
   containers: string[];
 
   /**
-   * What it takes; only in the answers of Get.
+   * What it takes; only in the answers of Get, and absent where that is more than 100,000
+   * files and folders.
    *
    * @generated from field: optional uint64 used_bytes = 7;
    */
@@ -8163,7 +8168,8 @@ export type VolumeJson = {
   containers?: string[];
 
   /**
-   * What it takes; only in the answers of Get.
+   * What it takes; only in the answers of Get, and absent where that is more than 100,000
+   * files and folders.
    *
    * @generated from field: optional uint64 used_bytes = 7;
    */
@@ -8649,9 +8655,10 @@ export type Event = Message<"kurma.v1.Event"> & {
   name: string;
 
   /**
-   * What: `create`, `start`, `exit`, `stop`, `kill`, `restart`, `pause`, `resume`, `remove`,
-   * `rename`, `update`, `health`, `exec`, `oom`, `pull`, `import`, `push`, `tag`, `prune`,
-   * `reload`, `handler`.
+   * What. Of a container: `create`, `start`, `fail` (it could not be started), `exit`, `kill`,
+   * `pause`, `resume`, `exec`, `health`, `handler`, `rename`, `update`, `remove`. Of a pod: `create`,
+   * `rename`, `remove`. Of a volume: `create`, `update`, `remove`. Of an image: `pull`,
+   * `import`, `push`, `tag`, `remove`. Of the daemon: `reload`.
    *
    * @generated from field: string action = 6;
    */
@@ -8665,8 +8672,9 @@ export type Event = Message<"kurma.v1.Event"> & {
   exit?: ExitStatus | undefined;
 
   /**
-   * More about it: `image`, `signal`, `health`, `old_name`, `command`; with `handler` its name
-   * as `handler`, its status as `code`, and why it failed as `reason`.
+   * More about it: `image`, `run` (which start of it), `took_ms`, `restart` (by policy, which
+   * in a row), `code` and `reason`, `signal`, `health`, `old_name`, `command`, `handler` (its
+   * name, with the `code` that it ended with, or why it failed as `reason`).
    *
    * @generated from field: map<string, string> attributes = 8;
    */
@@ -8715,9 +8723,10 @@ export type EventJson = {
   name?: string;
 
   /**
-   * What: `create`, `start`, `exit`, `stop`, `kill`, `restart`, `pause`, `resume`, `remove`,
-   * `rename`, `update`, `health`, `exec`, `oom`, `pull`, `import`, `push`, `tag`, `prune`,
-   * `reload`, `handler`.
+   * What. Of a container: `create`, `start`, `fail` (it could not be started), `exit`, `kill`,
+   * `pause`, `resume`, `exec`, `health`, `handler`, `rename`, `update`, `remove`. Of a pod: `create`,
+   * `rename`, `remove`. Of a volume: `create`, `update`, `remove`. Of an image: `pull`,
+   * `import`, `push`, `tag`, `remove`. Of the daemon: `reload`.
    *
    * @generated from field: string action = 6;
    */
@@ -8731,8 +8740,9 @@ export type EventJson = {
   exit?: ExitStatusJson;
 
   /**
-   * More about it: `image`, `signal`, `health`, `old_name`, `command`; with `handler` its name
-   * as `handler`, its status as `code`, and why it failed as `reason`.
+   * More about it: `image`, `run` (which start of it), `took_ms`, `restart` (by policy, which
+   * in a row), `code` and `reason`, `signal`, `health`, `old_name`, `command`, `handler` (its
+   * name, with the `code` that it ended with, or why it failed as `reason`).
    *
    * @generated from field: map<string, string> attributes = 8;
    */

@@ -30,7 +30,7 @@ export async function* logsOf(manager: Manager, request: LogsRequest, signal: Ab
     tail: request.tail,
     signal,
     ended: () => {
-      const { restart } = manager.host.live.of(container);
+      const { restart } = manager.host.live.find(container);
       return !isUp(container) && restart === undefined;
     },
   });

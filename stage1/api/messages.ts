@@ -15,6 +15,7 @@ import type { Event as Happening } from "../containers/events.ts";
 import { isUp } from "../containers/host.ts";
 import type { Manager } from "../containers/manager.ts";
 import type { Container as Record, Exit, Phase, Pod as PodRecord } from "../containers/record.ts";
+import { pathOf } from "../containers/restrictions.ts";
 import type { MountSpec, ResourceSpec, RestartSpec } from "../containers/spec.ts";
 import { volumeFolder } from "../containers/volumes.ts";
 import type { Volume as VolumeRecord } from "../containers/record.ts";
@@ -80,7 +81,7 @@ const healths = {
 
 /** The state of a container; one that waits for its next try is on its way. */
 export function stateOf(manager: Manager, container: Record): ContainerState {
-  const waits = !isUp(container) && manager.host.live.of(container).restart !== undefined;
+  const waits = !isUp(container) && manager.host.live.find(container).restart !== undefined;
   return waits ? ContainerState.STARTING : states[container.status.phase];
 }
 
@@ -101,7 +102,7 @@ export function exitStatus({ code, signal = 0, oom }: Exit, endedAt?: number): E
  */
 export function containerMessage(manager: Manager, container: Record, whole = true): Container {
   const { status, spec } = container;
-  const { restart } = manager.host.live.of(container);
+  const { restart } = manager.host.live.find(container);
   return create(ContainerSchema, {
     id: container.id,
     name: container.name,
@@ -127,7 +128,7 @@ export function containerMessage(manager: Manager, container: Record, whole = tr
 /** What it was made from, with the image's words filled in where the image is there. */
 function settingsMessage(manager: Manager, container: Record): ContainerSettings {
   const { spec } = container;
-  const { meant } = manager.host.live.of(container);
+  const { meant } = manager.host.live.find(container);
   const { security, namespaces, healthCheck } = spec;
   const check = meant?.healthCheck ?? healthCheck;
   return create(ContainerSettingsSchema, {
@@ -200,7 +201,8 @@ function mountMessage(mount: MountSpec): MessageInitShape<typeof MountSchema> {
         source: { case: "volume", value: { name: mount.source, subPath: mount.subPath ?? "" } },
       };
     case "bind": {
-      const { source: path, recursive = true, idmap } = mount;
+      const { source, subPath, recursive = true, idmap } = mount;
+      const path = pathOf(source, subPath);
       return { ...common, source: { case: "bind", value: { path, recursive, idmap } } };
     }
     case "tmpfs": {
@@ -247,18 +249,22 @@ function seccompText(seccomp: string | object | undefined): string | undefined {
   return seccomp === "unconfined" ? "none" : seccomp;
 }
 
-/** A pod with its containers as a message. */
-export function podMessage(manager: Manager, pod: PodRecord): Pod {
+/**
+ * A pod with its containers as a message.
+ *
+ * @param whole With its manifest and all settings of its containers.
+ */
+export function podMessage(manager: Manager, pod: PodRecord, whole = true): Pod {
   const apps = manager.pods.apps(pod);
   return create(PodSchema, {
     id: pod.id,
     name: pod.name,
     state: states[manager.pods.phase(pod)],
     reason: apps.find(({ status }) => status.reason)?.status.reason ?? "",
-    containers: apps.map((app) => containerMessage(manager, app)),
+    containers: apps.map((app) => containerMessage(manager, app, whole)),
     createTime: timestamp(pod.createdAt),
     labels: { ...pod.spec.labels },
-    manifest: pod.manifest ?? "",
+    manifest: whole ? pod.manifest ?? "" : "",
     network: pod.spec.namespaces?.network ?? "none",
     hostname: pod.spec.hostname ?? pod.name,
   });

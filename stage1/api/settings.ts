@@ -30,8 +30,12 @@ export function containerSpec({ name, image, settings }: CreateContainerRequest)
   );
 }
 
-/** What a request to make a pod asks for, other than by a manifest. */
-export function podSpec(request: CreatePodRequest): PodSpec {
+/**
+ * What a request to make a pod asks for.
+ *
+ * @param manifest What its manifest says, which stands for its apps; the request goes over it.
+ */
+export function podSpec(request: CreatePodRequest, manifest?: PodSpec): PodSpec {
   const { name, apps, network, hostname, labels, resources } = request;
   if (resources && resources.processLimits.length > 0) {
     throw new KurmaError("invalid", "Cannot limit each process of a pod as a whole", {
@@ -39,12 +43,14 @@ export function podSpec(request: CreatePodRequest): PodSpec {
     });
   }
   return parsePodSpec({
+    ...(manifest ?? {
+      apps: apps.map((app) => ({ name: app.name, image: app.image, ...plain(app.settings) })),
+    }),
     ...(name === "" ? {} : { name }),
     ...(hostname === "" ? {} : { hostname }),
-    ...(network === "" ? {} : { namespaces: { network } }),
-    labels,
-    ...(resources ? { resources: limits(resources) } : {}),
-    apps: apps.map((app) => ({ name: app.name, image: app.image, ...plain(app.settings) })),
+    ...(network === "" ? {} : { namespaces: { ...manifest?.namespaces, network } }),
+    labels: { ...manifest?.labels, ...labels },
+    ...(resources ? { resources: { ...manifest?.resources, ...limits(resources) } } : {}),
   }, "the request");
 }
 

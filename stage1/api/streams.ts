@@ -11,6 +11,7 @@ import type { Manager } from "../containers/manager.ts";
 import { readLog } from "../containers/logs.ts";
 import { shellOf } from "../containers/shell.ts";
 import type { Source } from "../containers/streams.ts";
+import { parseFurtherSpec } from "../containers/validate.ts";
 import { signalOf } from "./containers.ts";
 import type {
   AttachRequest,
@@ -166,20 +167,25 @@ async function* talk(
 ): AsyncGenerator<Piece, void, undefined> {
   let exit: Exit | undefined;
   let timer: number | undefined;
-  const gone = () => process[Symbol.dispose]();
+  const away = Promise.withResolvers<void>();
+  const gone = () => {
+    process[Symbol.dispose]();
+    away.resolve();
+  };
   signal.addEventListener("abort", gone, { once: true });
+  if (signal.aborted) gone();
   // A caller that is cut off is the end of the call as well; what it said until then counts.
   const hearing = hear().catch((error) => {
     if (error instanceof KurmaError) throw error;
   });
   const over = process.ended.then((ended) => {
     exit = ended;
-    timer = setTimeout(gone, drainMs);
+    timer = setTimeout(() => process[Symbol.dispose](), drainMs);
   });
   over.catch(() => {}); // Heard below, after all that it printed.
   try {
     yield* merged({ output: process.output, errorOutput: process.errorOutput });
-    await Promise.race([over, hearing.then(() => over)]);
+    await Promise.race([over, hearing.then(() => over), away.promise]);
     if (exit !== undefined) yield { case: "exited", value: exitMessage(exit) };
   } finally {
     clearTimeout(timer);
@@ -226,9 +232,7 @@ function furtherOf(
     & Partial<Pick<ExecSettings, "terminal">>,
 ) {
   return {
-    env,
-    ...(workingDir === undefined ? {} : { workingDir }),
-    ...(user === undefined ? {} : { user }),
+    ...parseFurtherSpec({ env, workingDir, user }, "the request"),
     terminal: more.terminal ?? false,
     ...(terminalSize && terminalSize.rows > 0
       ? { consoleSize: { height: terminalSize.rows, width: terminalSize.columns } }

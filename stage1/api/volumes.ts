@@ -6,6 +6,7 @@
 
 import type { ServiceImpl } from "@connectrpc/connect";
 import { KurmaError } from "../../ffi/errors.ts";
+import { folderBytes } from "../containers/folder_bytes.ts";
 import type { Manager } from "../containers/manager.ts";
 import {
   createVolume,
@@ -45,7 +46,12 @@ export function volumeService(manager: Manager): ServiceImpl<typeof Volumes> {
       await removeVolume(host, volume);
       return {};
     },
-    get: ({ volume }) => ({ volume: message(volume) }),
+    async get({ volume }) {
+      const found = message(volume);
+      const bytes = await folderBytes(host.kernel, found.path);
+      if (bytes !== undefined) found.usedBytes = BigInt(bytes);
+      return { volume: found };
+    },
     list({ labels }) {
       const names = [...host.state.volumes.keys()].sort();
       const found = names.filter((name) => hasLabels(getVolume(host, name).labels, labels));

@@ -41,11 +41,11 @@ function podOf(entry: unknown, what: string): PodSpec {
       fix: "Write an image's name, an appc pod manifest, or a pod with its apps",
     });
   }
-  return isManifest(entry) ? podOfManifest(entry, what).spec : parsePodSpec(entry, what);
+  return isPodManifest(entry) ? podOfManifest(entry, what).spec : parsePodSpec(entry, what);
 }
 
-/** appc's apps have an object as their image, ours a name. */
-function isManifest(entry: Readonly<Record<string, unknown>>): boolean {
+/** Whether it is appc's: its apps have an object as their image, ours a name. */
+export function isPodManifest(entry: Readonly<Record<string, unknown>>): boolean {
   if (entry.acKind !== undefined || entry.acVersion !== undefined) return true;
   return Array.isArray(entry.apps) &&
     entry.apps.some((app) => isObject(app) && isObject(app.image));

@@ -18,6 +18,8 @@ import { forget } from "./runs.ts";
 export interface Prepared {
   readonly id: string;
   readonly range: number;
+  /** The server that has prepared it. */
+  readonly by: Stage2;
 }
 
 /** How many there are: each is two small processes and a network namespace. */
@@ -47,7 +49,7 @@ export class Ahead implements Disposable {
   begin(stage2: Stage2): void {
     this.#drop();
     this.#stage2 = stage2;
-    this.#left = this.#written();
+    this.#left = [...new Set([...this.#left, ...this.#written()])];
     stage2.closed.then(() => {
       if (this.#stage2 === stage2) this.#drop();
     });
@@ -68,9 +70,11 @@ export class Ahead implements Disposable {
   }
 
   /** Takes back what is prepared for one that was taken and came to nothing. */
-  async discard({ id }: Prepared): Promise<void> {
+  async discard({ id, by }: Prepared): Promise<void> {
     try {
-      if (this.#stage2 !== undefined) await forget(this.#stage2, firstRun(id));
+      if (by === this.#stage2) return await forget(by, firstRun(id));
+      this.#left.push(id);
+      this.soon();
     } catch (error) {
       this.#host.log("error", "Cannot take back a prepared container", { cause: oneLine(error) });
     }
@@ -99,12 +103,12 @@ export class Ahead implements Disposable {
 
   /** A stage2 that is killed leaves the cgroups of what it had prepared, and no word of them. */
   async #clear(stage2: Stage2): Promise<void> {
-    for (let id = this.#left.shift(); id !== undefined; id = this.#left.shift()) {
-      if (this.#host.state.containers.has(id)) continue;
+    for (; this.#left.length > 0; this.#left.shift()) {
+      const [id] = this.#left;
+      // One that a container is being made of comes back here if it comes to nothing.
+      if (this.#host.live.has(id)) continue;
       try {
         await stage2.prepare(firstRun(id), firstId(0));
-        // A container that was about to be made of it has it by now.
-        if (this.#host.state.containers.has(id)) continue;
         await forget(stage2, firstRun(id));
       } catch (error) {
         // It is about to take this one back itself: only we were killed.
@@ -114,10 +118,10 @@ export class Ahead implements Disposable {
   }
 
   async #prepare(stage2: Stage2): Promise<Prepared> {
-    const prepared = { id: newId(), range: this.#claims.range() };
+    const prepared = { id: newId(), range: this.#claims.range(), by: stage2 };
     try {
       const ids = [...this.#ready, prepared].map(({ id }) => id);
-      Deno.writeTextFileSync(this.#file, ids.join("\n"));
+      Deno.writeTextFileSync(this.#file, [...this.#left, ...ids].join("\n"));
       await stage2.prepare(firstRun(prepared.id), firstId(prepared.range));
       if (this.#stage2 === stage2) return prepared;
       throw new KurmaError("unavailable", "Cannot use what stage2 has prepared: it has gone");

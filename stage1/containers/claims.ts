@@ -6,8 +6,9 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Host } from "./host.ts";
-import type { PullPolicy } from "./images.ts";
+import type { CreateOptions } from "./manager.ts";
 import { checkName, type Kind } from "./names.ts";
+import { confined, requireMakeable } from "./confined.ts";
 import { meaningOf } from "./planning.ts";
 import { daemonRanges, freeRange } from "./ranges.ts";
 import type { Container } from "./record.ts";
@@ -79,6 +80,9 @@ export function podUsesOwnIds({ namespaces = {}, apps }: PodSpec): boolean {
   return namespaces.user !== "host" && apps.every(usesOwnIds);
 }
 
+/** How what is new is made. */
+export type MakingOptions = Pick<CreateOptions, "pull" | "restrictions">;
+
 /** What a new container has from the start. */
 export type Beginning =
   & Pick<Container, "id" | "name" | "spec">
@@ -93,11 +97,12 @@ export type Beginning =
 export async function newContainer(
   host: Host,
   beginning: Beginning,
-  pull?: PullPolicy,
+  { pull, restrictions }: MakingOptions = {},
 ): Promise<Container> {
-  const { id, name, spec, range, app, pod } = beginning;
+  const { id, name, range, app, pod } = beginning;
+  const spec = restrictions ? confined(host, beginning.spec, restrictions) : beginning.spec;
   const live = host.live.of({ id });
-  live.use = await host.images.use(spec.image, pull);
+  live.use = await host.images.use(spec.image, pull, restrictions);
   const container: Container = {
     id,
     name,
@@ -110,6 +115,7 @@ export async function newContainer(
   };
   // What does not go together is refused here and now, not at the start.
   meaningOf(host, container);
+  if (restrictions) requireMakeable(host, container, restrictions);
   if (pod === undefined) {
     for (const volume of volumesOf(container)) {
       if (!host.state.volumes.has(volume)) createVolume(host, volume);

@@ -7,7 +7,7 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Descriptor } from "../../ffi/kernel.ts";
 import type { Exit, Stage2 } from "../../stage2/server.ts";
-import { type Host, runName } from "./host.ts";
+import { type Host, isUp, runName } from "./host.ts";
 import { execPlanFor, type Further } from "./planning.ts";
 import type { Container } from "./record.ts";
 import { ignoringGone } from "./runs.ts";
@@ -126,8 +126,8 @@ function conversation(
     output,
     errorOutput: errors,
     ended,
-    resize: (size) => ignoringGone(stage2.resize(run, size, pid)),
-    signal: (number) => ignoringGone(stage2.signal(run, number, pid)),
+    resize: async (size) => void await ignoringGone(stage2.resize(run, size, pid)),
+    signal: async (number) => void await ignoringGone(stage2.signal(run, number, pid)),
     [Symbol.dispose]() {
       input?.[Symbol.dispose]();
       output?.[Symbol.dispose]();
@@ -171,25 +171,28 @@ export async function attachTo(
   }
   const input = typing === undefined ? undefined : new Sink(kernel, reactor, typing);
   const [output, errorOutput] = outputs.map(([ours]) => new Source(kernel, reactor, ours));
-  const ended = live.of(container).ended.promise.then(() => ({
-    status: container.status.exit?.code ?? 0,
-    endedAt: container.status.endedAt ?? Date.now(),
-    oom: container.status.exit?.oom ?? false,
-    record: 0,
-  }));
+  const ended = Promise.withResolvers<Exit>();
+  const { listeners } = live.of(container);
+  const onEnd = () => {
+    const { exit, endedAt = Date.now() } = container.status;
+    ended.resolve({ status: exit?.code ?? 0, endedAt, oom: exit?.oom ?? false, record: 0 });
+  };
+  if (isUp(container)) listeners.add(onEnd);
+  else onEnd();
   return {
     pid: container.status.pid ?? 0,
     input,
     output,
     errorOutput,
-    ended,
-    resize: (size) => ignoringGone(stage2.resize(run, size)),
-    signal: (number) => ignoringGone(stage2.signal(run, number)),
+    ended: ended.promise,
+    resize: async (size) => void await ignoringGone(stage2.resize(run, size)),
+    signal: async (number) => void await ignoringGone(stage2.signal(run, number)),
     async closeInput() {
       input?.[Symbol.dispose]();
       await ignoringGone(stage2.closeInput(run));
     },
     [Symbol.dispose]() {
+      listeners.delete(onEnd);
       for (const stream of [input, output, errorOutput]) stream?.[Symbol.dispose]();
     },
   };

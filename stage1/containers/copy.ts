@@ -15,6 +15,8 @@ export interface Inside {
   readonly root: Descriptor;
   /** Its ids start here on the host; 0: they are the host's. */
   readonly firstId: number;
+  /** Where that is, for messages. Default: in the container. */
+  readonly where?: string;
 }
 
 /** What is at a path. */
@@ -35,6 +37,10 @@ export interface CopyInOptions {
   readonly owner?: { readonly uid: number; readonly gid: number };
   /** A file may take the place of a folder, or the other way round. Default false. */
   readonly replace?: boolean;
+  /** Files lose the bits that make who runs them their owner or of their group. Default false. */
+  readonly dropSetId?: boolean;
+  /** No link leads on, wherever it leads: what is unpacked stays below the folder. Default false. */
+  readonly noLinks?: boolean;
 }
 
 /** Deeper than people nest folders; a container can nest them deeper. */
@@ -95,7 +101,10 @@ async function* pack(
   if (depth === maxDepth) {
     throw new KurmaError("invalid", `Cannot copy ${JSON.stringify(name.slice(0, 80))}: too deep`);
   }
-  for await (const { name: child } of Deno.readDir(own(place))) {
+  const names = Deno.readDir(own(place))[Symbol.asyncIterator]();
+  const next = () => readable(name, () => names.next());
+  for (let each = await next(); !each.done; each = await next()) {
+    const child = each.value.name;
     let below: Descriptor;
     try {
       below = inside.kernel.openIn(place, child, "place_itself");
@@ -111,12 +120,24 @@ async function* pack(
   }
 }
 
+/** What `open` opens; `name` is what it is called if we may not. */
+async function readable<Value>(name: string, open: () => Promise<Value>): Promise<Value> {
+  try {
+    return await open();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
+    throw new KurmaError("denied", `Cannot read ${shown(name)}: EACCES`, {
+      fix: "Make it readable for you, or run it as root",
+    });
+  }
+}
+
 /** A file that shrinks meanwhile is filled up with zeros, one that grows is cut. */
 async function* packFile(
   place: Descriptor,
   entry: Entry,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  using file = await Deno.open(own(place));
+  using file = await readable(entry.name, () => Deno.open(own(place)));
   yield encodeEntry(entry);
   let left = entry.size;
   while (left > 0) {
@@ -186,8 +207,8 @@ async function unpack(work: Unpacking, entry: Entry): Promise<void> {
     makeRoom(work, parent, name, entry);
     await make(work, parent, name, entry, made);
   } catch (error) {
-    if (error instanceof KernelError) throw inTheWay(entry, error);
-    throw error;
+    const errno = errnoOf(error);
+    throw errno === undefined ? error : inTheWay(entry, errno, error);
   } finally {
     work.kernel.close(parent);
   }
@@ -207,9 +228,15 @@ function parentOf(work: Unpacking, parts: readonly string[], made: Made): Descri
         throw error;
       }
     }
-    work.kernel.close(at);
-    // From the root again: a link on the way leads where it leads inside.
-    at = open(work, path, true);
+    const above = at;
+    try {
+      at = work.options.noLinks
+        ? work.kernel.openIn(above, part, "place_itself")
+        // From the root again: a link on the way leads where it leads inside.
+        : open(work, path, true);
+    } finally {
+      work.kernel.close(above);
+    }
   }
   return at;
 }
@@ -264,7 +291,7 @@ async function make(
       }
       const folder = kernel.openIn(parent, name, "place_itself");
       try {
-        if (Deno.statSync(own(folder)).isDirectory) await finish(folder, entry);
+        if (Deno.statSync(own(folder)).isDirectory) await finish(work, folder, entry);
       } finally {
         kernel.close(folder);
       }
@@ -279,7 +306,7 @@ async function make(
             done += await writer.write(piece.subarray(done));
           }
         }
-        await finish(file, entry);
+        await finish(work, file, entry);
       } finally {
         kernel.close(file);
       }
@@ -288,8 +315,12 @@ async function make(
 }
 
 /** Permissions and time, through a descriptor of what was made. */
-async function finish(file: Descriptor, { mode, modified }: Entry): Promise<void> {
-  await Deno.chmod(own(file), mode);
+async function finish(
+  { options }: Unpacking,
+  file: Descriptor,
+  { mode, modified }: Entry,
+): Promise<void> {
+  await Deno.chmod(own(file), options.dropSetId ? mode & ~0o6000 : mode);
   await Deno.utime(own(file), modified, modified);
 }
 
@@ -316,7 +347,8 @@ function open(inside: Inside, path: string, followLink: boolean): Descriptor {
     return inside.kernel.openIn(inside.root, path === "" ? "/" : path, access);
   } catch (error) {
     if (!isErrno(error, "ENOENT") && !isErrno(error, "ENOTDIR")) throw error;
-    throw new KurmaError("missing", `Cannot find ${shown(path)} in the container`, {
+    const { where = "in the container" } = inside;
+    throw new KurmaError("missing", `Cannot find ${shown(path)} ${where}`, {
       cause: error,
       fix: "Check the path",
     });
@@ -347,12 +379,25 @@ function isErrno(error: unknown, errno: string): boolean {
   return error instanceof KernelError && error.errno === errno;
 }
 
-function inTheWay(entry: Entry, cause: KernelError): KurmaError {
-  const denied = /^(EROFS|EACCES|EPERM)$/.test(cause.errno);
+/** What the kernel answered, by name, whoever had asked it. */
+function errnoOf(error: unknown): string | undefined {
+  if (error instanceof KernelError) return error.errno;
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return typeof code === "string" && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
+}
+
+function inTheWay(entry: Entry, errno: string, cause: unknown): KurmaError {
+  const denied = /^(EROFS|EACCES|EPERM)$/.test(errno);
+  const fix = denied
+    ? "Choose a place that can be written to"
+    : /^(ENOSPC|EDQUOT)$/.test(errno)
+    ? "Free some space there"
+    : undefined;
   return new KurmaError(
-    denied ? "denied" : cause.errno === "ENOENT" ? "missing" : "kernel",
-    `Cannot unpack ${shown(entry.name)}`,
-    { cause, ...(denied ? { fix: "Choose a place that can be written to" } : {}) },
+    denied ? "denied" : errno === "ENOENT" ? "missing" : "kernel",
+    `Cannot unpack ${shown(entry.name)}${cause instanceof KernelError ? "" : `: ${errno}`}`,
+    // The runtime's own message names a descriptor of ours, which helps nobody.
+    { ...(cause instanceof KernelError ? { cause } : {}), ...(fix === undefined ? {} : { fix }) },
   );
 }
 

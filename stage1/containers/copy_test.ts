@@ -112,18 +112,22 @@ Deno.test("while a container swaps a folder for a link out, nothing outside is t
     const swapper = new Worker(
       URL.createObjectURL(
         new Blob([`
-        self.onmessage = ({ data: [root, host] }) => {
-          for (;;) {
+        self.onmessage = ({ data: [root, host, shared] }) => {
+          const stop = new Int32Array(shared);
+          while (Atomics.load(stop, 0) === 0) {
             try { Deno.mkdirSync(root + "/tmp/d"); } catch (_) { /* It is there. */ }
             try { Deno.removeSync(root + "/tmp/d", { recursive: true }); } catch (_) { /* Gone. */ }
             try { Deno.symlinkSync(host, root + "/tmp/d"); } catch (_) { /* It is there. */ }
             try { Deno.removeSync(root + "/tmp/d"); } catch (_) { /* Gone. */ }
           }
+          self.postMessage("stopped");
         };`]),
       ),
       { type: "module" },
     );
-    swapper.postMessage([root, host]);
+    const shared = new SharedArrayBuffer(4);
+    const stopped = new Promise((resolve) => (swapper.onmessage = resolve));
+    swapper.postMessage([root, host, shared]);
     try {
       for (let round = 0; round < 300; round++) {
         await Promise.allSettled([
@@ -135,6 +139,8 @@ Deno.test("while a container swaps a folder for a link out, nothing outside is t
         ]);
       }
     } finally {
+      Atomics.store(new Int32Array(shared), 0, 1);
+      await stopped; // Ending it from outside would leave it at work for a while.
       swapper.terminate();
     }
   }));

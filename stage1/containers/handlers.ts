@@ -10,6 +10,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
+import type { Stage2 } from "../../stage2/server.ts";
 import type { Plan } from "../../stage2/spec.ts";
 import { capture } from "./captured.ts";
 import { ensureHolder } from "./holder.ts";
@@ -51,13 +52,15 @@ export async function runPreStart(
 
 /**
  * Runs the post-stop handler of a container whose run is cleared up, if it is due. One that
- * a kurmad before this one began is waited for. That it failed is told and keeps nothing.
- *
- * @throws {KurmaError} stage2 is gone: it is still due.
+ * a kurmad before this one began, or another stage2, is waited for. That it failed is told
+ * and keeps nothing.
  */
 export async function runPostStop(host: Host, container: Container): Promise<void> {
   if (!container.status.postStop) return;
-  const stage2 = await host.supervisor.server();
+  await host.supervisor.ask((stage2) => runOn(host, stage2, container));
+}
+
+async function runOn(host: Host, stage2: Stage2, container: Container): Promise<void> {
   const name = afterwardsName(container);
   const live = host.live.of(container);
   const { promise, resolve } = live.afterwards = Promise.withResolvers<number>();
@@ -71,7 +74,7 @@ export async function runPostStop(host: Host, container: Container): Promise<voi
     if (there?.state === "stopped") resolve(there.exit?.status ?? 0);
     else if (there?.state !== "running") {
       await forget(stage2, name);
-      await begin(host, container);
+      await begin(host, stage2, container);
     }
     const late = new Promise<undefined>((resolve) => {
       timer = setTimeout(() => resolve(undefined), limitMs);
@@ -79,7 +82,7 @@ export async function runPostStop(host: Host, container: Container): Promise<voi
     code = await Promise.race([promise, late]);
     problem = problemOf(code, limitMs);
   } catch (error) {
-    if (error instanceof KurmaError && error.code === "unavailable") throw error;
+    if (stage2.isClosed) throw error; // It is still due.
     problem = oneLine(error);
   } finally {
     clearTimeout(timer);
@@ -112,17 +115,16 @@ export function loseHandler(host: Host, container: Container): void {
 /** Ends a post-stop handler that runs. */
 export async function cutPostStop(host: Host, container: Container): Promise<void> {
   if (!container.status.postStop) return;
-  const stage2 = await host.supervisor.server();
-  await ignoringGone(stage2.kill(afterwardsName(container)));
+  const name = afterwardsName(container);
+  await ignoringGone(host.supervisor.ask((stage2) => stage2.kill(name)));
 }
 
-async function begin(host: Host, container: Container): Promise<void> {
+async function begin(host: Host, stage2: Stage2, container: Container): Promise<void> {
   const { postStop } = meaningOf(host, container).eventHandlers;
   if (postStop === undefined) return;
   newWorkFolder(host, container);
   const pod = host.state.pods.get(container.pod ?? "");
   if (pod) await ensureHolder(host, pod);
-  const stage2 = await host.supervisor.server();
   await stage2.run(planOf(planFor(host, container), afterwardsName(container), postStop), null);
 }
 

@@ -45,7 +45,7 @@ export function dropHolder(host: Host, pod: Pick<Pod, "id">): Promise<void> {
   return host.queues.run(`holder ${pod.id}`, async () => {
     const apps = [...host.state.containers.values()].filter((app) => app.pod === pod.id);
     if (apps.some((app) => isUp(app) || app.status.postStop)) return;
-    await forget(await host.supervisor.server(), holderName(pod));
+    await host.supervisor.ask((stage2) => forget(stage2, holderName(pod)));
   });
 }
 

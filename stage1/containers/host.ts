@@ -72,8 +72,12 @@ export interface Live {
   early?: Exit[];
   /** Told the status of the post-stop handler that runs. */
   afterwards?: PromiseWithResolvers<number>;
+  /** Kills of the newest run that are on their way or were carried out. */
+  kills: Set<symbol>;
   /** Settles when the run that goes on has ended. */
   ended: PromiseWithResolvers<void>;
+  /** Told once of that end. Whoever may go before takes itself out; a promise would keep it. */
+  readonly listeners: Set<() => void>;
   /** When it was started, by a clock that nobody sets: milliseconds. */
   startedAt: number;
   /** How long the run before took, by the same clock. */
@@ -84,6 +88,13 @@ export interface Live {
   restart?: { at: number; timer: number };
 }
 
+/** Tells whoever waits that the run has ended. */
+export function tellEnd(live: Live): void {
+  live.ended.resolve();
+  for (const listener of live.listeners) listener();
+  live.listeners.clear();
+}
+
 /** All containers' {@linkcode Live} parts by id. */
 export class LiveTable {
   readonly #entries = new Map<string, Live>();
@@ -91,9 +102,20 @@ export class LiveTable {
   of(container: Pick<Container, "id">): Live {
     const known = this.#entries.get(container.id);
     if (known) return known;
-    const made = { ended: Promise.withResolvers<void>(), startedAt: performance.now(), ranMs: 0 };
+    const made: Live = {
+      ended: Promise.withResolvers(),
+      listeners: new Set(),
+      startedAt: performance.now(),
+      ranMs: 0,
+      kills: new Set(),
+    };
     this.#entries.set(container.id, made);
     return made;
+  }
+
+  /** To look at: nothing is made, of one that is gone there is nothing. */
+  find(container: Pick<Container, "id">): Partial<Live> {
+    return this.#entries.get(container.id) ?? {};
   }
 
   has(id: string): boolean {

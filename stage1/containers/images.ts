@@ -9,6 +9,7 @@ import { storedNameIn } from "../images/find.ts";
 import type { HeldImage } from "../images/image.ts";
 import { openImage, type OpenOptions } from "../images/open.ts";
 import { Store } from "../images/store.ts";
+import type { Restrictions } from "./restrictions.ts";
 
 /** When an image is asked for elsewhere: if the store lacks it, in any case, or not at all. */
 export type PullPolicy = "missing" | "always" | "never";
@@ -45,18 +46,27 @@ export class Images implements Disposable {
   /**
    * Finds an image by name, id or path; pulls one that is not in the store.
    *
+   * @param restrictions Of whoever asks: where it may be pulled from, and no path where
+   *   those of the host are not his.
    * @throws {KurmaError} as `openImage`.
    */
-  async use(reference: string, policy: PullPolicy = "missing"): Promise<Use> {
-    if (policy === "always" && this.#options.pull !== undefined && reference !== "hello") {
+  async use(
+    reference: string,
+    policy: PullPolicy = "missing",
+    restrictions?: Restrictions,
+  ): Promise<Use> {
+    const pull = this.#options.pull && { ...this.#options.pull, reach: restrictions };
+    const paths = restrictions?.hostPaths === undefined;
+    if (policy === "always" && pull !== undefined && reference !== "hello") {
       const { pullImage } = await import("../images/pull.ts");
-      await pullImage(reference, { ...this.#options.pull, root: this.#options.root });
+      await pullImage(reference, { ...pull, root: this.#options.root, paths });
     }
     const name = storedNameIn(reference);
     const id = name === undefined ? reference : this.#store.imageOfName(name);
     const known = id === undefined ? undefined : this.#held.get(id);
     if (known) return this.#user(known);
-    const opened = await this.#open(reference, policy);
+    const own = { ...this.#options, pull: policy === "never" ? undefined : pull, paths };
+    const opened = await this.#open(reference, own);
     const held = this.#held.get(opened.id);
     if (held) {
       if (held.image !== opened) opened.hold[Symbol.dispose]();
@@ -68,13 +78,12 @@ export class Images implements Disposable {
   }
 
   /** All who ask for the same at once get the same: one pull, one hold. */
-  #open(reference: string, policy: PullPolicy): Promise<HeldImage> {
-    const key = `${policy} ${reference}`;
+  #open(reference: string, options: OpenOptions): Promise<HeldImage> {
+    const { pull, paths } = options;
+    const key = JSON.stringify([reference, pull !== undefined, pull?.reach, paths]);
     const running = this.#opening.get(key);
     if (running) return running;
-    const { pull, ...others } = this.#options;
-    const opening = openImage(reference, policy === "never" ? others : { ...others, pull })
-      .finally(() => this.#opening.delete(key));
+    const opening = openImage(reference, options).finally(() => this.#opening.delete(key));
     this.#opening.set(key, opening);
     return opening;
   }

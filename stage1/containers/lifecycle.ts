@@ -7,13 +7,13 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import { KernelError } from "../../ffi/kernel.ts";
 import type { Exit as StageExit } from "../../stage2/server.ts";
-import { type Host, isUp, type Live, oneLine, runName } from "./host.ts";
+import { type Host, isUp, type Live, oneLine, runName, tellEnd } from "./host.ts";
 import type { News } from "./events.ts";
 import type { Container, Status } from "./record.ts";
 import { watchHealth } from "./health.ts";
 import { restartDelay } from "./restarts.ts";
 import { runOf } from "./run_steps.ts";
-import { ignoringGone } from "./runs.ts";
+import { forget, ignoringGone } from "./runs.ts";
 import { runSteps, StepError, undoSteps } from "./steps.ts";
 import { defaults } from "./spec.ts";
 
@@ -30,9 +30,6 @@ export type WhenOver = (container: Container) => Promise<void>;
 
 /** How soon what the disk did not take is tried again. */
 const retryMs = 1_000;
-
-/** How often clearing up is tried while one stage2 takes the place of another. */
-const maxTries = 3;
 
 /** The state machine of containers. Its methods are not queued; who calls them sees to that. */
 export class Lifecycle {
@@ -65,6 +62,7 @@ export class Lifecycle {
     if (container.status.phase === "running") return;
     // After the run before, if stage2 was gone or the disk full when it was due.
     if (container.status.postStop || this.#unsaved.has(container.id)) await this.clear(container);
+    const began = performance.now();
     const live = this.#host.live.of(container);
     forgetRestart(live);
     live.ended = Promise.withResolvers();
@@ -82,12 +80,18 @@ export class Lifecycle {
     // That it is wanted is to outlive a power cut; the disk has the time of the start.
     const durable = state.durable();
     live.early = [];
+    live.kills = new Set();
     try {
       await runSteps(runOf(this.#host), container);
       await durable;
     } catch (error) {
       live.early = undefined;
-      const cause = error instanceof StepError ? error.cause : error;
+      // Which step a kill interrupts, and how, is nobody's business.
+      const cause = live.kills.size > 0
+        ? new KurmaError("state", "Somebody killed it meanwhile")
+        : error instanceof StepError
+        ? error.cause
+        : error;
       this.#failed(container, cause);
       if (error instanceof StepError && error.leftover !== undefined) {
         this.#host.log("error", `Cannot clear up after "${container.name}"`, {
@@ -97,7 +101,14 @@ export class Lifecycle {
       throw startError(container, cause);
     }
     live.startedAt = performance.now();
-    this.#note(container, { phase: "running", startedAt: Date.now() }, startNews(run));
+    this.#note(container, { phase: "running", startedAt: Date.now() }, {
+      action: "start",
+      attributes: {
+        run: String(run),
+        took_ms: (live.startedAt - began).toFixed(2),
+        ...(restarts > 0 ? { restart: String(restarts) } : {}),
+      },
+    });
     this.#check(container);
     const early = live.early;
     live.early = undefined;
@@ -116,7 +127,7 @@ export class Lifecycle {
     this.#note(
       container,
       { phase, pid, startedAt: began || startedAt === undefined ? Date.now() : startedAt },
-      began ? startNews(container.status.run) : undefined,
+      began ? { action: "start", attributes: { run: String(container.status.run) } } : undefined,
     );
     this.#check(container);
   }
@@ -156,13 +167,13 @@ export class Lifecycle {
       return;
     }
     this.#note(container, { phase: "stopping", wanted: false });
-    const stage2 = await this.#host.supervisor.server();
+    const { supervisor } = this.#host;
     const run = runName(container);
-    if (container.status.paused) await ignoringGone(stage2.thaw(run));
+    if (container.status.paused) await ignoringGone(supervisor.ask((stage2) => stage2.thaw(run)));
     const { signal = 15, limitMs = defaults.stopLimitMs } = { ...live.meant?.stop, ...options };
-    await ignoringGone(stage2.signal(run, signal));
+    await ignoringGone(supervisor.ask((stage2) => stage2.signal(run, signal)));
     if (!await settledWithin(live.ended.promise, limitMs)) {
-      await ignoringGone(stage2.kill(run));
+      await ignoringGone(supervisor.ask((stage2) => stage2.kill(run)));
       await live.ended.promise;
     }
     await this.clear(container);
@@ -204,7 +215,7 @@ export class Lifecycle {
         ...(exit.oom ? { oom: "true" } : {}),
       },
     }, exit.endedAt);
-    live.ended.resolve();
+    tellEnd(live);
     live.checks?.abort();
     this.#followSoon(container, run);
   }
@@ -228,7 +239,12 @@ export class Lifecycle {
 
   /** What comes after an end that was not asked for: clearing up, then perhaps a new start. */
   async #follow(container: Container, run: number): Promise<void> {
-    if (container.status.run !== run || isUp(container)) return;
+    if (container.status.run !== run) {
+      // Somebody whose turn came before this one has started it again.
+      const name = runName({ id: container.id, pod: container.pod, status: { run } });
+      return await this.#host.supervisor.ask((stage2) => forget(stage2, name));
+    }
+    if (isUp(container)) return;
     // As long as our disk does not have its end, stage2 is not to forget it.
     if (this.#unsaved.has(container.id)) return;
     await this.clear(container);
@@ -240,15 +256,7 @@ export class Lifecycle {
    * again. It is the container's turn.
    */
   async clear(container: Container): Promise<void> {
-    for (let tries = 1;; tries++) {
-      try {
-        return await undoSteps(runOf(this.#host), container);
-      } catch (error) {
-        if (!isLost(error) || tries === maxTries) throw error;
-        // stage2 died meanwhile: the rest is for the one after it, once we know of that.
-        await new Promise((resolve) => setTimeout(resolve, 0));
-      }
-    }
+    await undoSteps(runOf(this.#host), container);
   }
 
   /** Plans the next start by policy; false if there is none. */
@@ -287,17 +295,23 @@ export class Lifecycle {
   #failed(container: Container, cause: unknown): void {
     if (!isUp(container)) return;
     const live = this.#host.live.of(container);
-    const code = exitCodeOf(cause);
+    const exit = live.kills.size > 0 ? { code: 137, signal: 9 } : { code: exitCodeOf(cause) };
     const stopping = container.status.phase === "stopping";
     this.#note(container, {
       phase: stopping ? "stopped" : "exited",
       pid: undefined,
       endedAt: Date.now(),
-      exit: { code, oom: false },
+      exit: { ...exit, oom: false },
       reason: oneLine(cause),
-    }, { action: "fail", attributes: { reason: oneLine(cause) } });
+    }, {
+      action: "fail",
+      attributes: {
+        code: cause instanceof KurmaError ? cause.code : "bug",
+        reason: oneLine(cause),
+      },
+    });
     live.ranMs = 0;
-    live.ended.resolve();
+    tellEnd(live);
   }
 
   /** Changes a status and tells of it; if the disk does not take it now, then later. */
@@ -345,16 +359,6 @@ export class Lifecycle {
       this.#retry = setTimeout(() => this.#saveLate(), retryMs);
     }
   }
-}
-
-/** Whether stage2 was gone, for a moment or for good. */
-function isLost(error: unknown): boolean {
-  if (error instanceof AggregateError) return error.errors.every(isLost);
-  return error instanceof KurmaError && error.code === "unavailable";
-}
-
-function startNews(run: number): Pick<News, "action" | "attributes"> {
-  return { action: "start", attributes: { run: String(run) } };
 }
 
 function forgetRestart(live: Live): void {

@@ -7,7 +7,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Kernel } from "../../ffi/kernel.ts";
-import type { Exit as StageExit } from "../../stage2/server.ts";
+import type { Exit as StageExit, Stage2 } from "../../stage2/server.ts";
 import { Ahead } from "./ahead.ts";
 import { Claims, newContainer, usesOwnIds } from "./claims.ts";
 import {
@@ -37,6 +37,7 @@ import { Queues } from "./queue.ts";
 import type { Container, Exit } from "./record.ts";
 import { recover } from "./recovery.ts";
 import { ignoringGone } from "./runs.ts";
+import type { Restrictions } from "./restrictions.ts";
 import type { ContainerSpec, ResourceSpec, RestartSpec } from "./spec.ts";
 import type { State } from "./state.ts";
 import { runSteps, StepError, undoSteps } from "./steps.ts";
@@ -59,6 +60,8 @@ export interface CreateOptions {
   readonly start?: boolean;
   /** Default `missing`. */
   readonly pull?: PullPolicy;
+  /** What whoever asks may not give it. Default: he may give it everything. */
+  readonly restrictions?: Restrictions;
 }
 
 /** What can be changed about a container. An empty label removes one. */
@@ -99,9 +102,9 @@ export class Manager implements AsyncDisposable {
       Deno.mkdirSync(trashOf(folder), { recursive: true, mode: 0o700 });
     }
     const ready = Promise.withResolvers<Manager>();
-    const supervisor = await Supervisor.start(options.kernel, options.folders.state, {
+    const supervisor = new Supervisor(options.kernel, options.folders.state, {
       ended: async (run, exit) => await (await ready.promise).#ended(run, exit),
-      replaced: async () => await (await ready.promise).recover(),
+      connected: async (stage2) => await (await ready.promise).#recover(stage2),
       log: (message) => options.log("warn", message),
     });
     const queues = new Queues();
@@ -109,15 +112,8 @@ export class Manager implements AsyncDisposable {
     const reactor = new Reactor(options.kernel);
     const manager = new Manager({ ...options, supervisor, queues, live, reactor });
     ready.resolve(manager);
-    await manager.recover();
+    await supervisor.server();
     return manager;
-  }
-
-  /** Compares what is recorded with what is there, and makes the two agree. */
-  async recover(): Promise<void> {
-    const stage2 = await this.host.supervisor.server();
-    await recover(this.host, this.lifecycle);
-    this.#ahead.begin(stage2);
   }
 
   /** Stops managing. Containers go on. */
@@ -141,7 +137,18 @@ export class Manager implements AsyncDisposable {
 
   /** @throws {KurmaError} `missing`; `invalid`: it may be several. */
   get(reference: string): Container {
-    return findNamed("container", this.host.state.containers.values(), reference);
+    try {
+      return findNamed("container", this.host.state.containers.values(), reference);
+    } catch (error) {
+      const pod = this.pods.list().find(({ id, name }) => name === reference || id === reference);
+      if (!(error instanceof KurmaError) || error.code !== "missing" || pod === undefined) {
+        throw error;
+      }
+      const names = this.pods.apps(pod).map(({ name }) => name).join(", ");
+      throw new KurmaError("missing", `Cannot find container "${reference}": it is a pod`, {
+        fix: `kurma pod acts on all of it; its containers are ${names}`,
+      });
+    }
   }
 
   /**
@@ -153,7 +160,7 @@ export class Manager implements AsyncDisposable {
    */
   async create(
     spec: ContainerSpec,
-    { start = false, pull }: CreateOptions = {},
+    { start = false, ...making }: CreateOptions = {},
   ): Promise<Container> {
     const own = usesOwnIds(spec);
     const prepared = start && own ? this.#ahead.take() : undefined;
@@ -162,7 +169,7 @@ export class Manager implements AsyncDisposable {
     try {
       using name = this.claims.name("container", spec.name ?? id.slice(0, 12));
       if (own) range ??= this.claims.range();
-      const container = await newContainer(this.host, { id, name: name.text, spec, range }, pull);
+      const container = await newContainer(this.host, { id, name: name.text, spec, range }, making);
       await runSteps(makingOf(this.host), { containers: [container] });
       const durable = this.host.state.durable();
       // The disk has the time of the start, and longer.
@@ -217,18 +224,22 @@ export class Manager implements AsyncDisposable {
   async kill(reference: string, signal: number): Promise<void> {
     const container = this.get(reference);
     if (!isUp(container)) throw notRunning("send a signal to", container);
-    const stage2 = await this.host.supervisor.server();
-    const run = runName(container);
-    await (signal === 9 ? stage2.kill(run) : stage2.signal(run, signal));
+    const sent = signal === 9 ? this.#kill(container) : this.#signal(container, signal);
+    // It has ended, which nobody noted yet; or its start has not come to a process.
+    if (!await sent) throw notRunning("send a signal to", container);
     this.#tell(container, "kill", { signal: String(signal) });
   }
 
   /** Stops all processes of a container for now. */
   pause(reference: string): Promise<Container> {
     return this.#queued(reference, async (container) => {
-      if (container.status.phase !== "running") throw notRunning("pause", container);
+      if (!isRunning(container)) throw notRunning("pause", container);
       if (container.status.paused) return;
-      await (await this.host.supervisor.server()).freeze(runName(container));
+      const { supervisor } = this.host;
+      const freezing = supervisor.ask((stage2) => stage2.freeze(runName(container)));
+      const isDone = await ignoringGone(freezing);
+      // It may have been killed meanwhile: what has ended is not paused.
+      if (!isDone || !isRunning(container)) throw notRunning("pause", container);
       this.#change(container, { paused: true }, "pause");
     });
   }
@@ -236,9 +247,12 @@ export class Manager implements AsyncDisposable {
   /** Lets a paused container go on. */
   resume(reference: string): Promise<Container> {
     return this.#queued(reference, async (container) => {
-      if (container.status.phase !== "running") throw notRunning("resume", container);
+      if (!isRunning(container)) throw notRunning("resume", container);
       if (!container.status.paused) return;
-      await (await this.host.supervisor.server()).thaw(runName(container));
+      const { supervisor } = this.host;
+      const thawing = supervisor.ask((stage2) => stage2.thaw(runName(container)));
+      const isDone = await ignoringGone(thawing);
+      if (!isDone || !isRunning(container)) throw notRunning("resume", container);
       this.#change(container, { paused: false }, "resume");
     });
   }
@@ -267,7 +281,7 @@ export class Manager implements AsyncDisposable {
     const container = this.get(reference);
     if (force && isUp(container)) {
       // Before its turn in the queue: a stop that waits there need not wait any longer.
-      await ignoringGone((await this.host.supervisor.server()).kill(runName(container)));
+      await this.#kill(container);
     }
     if (force) await cutPostStop(this.host, container);
     await this.host.queues.run(container.id, async () => {
@@ -361,10 +375,10 @@ export class Manager implements AsyncDisposable {
       };
       if (changes.resources && container.status.phase === "running") {
         const place = { devices: lookUpDevices(next) };
-        const stage2 = await this.host.supervisor.server();
         const pod = placeOfPod(this.host, container);
-        const wanted = withinPod(changes.resources, pod?.resources);
-        await stage2.update(runName(container), limitsOf(place, wanted));
+        const limits = limitsOf(place, withinPod(changes.resources, pod?.resources));
+        const run = runName(container);
+        await ignoringGone(this.host.supervisor.ask((stage2) => stage2.update(run, limits)));
       }
       this.host.live.of(container).meant = undefined;
       this.host.state.change(() => {
@@ -384,6 +398,12 @@ export class Manager implements AsyncDisposable {
   /** Where a container's log files are. */
   logFolder(reference: string): string {
     return `${folderOf(this.host, this.get(reference))}/log`;
+  }
+
+  /** Compares what is recorded with what is there, and makes the two agree. */
+  async #recover(stage2: Stage2): Promise<void> {
+    await recover(this.host, this.lifecycle, stage2);
+    this.#ahead.begin(stage2);
   }
 
   /** A run that stage2 names has ended. */
@@ -408,6 +428,24 @@ export class Manager implements AsyncDisposable {
   async #unmake(container: Container): Promise<void> {
     await undoSteps(makingOf(this.host), { containers: [container] });
     this.claims.release(container.range);
+  }
+
+  /** False if there is no process. */
+  async #signal(container: Container, signal: number): Promise<boolean> {
+    const run = runName(container);
+    return await ignoringGone(this.host.supervisor.ask((stage2) => stage2.signal(run, signal)));
+  }
+
+  /** Ends all of it, also while it is being started. False if there is no process. */
+  async #kill(container: Container): Promise<boolean> {
+    const run = runName(container);
+    const { kills } = this.host.live.of(container);
+    const kill = Symbol();
+    // Before the answer: a start fails as soon as it is carried out.
+    kills.add(kill);
+    const sent = await ignoringGone(this.host.supervisor.ask((stage2) => stage2.kill(run)));
+    if (!sent) kills.delete(kill);
+    return sent;
   }
 
   /** Does `work` when it is the container's turn; that container, as it is then. */
@@ -437,6 +475,10 @@ export class Manager implements AsyncDisposable {
   ): void {
     this.host.state.tell({ kind: "container", id, name, action, attributes });
   }
+}
+
+function isRunning({ status }: Container): boolean {
+  return status.phase === "running";
 }
 
 function notRunning(what: string, { name }: Container): KurmaError {

@@ -41,6 +41,8 @@ export interface Place {
 export interface VolumePlace {
   /** Absolute. */
   readonly path: string;
+  /** Only this path below it. */
+  readonly subPath?: string;
   /** For every container. */
   readonly readOnly?: boolean;
 }
@@ -114,7 +116,8 @@ export function mountsOf(place: Place, meant: Resolved, ownUsers: boolean): Moun
       });
     }
     given.push({
-      ...bound(place.apiSocket, ["nosuid", "noexec", "nodev"]),
+      // Its owner inside is the one outside, or root inside could not connect.
+      ...bound(place.apiSocket, ["nosuid", "noexec", "nodev", ...mapping(true, false, ownUsers)]),
       destination: apiTarget,
     });
   }
@@ -159,9 +162,10 @@ function volume(place: Place, mount: VolumeMount, ownUsers: boolean): Mount {
     ...(mount.readOnly || found.readOnly ? ["rro"] : []),
     ...mapping(mount.idmap, true, ownUsers),
   ];
+  const parts = [found.subPath, mount.subPath].filter((part) => part !== undefined);
   return {
     ...{ destination: mount.target, type: "bind", source: found.path, options },
-    ...(mount.subPath === undefined ? {} : { subPath: mount.subPath }),
+    ...(parts.length === 0 ? {} : { subPath: parts.join("/") }),
   };
 }
 

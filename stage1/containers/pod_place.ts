@@ -55,13 +55,13 @@ export function placeOfPod(host: Host, container: Container): PodPlace | undefin
     containers: new Map([["pod", holderName(pod)]]),
     resources: pod.spec.resources,
     volumes: new Map(
-      (pod.spec.volumes ?? []).map(({ name, kind, source, readOnly }) => {
+      (pod.spec.volumes ?? []).map(({ name, kind, source, subPath, readOnly }) => {
         const path = kind === "host"
           ? source ?? "/"
           : kind === "named"
           ? volumeFolder(host, source ?? name)
           : `${folderOf(host, pod)}/volumes/${name}`;
-        return [name, { path, readOnly }];
+        return [name, { path, subPath, readOnly }];
       }),
     ),
   };

@@ -5,11 +5,11 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { type Claims, newContainer, podUsesOwnIds } from "./claims.ts";
+import { type Claims, type MakingOptions, newContainer, podUsesOwnIds } from "./claims.ts";
+import { confinedPod } from "./confined.ts";
 import { type Host, isUp } from "./host.ts";
 import type { Lifecycle, StopOptions } from "./lifecycle.ts";
 import { makingOf } from "./make_steps.ts";
-import type { PullPolicy } from "./images.ts";
 import { findNamed, newId } from "./names.ts";
 import type { Container, Phase, Pod } from "./record.ts";
 import { restartDelay } from "./restarts.ts";
@@ -65,7 +65,9 @@ export class Pods {
    * @param manifest The appc manifest that it was made from, to be shown.
    * @throws {KurmaError} `state`: a name is taken; an image cannot be had. Nothing is left.
    */
-  async create(spec: PodSpec, manifest = "", pull?: PullPolicy): Promise<Pod> {
+  async create(wanted: PodSpec, manifest = "", making: MakingOptions = {}): Promise<Pod> {
+    const { restrictions } = making;
+    const spec = restrictions ? confinedPod(wanted, restrictions) : wanted;
     const id = newId();
     using name = this.#claims.name("pod", spec.name ?? id.slice(0, 12));
     using claims = new DisposableStack();
@@ -91,7 +93,7 @@ export class Pods {
         const claimed = this.#claims.name("container", `${name.text}-${app.name}`);
         claims.use(claimed);
         const beginning = { id: ids[at], name: claimed.text, app: app.name, pod: id, range };
-        containers.push(await newContainer(this.#host, { ...beginning, spec: app }, pull));
+        containers.push(await newContainer(this.#host, { ...beginning, spec: app }, making));
       }
       await runSteps(makingOf(this.#host), { containers, pod });
       await this.#host.state.durable();

@@ -16,11 +16,15 @@ import { holderName } from "./pod_place.ts";
 import { removeTree } from "./make_steps.ts";
 import type { Container } from "./record.ts";
 import { startsWithDaemon } from "./restarts.ts";
+import { forgetRun } from "./run_steps.ts";
 import { forget } from "./runs.ts";
 
-/** Brings records and reality together. Starts that follow from it happen in the background. */
-export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
-  const stage2 = await host.supervisor.server();
+/**
+ * Brings records and reality together. Starts that follow from it happen in the background.
+ *
+ * @param stage2 A server that nobody else has asked for anything yet.
+ */
+export async function recover(host: Host, lifecycle: Lifecycle, stage2: Stage2): Promise<void> {
   const there = new Map((await stage2.list()).map((state) => [state.id, state]));
   const recorded = exitsOf(host);
   const containers = [...host.state.containers.values()];
@@ -34,20 +38,20 @@ export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
   await holdImages(host, containers);
   for (const container of containers) {
     if (!isUp(container)) continue;
+    // In somebody's hands: what becomes of the start is the starter's to find out.
+    if (container.status.phase === "starting" && host.queues.isBusy(container.id)) continue;
     const run = runName(container);
     const found = there.get(run) ?? goneAs(run, recorded.get(run));
-    decide(host, lifecycle, stage2, container, found);
+    decide(host, lifecycle, container, found);
   }
   for (const container of containers) {
     if (isUp(container)) continue;
-    const isBusy = host.queues.isBusy(container.id);
-    // Its end was told, but perhaps not cleared up after; what waits for its handler in vain
-    // does not do it.
-    if (container.status.postStop || (!isBusy && there.has(runName(container)))) {
-      loseHandler(host, container);
+    loseHandler(host, container); // Who waits for it asks this server again.
+    if (host.queues.isBusy(container.id)) continue;
+    // Its end was told, but perhaps not cleared up after.
+    if (there.has(runName(container)) || container.status.postStop) {
       background(host, container, () => lifecycle.clear(container));
     }
-    if (isBusy) continue;
     if (!startsWithDaemon(container.spec.restart ?? { policy: "no" }, container.status)) continue;
     background(host, container, async () => {
       if (!isUp(container)) await lifecycle.start(container, container.status.restarts + 1);
@@ -66,7 +70,6 @@ export async function recover(host: Host, lifecycle: Lifecycle): Promise<void> {
 function decide(
   host: Host,
   lifecycle: Lifecycle,
-  stage2: Stage2,
   container: Container,
   found: ContainerState | undefined,
 ): void {
@@ -86,7 +89,7 @@ function decide(
       // was let run is none to tell of.
       host.live.of(container).early = [];
       background(host, container, async () => {
-        await forget(stage2, runName(container));
+        await forgetRun(host, container);
         host.live.of(container).early = undefined;
         if (stopping) lifecycle.ended(container, run, unknownExit());
         else await lifecycle.start(container, container.status.restarts);

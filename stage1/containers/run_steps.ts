@@ -45,17 +45,20 @@ export function runOf(host: Host): readonly Step<Container>[] {
         const stage2 = await host.supervisor.server();
         const plan = planFor(host, container);
         const { preStart } = meaningOf(host, container).eventHandlers;
-        const { pid, terminal } = preStart
-          ? await stage2.create(plan, null)
-          : await stage2.run(plan, null);
-        // Its init keeps it: whoever wants it attaches.
-        if (terminal !== undefined) kernel.close(terminal);
-        container.status.pid = pid;
+        try {
+          const { pid, terminal } = preStart
+            ? await stage2.create(plan, null)
+            : await stage2.run(plan, null);
+          // Its init keeps it: whoever wants it attaches.
+          if (terminal !== undefined) kernel.close(terminal);
+          container.status.pid = pid;
+        } catch (error) {
+          // How far a server came that died meanwhile, only the next one knows.
+          if (stage2.isClosed) await forgetRun(host, container);
+          throw error;
+        }
       },
-      async undo(container) {
-        const stage2 = await host.supervisor.server();
-        await forget(stage2, runName(container));
-      },
+      undo: (container) => forgetRun(host, container),
     },
     {
       name: "pre-start",
@@ -67,4 +70,9 @@ export function runOf(host: Host): readonly Step<Container>[] {
       },
     },
   ];
+}
+
+/** Ends what there is of the container's run; nothing is success. */
+export function forgetRun(host: Host, container: Container): Promise<void> {
+  return host.supervisor.ask((stage2) => forget(stage2, runName(container)));
 }

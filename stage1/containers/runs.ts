@@ -48,8 +48,10 @@ async function refusal(request: Promise<unknown>): Promise<KernelError | undefin
   }
 }
 
-/** Waits for a request about something that may have ended meanwhile. */
-export async function ignoringGone(request: Promise<unknown>): Promise<void> {
+/** Waits for a request about something that may have ended meanwhile; false if it has. */
+export async function ignoringGone(request: Promise<unknown>): Promise<boolean> {
   const answer = await refusal(request);
-  if (answer !== undefined && !/^(ESRCH|ENOENT)$/.test(answer.errno)) throw answer;
+  if (answer === undefined) return true;
+  if (!/^(ESRCH|ENOENT)$/.test(answer.errno)) throw answer;
+  return false;
 }

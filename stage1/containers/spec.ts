@@ -399,6 +399,8 @@ export interface PodVolume {
   readonly kind: "empty" | "host" | "named";
   /** `host`: an absolute path; `named`: the volume's name, by default the same. */
   readonly source?: string;
+  /** `host`, `named`: only this path below it; it has to exist, and no link is followed. */
+  readonly subPath?: string;
   /** For all apps. Default false. */
   readonly readOnly?: boolean;
   /** Permissions of an `empty` one. Default 0o755 (493). */

@@ -13,8 +13,11 @@ import { type Exit, Stage2, startServer } from "../../stage2/server.ts";
 export interface Reports {
   /** A run has ended. Settles when that is on our disk too. */
   ended(run: string, exit: Exit): Promise<void>;
-  /** There is a server again, in place of one that died. */
-  replaced(): void;
+  /**
+   * There is a server: the first one, or one in place of one that died. What it has is to be
+   * compared with what is recorded; nobody else gets to ask it anything until this settles.
+   */
+  connected(stage2: Stage2): Promise<void>;
   /** What an operator should know. */
   log(message: string): void;
 }
@@ -34,20 +37,13 @@ export class Supervisor implements Disposable {
   #current: Stage2 | undefined;
   #stopped = false;
 
-  private constructor(kernel: Kernel, folder: string, reports: Reports) {
+  /** Connects to the server, or starts one; {@linkcode server} says when it is there. */
+  constructor(kernel: Kernel, root: string, reports: Reports) {
     this.#kernel = kernel;
-    this.#folder = folder;
+    this.#folder = `${root}/stage2`;
     this.#reports = reports;
+    Deno.mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     this.#connection = this.#open();
-  }
-
-  /** Connects to the server, or starts one; ready when it has answered. */
-  static async start(kernel: Kernel, root: string, reports: Reports): Promise<Supervisor> {
-    const folder = `${root}/stage2`;
-    Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const supervisor = new Supervisor(kernel, folder, reports);
-    await supervisor.server();
-    return supervisor;
   }
 
   /**
@@ -57,6 +53,23 @@ export class Supervisor implements Disposable {
    */
   server(): Promise<Stage2> {
     return this.#connection;
+  }
+
+  /**
+   * Makes a request that may be made twice: of a server that dies meanwhile, and then of the
+   * one in its place.
+   *
+   * @throws What `request` throws; {@linkcode server}'s errors.
+   */
+  async ask<Value>(request: (stage2: Stage2) => Promise<Value>): Promise<Value> {
+    while (true) {
+      const stage2 = await this.server();
+      try {
+        return await request(stage2);
+      } catch (error) {
+        if (!stage2.isClosed || this.#stopped) throw error;
+      }
+    }
   }
 
   /** The record of ends that servers left on disk; empty if there is none. */
@@ -79,6 +92,7 @@ export class Supervisor implements Disposable {
     const stage2 = this.#connect() ?? this.#launch();
     this.#current = stage2;
     await answered(stage2);
+    await this.#reports.connected(stage2);
     stage2.closed.then(() => this.#lost());
     return stage2;
   }
@@ -109,13 +123,10 @@ export class Supervisor implements Disposable {
     if (this.#stopped) return;
     this.#reports.log("stage2 is gone; starting another");
     this.#connection = this.#open();
-    this.#connection.then(
-      () => this.#reports.replaced(),
-      (error) => {
-        this.#reports.log(`Cannot start stage2: ${error.message}; trying again`);
-        Deno.unrefTimer(setTimeout(() => this.#lost(), retryMs));
-      },
-    );
+    this.#connection.catch((error) => {
+      this.#reports.log(`Cannot start stage2: ${error.message}; trying again`);
+      Deno.unrefTimer(setTimeout(() => this.#lost(), retryMs));
+    });
   }
 
   get #socket(): string {

@@ -192,6 +192,37 @@ export class TarReader {
   }
 }
 
+/**
+ * An archive whose names begin with `to` instead of `from`; with an empty `to` they begin below.
+ *
+ * @throws {KurmaError} `invalid`: a name begins otherwise, or as {@linkcode TarReader.next}.
+ */
+export async function* renamed(
+  chunks: AsyncIterable<Uint8Array>,
+  from: string,
+  to: string,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const moved = (name: string): string => {
+    if (name === from) return to;
+    if (!name.startsWith(`${from}/`) || name.split("/").includes("..")) {
+      throw broken(`${JSON.stringify(name.slice(0, 80))} is not what was asked for`);
+    }
+    const below = name.slice(from.length + 1);
+    return to === "" ? below : `${to}/${below}`;
+  };
+  const reader = new TarReader(chunks);
+  for (let entry = await reader.next(); entry; entry = await reader.next()) {
+    const name = moved(entry.name);
+    if (name === "" && entry.kind !== "folder") throw broken("it is no folder");
+    const target = entry.kind === "hard link" ? moved(entry.target) : entry.target;
+    if (name !== "") yield encodeEntry({ ...entry, name, target });
+    yield* reader.data();
+    const padding = padded(entry.size) - entry.size;
+    if (padding > 0) yield new Uint8Array(padding);
+  }
+  yield streamEnd;
+}
+
 function entryOf(
   head: Uint8Array,
   flag: string,

@@ -25,6 +25,7 @@ import {
   pattern,
   relativePath,
   type Schema,
+  secret,
   text,
   where,
   word,
@@ -89,6 +90,24 @@ export function parseResourceSpec(value: unknown, what = "the limits"): Resource
   return check(resourceSpec, value, what);
 }
 
+/** What somebody asks for as a further process of a container. */
+export interface FurtherSpec {
+  /** `NAME=value`, over the container's. */
+  readonly env?: readonly string[];
+  readonly workingDir?: string;
+  /** `USER[:GROUP]` */
+  readonly user?: string;
+}
+
+/**
+ * What somebody asks for as a further process of a container.
+ *
+ * @throws {InvalidFields}
+ */
+export function parseFurtherSpec(value: unknown, what = "the process"): FurtherSpec {
+  return check(furtherSpec, value, what);
+}
+
 /** For schemas that hold limits of containers as well. */
 export { resourceSpec as limitsSchema, ulimits as ulimitsSchema } from "./confinement.ts";
 
@@ -111,7 +130,7 @@ const command: Schema<readonly string[]> = where(
 );
 
 const environment: Schema<readonly string[]> = where(
-  listOf(pattern(/^[^=\0]{1,1024}=[^\0]*$/s, "NAME=value"), 4_096),
+  listOf(secret(/^[^=\0]{1,1024}=[^\0]*$/s, maxWord, "NAME=value"), 4_096),
   (list) => list.reduce((sum, each) => sum + each.length, 0) <= maxWords,
   `at most ${maxWords} characters in all`,
 );
@@ -127,6 +146,12 @@ const labels: Schema<Readonly<Record<string, string>>> = mapOf(
 const account: Schema<string> = pattern(
   /^(?!-)[^\p{Cc}\s:/]{1,255}$/u,
   "a user or group: a name or number",
+);
+
+/** Both in one, as commands write it. */
+const accounts: Schema<string> = pattern(
+  /^(?!-)[^\p{Cc}\s:/]{1,255}(:(?!-)[^\p{Cc}\s:/]{1,255})?$/u,
+  "a user, or USER:GROUP: names or numbers",
 );
 
 const port: Schema<number> = integer(0, 65_535);
@@ -259,6 +284,12 @@ const handler: Schema<readonly string[]> = where(
   "a command",
 );
 
+const furtherSpec: Schema<FurtherSpec> = object<FurtherSpec>({
+  env: optional(environment),
+  workingDir: optional(absolutePath),
+  user: optional(accounts),
+});
+
 const eventHandlers: Schema<EventHandlerSpec> = object<EventHandlerSpec>({
   preStart: optional(handler),
   postStop: optional(handler),
@@ -349,12 +380,13 @@ const podVolume: Schema<PodVolume> = consistent(
     name,
     kind: word("empty", "host", "named"),
     source: optional(text(4_095)),
+    subPath: optional(relativePath),
     readOnly: optional(boolean),
     mode: optional(mode),
     uid: optional(integer(0, 65_535)),
     gid: optional(integer(0, 65_535)),
   }),
-  function* ({ kind, source, mode, uid, gid }) {
+  function* ({ kind, source, subPath, mode, uid, gid }) {
     if (kind === "host" && (source === undefined || !accepts(absolutePath, source))) {
       yield [["source"], "expected an absolute path of the host without .."];
     }
@@ -363,6 +395,9 @@ const podVolume: Schema<PodVolume> = consistent(
     }
     if (kind === "empty" && source !== undefined) {
       yield [["source"], "an empty volume comes from nowhere"];
+    }
+    if (kind === "empty" && subPath !== undefined) {
+      yield [["subPath"], "an empty volume has nothing in it"];
     }
     if (kind !== "empty") {
       for (const [key, value] of Object.entries({ mode, uid, gid })) {

@@ -201,7 +201,7 @@ Deno.test("every wrong field is named, the first one in the message", async () =
   assert(error instanceof InvalidFields);
   assertEquals(
     error.message,
-    'Cannot use the container: env[0]: expected NAME=value, not "A" (and 1 more)',
+    "Cannot use the container: env[0]: is not NAME=value (and 1 more)",
   );
   assertEquals(error.fields[1], {
     path: "mounts[0].target",

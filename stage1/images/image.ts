@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Pulled } from "./store.ts";
+
 /** An image whose layers are unpacked in the store. */
 export interface Image {
   /** `sha256:HEX` of the config (OCI, Docker) or `sha512-HEX` of the uncompressed tar (ACI). */
@@ -17,6 +19,8 @@ export interface Image {
 
 /** An image that nobody can remove while it is held. */
 export interface HeldImage extends Image {
+  /** How it came here, if it was pulled. */
+  readonly pulled?: Pulled;
   /** Ends with the process, or when it is disposed of: no container uses the image any more. */
   readonly hold: Disposable;
 }

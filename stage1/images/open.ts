@@ -25,6 +25,8 @@ import { firstName } from "./tar.ts";
 export interface OpenOptions extends ImportOptions, StoreOptions {
   /** How a name that is not there is pulled; without it, such a name is an error. */
   readonly pull?: Omit<PullOptions, keyof StoreOptions>;
+  /** Whether a path of this machine names an image. Default true. */
+  readonly paths?: boolean;
 }
 
 /**
@@ -48,7 +50,9 @@ export async function openImage(reference: string, options: OpenOptions = {}): P
     store.saveImage(record, names);
     return await held(store, record, "hello");
   }
-  const found = await findPath(reference);
+  const { paths = true } = options;
+  if (!paths && pathLike.test(reference)) throw noPaths(reference);
+  const found = paths ? await findPath(reference) : undefined;
   if (found !== undefined) {
     const own = withDependencies(store, options);
     return await held(store, await importPath(store, found.path, found.tag, own));
@@ -168,6 +172,17 @@ function notFound(reference: string): KurmaError {
     "missing",
     `Cannot find image ${quote(reference)}: no image in the store has that name, and no file here`,
     { fix: "`kurma image list` shows the names; write ./NAME for a file" },
+  );
+}
+
+/** A path of whoever asks is none of this machine. */
+export function noPaths(reference: string): KurmaError {
+  return new KurmaError(
+    "denied",
+    `Cannot use ${quote(reference)}: paths of the host are not yours`,
+    {
+      fix: "Name an image, or send the file with kurma image import",
+    },
   );
 }
 
@@ -295,6 +310,7 @@ async function held(store: Store, record: ImageRecord, name?: string): Promise<H
     ...(name === undefined ? {} : { name }),
     layers: record.layers.map((digest) => ({ digest, path: `${store.layerPath(digest)}/rootfs` })),
     config: record.config,
+    ...(record.pulled ? { pulled: record.pulled } : {}),
     hold: await store.hold(record.id),
   };
 }

@@ -13,13 +13,14 @@ import type { OnProgress } from "./image.ts";
 import type { ImportOptions, Incoming, LayerSource } from "./layers.ts";
 import { openStore, type StoreOptions } from "./manage.ts";
 import { importManifest } from "./oci.ts";
-import { importFile, importImage } from "./open.ts";
+import { importFile, importImage, noPaths, type OpenOptions } from "./open.ts";
 import { PartialBlob } from "./partial.ts";
 import { metered } from "./progress.ts";
 import { type BlobOptions, copyBlob } from "./sources/blob.ts";
 import { type Digest, digestOf, quote } from "./sources/digest.ts";
 import { download } from "./sources/download.ts";
 import type { Descriptor } from "./sources/documents.ts";
+import { type Reach, requireAllowedName, requireSigner } from "./sources/reach.ts";
 import {
   type AppcReference,
   formatReference,
@@ -37,6 +38,8 @@ import { requireAccepted } from "./trust/policy.ts";
 export interface PullOptions extends ImportOptions, StoreOptions {
   /** The folder of `hosts.yaml`, `policy.yaml`, `trust/` and `auth.json`. */
   readonly config: string;
+  /** Where it may come from, if who asks may not have it from anywhere. */
+  readonly reach?: Reach;
 }
 
 /**
@@ -47,9 +50,13 @@ export interface PullOptions extends ImportOptions, StoreOptions {
  * @throws {KurmaError} `denied` by the policy or the server; `missing`; `unavailable`;
  *   `invalid`: no such reference, or an image that is damaged, hostile or foreign.
  */
-export async function pullImage(text: string, options: PullOptions): Promise<StoredImage> {
+export async function pullImage(
+  text: string,
+  options: PullOptions & Pick<OpenOptions, "paths">,
+): Promise<StoredImage> {
   const reference = parseReference(text);
   if (reference.kind === "file" || reference.kind === "stdin") {
+    if (options.paths === false) throw noPaths(text);
     return await importImage(text, { ...options, pull: options });
   }
   using store = openStore(options);
@@ -83,8 +90,10 @@ export async function pullInto(
   options: PullOptions,
   lineage = noLineage(),
 ): Promise<ImageRecord> {
+  const { reach = {} } = options;
+  requireAllowedName(reference, formatReference(reference), reach);
   store.requireSpace();
-  using remote = await openRemote(options.config);
+  using remote = await openRemote(options.config, { reach });
   const { record, names } = reference.kind === "registry"
     ? await pullFromRegistry(store, remote, reference, options)
     : await pullFile(store, remote, reference, options, lineage);
@@ -146,6 +155,7 @@ async function pullFromRegistry(
   options: PullOptions,
 ): Promise<PulledImage> {
   const { image, decision } = await remote.resolve(reference, { signal: options.signal });
+  requireSigner(decision, formatReference(reference), options.reach ?? {});
   const { manifest, config, layers, digest } = image;
   const { bytes, mediaType, parsed } = manifest;
   const record = await importManifest(
@@ -313,6 +323,7 @@ async function pullFrom(
       signature: () => remote.fetchSignature(place, signal),
     });
     requireAccepted(trust, from);
+    requireSigner(trust, from, options.reach ?? {});
     const own = { ...lineage, keys: new Set([...lineage.keys, key]) };
     const { record, names } = await importFile(store, file.path, undefined, {
       ...options,

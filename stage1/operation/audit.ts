@@ -12,12 +12,15 @@ import type { Sink } from "./log_sinks.ts";
 /** Who called, as the kernel or TLS says it. */
 export type Caller =
   | { readonly pid: number; readonly uid: number; readonly gid: number }
-  | { readonly certificate: string }
+  | { readonly certificate: string; readonly address: string }
+  | { readonly token: string; readonly address: string }
   | { readonly address: string };
 
 /** One call. */
 export interface Call {
   readonly caller: Caller;
+  /** On whose behalf, where the caller is kurma-api. */
+  readonly via?: Caller;
   /** As in `kurma.v1.Containers/Stop`. */
   readonly method: string;
   /** What it was about, if one thing: a container's id. */
@@ -58,10 +61,14 @@ export class Audit {
   }
 
   /** Settles when the line is written; a line that cannot be is an error in the log. */
-  async record({ caller, method, subject, details }: Call, outcome: CallOutcome): Promise<void> {
+  async record(
+    { caller, via, method, subject, details }: Call,
+    outcome: CallOutcome,
+  ): Promise<void> {
     if (this.#off) return;
     const fields = {
       ...caller,
+      ...(via === undefined ? {} : { via }),
       method,
       ...(subject === undefined ? {} : { subject }),
       ...(details === undefined ? {} : { details }),

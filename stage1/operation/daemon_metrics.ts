@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Event } from "../containers/events.ts";
 import { Registry } from "./metrics.ts";
 
 /** Seconds; the budget for a start is a few milliseconds. */
@@ -15,10 +16,10 @@ const startBounds = [
 export class DaemonMetrics {
   readonly registry: Registry = new Registry();
 
-  /** Seconds from the request to the command's exec. */
+  /** Seconds from the beginning of the start to the command's exec. */
   readonly startSeconds = this.registry.histogram(
     "kurma_container_start_seconds",
-    "Time from a request to start a container until its command runs.",
+    "Time from the beginning of a container's start until its command runs.",
     startBounds,
   );
 
@@ -36,18 +37,13 @@ export class DaemonMetrics {
 
   readonly restarts = this.registry.counter(
     "kurma_container_restarts_total",
-    "Starts by a restart policy or a health check.",
+    "Starts by a restart policy.",
   );
 
   /** By `method` and `code`. */
   readonly calls = this.registry.counter(
     "kurma_api_calls_total",
     "Calls of the API, by method and by the code of the answer.",
-  );
-
-  readonly pulledBytes = this.registry.counter(
-    "kurma_image_pulled_bytes_total",
-    "Bytes of images that came from registries.",
   );
 
   /**
@@ -70,5 +66,25 @@ export class DaemonMetrics {
       "process_start_time_seconds",
       "When the daemon was started, in seconds since 1970.",
     ).set(Math.round(performance.timeOrigin / 1000));
+  }
+
+  /** Counts what happened to a container. */
+  note({ kind, action, attributes = {} }: Event): void {
+    if (kind !== "container") return;
+    switch (action) {
+      case "start":
+        this.starts.add({ outcome: "ok" });
+        if (attributes.restart !== undefined) this.restarts.add({});
+        // One that an earlier kurmad began took an unknown time.
+        if (attributes.took_ms !== undefined) {
+          this.startSeconds.observe(Number(attributes.took_ms) / 1000);
+        }
+        return;
+      case "fail":
+        this.starts.add({ outcome: attributes.code });
+        return;
+      case "exit":
+        this.ends.add({ reason: attributes.oom ? "oom" : attributes.signal ? "signal" : "exit" });
+    }
   }
 }

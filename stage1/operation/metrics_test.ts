@@ -51,16 +51,35 @@ Deno.test("two metrics do not share a name", async () => {
 
 Deno.test("the daemon's metrics have its containers by state and its starts by time", () => {
   const metrics = new DaemonMetrics("1.2.3", () => new Map([["running", 2], ["exited", 1]]));
-  metrics.startSeconds.observe(0.004);
-  metrics.starts.add({ outcome: "ok" });
+  const happens = (action: string, attributes: Record<string, string>) =>
+    metrics.note({
+      sequence: 1,
+      time: 0,
+      kind: "container",
+      id: "1",
+      name: "a",
+      action,
+      attributes,
+    });
+  happens("start", { run: "1", took_ms: "4.2" });
+  happens("start", { run: "2", took_ms: "1.5", restart: "1" });
+  happens("fail", { code: "missing" });
+  happens("exit", { code: "0" });
+  happens("exit", { code: "137", signal: "9", oom: "true" });
+  happens("exit", { code: "143", signal: "15" });
   const text = metrics.registry.text();
   for (
     const line of [
       'kurma_build_info{version="1.2.3"} 1',
       'kurma_containers{state="running"} 2',
-      'kurma_container_starts_total{outcome="ok"} 1',
-      'kurma_container_start_seconds_bucket{le="0.003"} 0',
-      'kurma_container_start_seconds_bucket{le="0.005"} 1',
+      'kurma_container_starts_total{outcome="ok"} 2',
+      'kurma_container_starts_total{outcome="missing"} 1',
+      'kurma_container_start_seconds_bucket{le="0.003"} 1',
+      'kurma_container_start_seconds_bucket{le="0.005"} 2',
+      "kurma_container_restarts_total 1",
+      'kurma_container_ends_total{reason="exit"} 1',
+      'kurma_container_ends_total{reason="oom"} 1',
+      'kurma_container_ends_total{reason="signal"} 1',
     ]
   ) assertEquals(text.includes(`${line}\n`), true, line);
 });

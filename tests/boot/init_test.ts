@@ -194,7 +194,6 @@ exec ${binary} "$@"`,
     disk,
     init: [await installed(dir), program],
     kernel: ["kurma.state=/dev/ubda"],
-    limitMs: 150_000,
   });
   const said = await machine.off();
   assertMatch(said, /^answered once$/m);

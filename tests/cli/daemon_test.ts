@@ -4,52 +4,9 @@
  */
 
 import { assert, assertEquals, assertMatch } from "../assert.ts";
-import { binary, type Output, run, Running, type RunOptions, test } from "../harness.ts";
+import { binary, run, test } from "../harness.ts";
 import { Kurmad } from "../kurmad/daemon.ts";
-
-/** The command line of one daemon. */
-class Line {
-  constructor(readonly kurmad: Kurmad) {}
-
-  /** Runs a command to its end, whatever that is. */
-  run(args: readonly string[], options: RunOptions = {}): Promise<Output> {
-    const env = { KURMA_HOST: this.kurmad.api.socket, ...options.env };
-    return run([binary, ...args], { cwd: this.kurmad.dir, ...options, env });
-  }
-
-  /** Starts a command. */
-  start(args: readonly string[], options: RunOptions = {}): Running {
-    const env = { KURMA_HOST: this.kurmad.api.socket };
-    return new Running([binary, ...args], { ...options, env });
-  }
-
-  /** Runs a command that is to succeed silently; what it printed, without the last line end. */
-  async says(args: readonly string[], options?: RunOptions): Promise<string> {
-    const { status, stdout, stderr } = await this.run(args, options);
-    assertEquals([status, stderr], [0, ""], args.join(" "));
-    return stdout.trimEnd();
-  }
-
-  /** Runs a command that is to fail with `status`. */
-  async fails(status: number, message: RegExp, args: readonly string[]): Promise<void> {
-    const output = await this.run(args);
-    assertMatch(output.stderr, message);
-    assertEquals([output.status, output.stdout], [status, ""], args.join(" "));
-  }
-
-  /** Makes a container of a shell script and starts it. */
-  async started(name: string, script: string, ...flags: string[]): Promise<void> {
-    const { image } = this.kurmad;
-    await this.says([
-      ...["create", "--start", "--name", name, "--stop-timeout", "2s", ...flags, image],
-      ...["sh", "-c", script],
-    ]);
-  }
-
-  async json(...args: string[]) {
-    return JSON.parse(await this.says([...args, "--output", "json"]));
-  }
-}
+import { Line } from "./line.ts";
 
 /** Parts of what is to be shown, in the order in which a newcomer would meet them. */
 const stories: Record<string, (line: Line) => Promise<void>> = {
@@ -61,7 +18,7 @@ const stories: Record<string, (line: Line) => Promise<void>> = {
     ]);
     assertMatch(id, /^[0-9a-f]{32}$/);
     assertEquals(await line.says(["list"]), "NAME  ID  IMAGE  STATUS  CREATED");
-    assertMatch(await line.says(["ps", "-a"]), /\nweb +[0-9a-f]{12} .* new +just now$/);
+    assertMatch(await line.says(["ps", "-a"]), /\nweb +[0-9a-f]{12} .* new +\S.*$/);
     assertEquals(await line.says(["start", "web"]), "web");
     assertMatch(await line.says(["list"]), /\nweb +[0-9a-f]{12} .* running +/);
     assertEquals(await line.says(["list", "-q"]), id);
@@ -181,7 +138,7 @@ const stories: Record<string, (line: Line) => Promise<void>> = {
     ].join("; ");
     const typescript = await run(["script", "-qec", script, "/dev/null"], {
       stdin: "key\r",
-      env: { KURMA_HOST: line.kurmad.api.socket },
+      env: { KURMA_HOST: line.kurmad.api.host },
     });
     assertMatch(typescript.stdout, /40 90\r+\n[^]*read key\r+\n[^]*as it was/);
   },
@@ -261,14 +218,20 @@ const stories: Record<string, (line: Line) => Promise<void>> = {
   },
 
   async "a host by flag and by variable"(line) {
-    const { socket } = line.kurmad.api;
+    const socket = line.kurmad.api.host;
     for (const host of [socket, `unix://${socket}`, "./kurma.sock"]) {
       const env = { KURMA_HOST: "" };
       assertEquals(await line.says(["-H", host, "list", "-o", "name"], { env }), "web");
       assertEquals(await line.says(["list", "-o", "name", "--host", host], { env }), "web");
+      // As the first Kurma took it.
+      assertEquals(await line.says(["LIST", "-o", "name", "-host", host], { env }), "web");
     }
-    await line.fails(2, /Cannot reach "10\.0\.0\.1": only sockets of this machine/, [
-      ...["-H", "10.0.0.1", "list"],
+    await line.fails(2, /Cannot use "ftp:\/\/a" as a host/, ["-H", "ftp://a", "list"]);
+    await line.fails(2, /Cannot use -H and --context together/, [
+      ...["-H", socket, "--context", "default", "list"],
+    ]);
+    await line.fails(7, /Cannot reach "tcp:\/\/127\.0\.0\.1:12312": ECONNREFUSED/, [
+      ...["-H", "127.0.0.1", "list"],
     ]);
   },
 };

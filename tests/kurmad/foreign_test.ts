@@ -75,7 +75,7 @@ kurmadTest("a program of the first Kurma works unchanged", async ({ dir }) => {
     {},
     "UNKNOWN",
   ]);
-}, [`--legacy-api-address=127.0.0.1:${legacyPort}`]);
+}, { flags: [`--legacy-api-address=127.0.0.1:${legacyPort}`] });
 
 kurmadTest("grpcio calls every method that reflection lists", async ({ dir, image }) => {
   const socket = `${dir}/kurma.sock`;

@@ -10,7 +10,7 @@
  * @module
  */
 
-import { mustRun, type Output, Running } from "../harness.ts";
+import { mustRun, type Output, root, Running } from "../harness.ts";
 
 /** Modules of Debian's package that a container host needs. */
 const modules = ["overlay", "bridge", "veth"];
@@ -29,7 +29,7 @@ export interface Boot {
   disk?: string;
   /** Default 1024. */
   memoryMib?: number;
-  /** From start to power-off. Default 60 s. */
+  /** From start to power-off. Default 180 s. */
   limitMs?: number;
 }
 
@@ -38,7 +38,7 @@ export class Machine {
   readonly #process: Running;
 
   constructor(
-    { dir, script = "", init, kernel = [], disk, memoryMib = 1024, limitMs = 60_000 }: Boot,
+    { dir, script = "", init, kernel = [], disk, memoryMib = 1024, limitMs = 180_000 }: Boot,
   ) {
     const [program, ...args] = init ?? [`${dir}/init`];
     if (init === undefined) {
@@ -53,7 +53,7 @@ export class Machine {
       ...(disk ? [`ubd0=${disk}`] : []),
       ...kernel,
       ...(args.length > 0 ? ["--", ...args] : []),
-    ], { limitMs, env: { TMPDIR: dir } });
+    ], { limitMs, env: { TMPDIR: dir, LD_PRELOAD: `${root}/build/tools/libxstate.so` } });
   }
 
   /** Waits until the console matches `pattern`. */

@@ -18,7 +18,7 @@ test("user-mode-linux gives cgroup v2 with its controllers, and the script's sta
 });
 
 test("kurma run hello runs under cgroup v2", async ({ dir }) => {
-  const { status, stdout } = await boot({ dir, script: `${binary} run hello`, limitMs: 120_000 });
+  const { status, stdout } = await boot({ dir, script: `${binary} run hello` });
   assertEquals(status, 0, stdout);
   assertMatch(stdout, /inside a container/);
   assertMatch(stdout, /pid +\d+ \(parent 1\)/);

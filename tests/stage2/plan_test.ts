@@ -533,7 +533,7 @@ serverTest("what is not carried out is refused by its name", async (server) => {
   const cases: [Change, string][] = [
     [
       linux({ intelRdt: {} } as Partial<Linux>),
-      'Shares of caches and of memory bandwidth are not set: "config.linux.intelRdt"',
+      'Shares of caches and memory are not set: "config.linux.intelRdt"',
     ],
     [
       linux({ memoryPolicy: {} } as Partial<Linux>),

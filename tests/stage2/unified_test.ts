@@ -15,7 +15,6 @@ test("stage2 server: cgroups of version 2 limit, count, freeze and kill containe
   const { status, stdout } = await boot({
     dir,
     disk: await makeDisk(`${dir}/disk`, 64),
-    limitMs: 120_000,
     script: `
       cd ${root} && export DENO_DIR=${root}/.toolchain/deno-dir NO_COLOR=1
       mkdir /run/served && mount /dev/ubda /run/served

@@ -422,6 +422,12 @@ rule("8.3.1", "refuses no method", "reset protocol", without(":method"));
 rule("8.3.1", "refuses no scheme", "reset protocol", without(":scheme"));
 rule("8.3.1", "refuses no path", "reset protocol", without(":path"));
 rule("8.3.1", "takes no authority", "status 200", without(":authority"));
+rule(
+  "8.3.1",
+  "refuses a host that is not the authority",
+  "reset protocol",
+  headers(1, 5, [...requestFields, ["host", "other"]]),
+);
 rule("8.3.1", "refuses an empty path", "reset protocol", replaced(":path", ""));
 rule("8.3.1", "refuses a path that is none", "reset protocol", replaced(":path", "http://x/"));
 rule(

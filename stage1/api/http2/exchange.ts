@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { Role } from "../../remote/roles.ts";
+
 /** Whatever bytes go through both ways: a connection, or TLS over one. */
 export interface Duplex {
   /** Reads at least one byte; null at the end. */
@@ -18,7 +20,17 @@ export interface Duplex {
 /** Who is at the other end. */
 export type Peer =
   | { readonly kind: "unix"; readonly pid: number; readonly uid: number; readonly gid: number }
-  | { readonly kind: "tcp"; readonly address: string };
+  | { readonly kind: "tcp"; readonly address: string }
+  | {
+    readonly kind: "tls";
+    readonly address: string;
+    /** Whom the certificate or the token was made for. */
+    readonly name: string;
+    readonly role: Role;
+    readonly credential: "certificate" | "token";
+    /** SHA-256 of the certificate or of the token, in hexadecimal. */
+    readonly fingerprint: string;
+  };
 
 /** What a client asks. */
 export interface Request {

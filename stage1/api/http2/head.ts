@@ -42,6 +42,13 @@ export function requestHead(fields: readonly Field[]): Head | string {
     if (problem) return problem;
     header.append(name, value);
   }
+  const authority = pseudo.get(":authority");
+  if (authority !== undefined) {
+    // RFC 9113, 8.3.1: both are the same where both are there.
+    const host = header.get("host");
+    if (host !== null && host !== authority) return "Its host is not its :authority";
+    header.set("host", authority);
+  }
   const method = pseudo.get(":method");
   const target = pseudo.get(":path");
   if (method === undefined || !/^[A-Z]+$/.test(method)) return "It has no method";

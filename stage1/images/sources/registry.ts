@@ -24,6 +24,7 @@ import type { Hosts } from "./hosts.ts";
 import { optionalText, parseJsonObject } from "./json.ts";
 import { formatPlatform, hostPlatform, type Platform, runsOn, selectPlatform } from "./platform.ts";
 import { formatReference, type RegistryReference } from "./reference.ts";
+import type { Reach } from "./reach.ts";
 import { retrying, type Timing } from "./timing.ts";
 import { type Answer, type Ask, complaint, Transport } from "./transport.ts";
 
@@ -67,6 +68,8 @@ export interface RegistryOptions {
   readonly hosts: Hosts;
   readonly credentials?: Credentials;
   readonly timing?: Partial<Timing>;
+  /** Whom it may ask, if not anybody. */
+  readonly reach?: Reach;
 }
 
 /** No configuration of an image is larger. */
@@ -87,8 +90,8 @@ export class RegistryClient implements Disposable {
   readonly transport: Transport;
   readonly #authorizer: Authorizer;
 
-  constructor({ hosts, credentials = anonymous, timing }: RegistryOptions) {
-    this.transport = new Transport(hosts, timing);
+  constructor({ hosts, credentials = anonymous, timing, reach }: RegistryOptions) {
+    this.transport = new Transport(hosts, timing, reach);
     this.#authorizer = new Authorizer(this.transport, credentials);
   }
 

@@ -25,6 +25,7 @@ import {
   type HttpReference,
   type RegistryReference,
 } from "./reference.ts";
+import type { Reach } from "./reach.ts";
 import { RegistryClient, type RemoteImage, repositoryOf } from "./registry.ts";
 import type { Timing } from "./timing.ts";
 import { complaint, type Transport } from "./transport.ts";
@@ -43,20 +44,22 @@ const maxSignatureBytes = 64 * 1024;
  * Opens connections by the configuration below `folder`.
  *
  * @param env Where auth files are looked for; this process's environment by default.
+ * @param reach Whom it may ask, if not anybody.
  * @throws {KurmaError} A file of the configuration is wrong.
  */
 export async function openRemote(
   folder: string,
-  { env = Deno.env.toObject(), timing }: {
+  { env = Deno.env.toObject(), timing, reach }: {
     env?: Readonly<Record<string, string>>;
     timing?: Partial<Timing>;
+    reach?: Reach;
   } = {},
 ): Promise<Remote> {
   const hosts = await loadHosts(join(folder, "hosts.yaml"));
   const policy = await loadPolicy(join(folder, "policy.yaml"));
   const files = [...authFiles(env, Deno.uid() ?? 0), join(folder, "auth.json")];
   const credentials = credentialsFrom(files);
-  return new Remote(new RegistryClient({ hosts, credentials, timing }), {
+  return new Remote(new RegistryClient({ hosts, credentials, timing, reach }), {
     policy,
     folder: join(folder, "trust"),
   });

@@ -11,6 +11,7 @@ import { collect } from "../bytes.ts";
 import { quote } from "./digest.ts";
 import type { Hosts } from "./hosts.ts";
 import { isObject } from "./json.ts";
+import { type Reach, remoteAddresses } from "./reach.ts";
 import { defaultTiming, PeerError, retryAfter, retrying, type Timing } from "./timing.ts";
 import { Watchdog } from "./watchdog.ts";
 
@@ -50,10 +51,13 @@ const maxErrorBytes = 16 * 1024;
 export class Transport implements Disposable {
   readonly timing: Timing;
   readonly hosts: Hosts;
+  readonly #reach: Reach;
   readonly #clients = new Map<string, Promise<Deno.HttpClient>>();
 
-  constructor(hosts: Hosts, timing: Partial<Timing> = {}) {
+  /** @param reach `remoteRegistries`: whom it never asks. */
+  constructor(hosts: Hosts, timing: Partial<Timing> = {}, reach: Reach = {}) {
     this.hosts = hosts;
+    this.#reach = reach;
     this.timing = { ...defaultTiming, ...timing };
   }
 
@@ -158,7 +162,7 @@ export class Transport implements Disposable {
     task: string,
     watchdog: Watchdog,
   ): Promise<Response> {
-    const client = await this.#client(url.host);
+    const client = await this.#client(url, await this.#addressFor(url, task, watchdog));
     try {
       return await watchdog.wait(fetch(url, { ...init, client }));
     } catch (cause) {
@@ -207,12 +211,30 @@ export class Transport implements Disposable {
     });
   }
 
-  #client(host: string): Promise<Deno.HttpClient> {
+  /**
+   * The one address to connect to, looked up and found to be another machine's; undefined
+   * where any will do. With TLS any will: whoever the name leads to by then has to have its
+   * certificate. A proxy of the machine's looks names up itself.
+   */
+  async #addressFor(url: URL, task: string, watchdog: Watchdog): Promise<string | undefined> {
+    if (!this.#reach.remoteRegistries || this.hosts.has(url.host)) return undefined;
+    const [address] = await watchdog.wait(remoteAddresses(url.hostname, task));
+    return url.protocol === "https:" || usesProxy() ? undefined : address;
+  }
+
+  /** @param address Where to connect to instead of looking the host up; without TLS only. */
+  #client({ host, port }: URL, address?: string): Promise<Deno.HttpClient> {
     const { ca, certificate, key } = this.hosts.of(host);
-    const pool = (ca ?? certificate) === undefined ? "" : host;
+    const own = (ca ?? certificate) === undefined ? "" : host;
+    const proxy = address === undefined ? undefined : {
+      transport: "tcp" as const,
+      hostname: address,
+      port: Number(port || 80),
+    };
+    const pool = proxy ? `${host} ${address}` : own;
     let client = this.#clients.get(pool);
     if (client === undefined) {
-      client = openClient(ca, certificate, key);
+      client = openClient(ca, certificate, key, proxy);
       this.#clients.set(pool, client);
     }
     return client;
@@ -301,13 +323,21 @@ async function openClient(
   ca: string | undefined,
   certificate: string | undefined,
   key: string | undefined,
+  proxy: Deno.Proxy | undefined,
 ): Promise<Deno.HttpClient> {
   const system = await systemAuthorities();
   const caCerts = [...(system ? [system] : []), ...(ca ? [await readPem(ca)] : [])];
   return Deno.createHttpClient({
     caCerts,
+    ...(proxy ? { proxy } : {}),
     ...(certificate && key ? { cert: await readPem(certificate), key: await readPem(key) } : {}),
   });
+}
+
+/** Whether fetch() goes through a proxy, as it does by these variables. */
+function usesProxy(): boolean {
+  const names = ["https_proxy", "http_proxy", "all_proxy"];
+  return names.some((name) => Deno.env.get(name) || Deno.env.get(name.toUpperCase()));
 }
 
 /** The authorities that this machine's administrator trusts; Deno brings only Mozilla's. */

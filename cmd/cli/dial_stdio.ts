@@ -1,0 +1,46 @@
+/**
+ * `kurma dial-stdio`: what ssh runs on the far side for `-H ssh://`.
+ *
+ * @module
+ */
+
+import { KurmaError } from "../../ffi/errors.ts";
+import { defaultSocket, unreachable } from "../../stage1/api/client.ts";
+import { isBroken } from "../../stage1/api/http2/broken.ts";
+import { command } from "./command.ts";
+import { endpoint } from "./host.ts";
+
+export const dialStdio = command({
+  summary: "Connect standard input and output to the daemon's socket",
+  hidden: true,
+  args: [],
+  flags: {},
+  examples: [
+    ["kurma dial-stdio", "What -H ssh://HOST runs on HOST"],
+    ["kurma dial-stdio -H /run/kurma/kurma.sock", "With another socket"],
+  ],
+  async run(context) {
+    const found = await endpoint(context) ?? { kind: "unix", path: defaultSocket };
+    if (found.kind !== "unix") {
+      throw new KurmaError("invalid", "Cannot pass on to another machine from here", {
+        fix: "Name the path of a socket with -H",
+      });
+    }
+    const { copy } = await import("../../stage1/api/bridge.ts");
+    let connection: Deno.UnixConn;
+    try {
+      connection = await Deno.connect({ transport: "unix", path: found.path });
+    } catch (cause) {
+      throw unreachable(found.path, cause);
+    }
+    // The daemon's end is ours; that of standard input is only passed on.
+    copy(Deno.stdin, connection).then(() => connection.closeWrite()).catch(gone);
+    await copy(connection, Deno.stdout).catch(gone);
+    return 0;
+  },
+});
+
+/** One of the two has gone away, which is how it ends most of the time. */
+function gone(error: unknown): void {
+  if (!isBroken(error)) throw error;
+}

@@ -1,0 +1,66 @@
+/**
+ * Every command of the table: its main path, its commonest mistake with what is said to it, and
+ * its JSON as jq reads it. One daemon, one process a call; a command without a case fails.
+ */
+
+import { type Command, type Entry, isGroup } from "../../cmd/cli/command.ts";
+import { top } from "../../cmd/cli/commands.ts";
+import { assertEquals, assertMatch } from "../assert.ts";
+import { mustRun, run, test } from "../harness.ts";
+import { Kurmad } from "../kurmad/daemon.ts";
+import { type Cases, Shop } from "./cases.ts";
+import { containerCases } from "./cases_containers.ts";
+import { otherCases } from "./cases_others.ts";
+import { podCases } from "./cases_pods.ts";
+
+const cases: Cases = { ...containerCases, ...podCases, ...otherCases };
+
+/** Commands that print what somebody else wrote, or text for another program. */
+const unstructured = new Set([
+  ...["run", "exec", "enter", "attach", "logs", "install", "completion", "complete", "help"],
+]);
+
+/** Every command by the words that call it. */
+function* commands(path: string[], entry: Entry): Generator<[path: string, command: Command]> {
+  if (!isGroup(entry)) yield [path.join(" "), entry];
+  else {
+    for (const [word, below] of Object.entries(entry.commands)) {
+      yield* commands([...path, word], below);
+    }
+  }
+}
+
+Deno.test("every command has a case here, and JSON where it has rows", () => {
+  const all = [...commands([], top)];
+  assertEquals(Object.keys(cases).sort(), all.map(([path]) => path).sort());
+  for (const [path, { flags }] of all) {
+    const output = flags.output?.choices?.includes("json") ?? false;
+    assertEquals(output, !unstructured.has(path), `${path} --output json`);
+    if (path !== "image push") assertEquals(cases[path].json !== undefined, output, path);
+  }
+});
+
+test("every command does what it is for, says what is wrong, and has JSON for jq", async ({ dir }) => {
+  await using kurmad = await Kurmad.start(dir);
+  const shop = new Shop(kurmad);
+  await shop.open();
+  const slow: [path: string, ms: number][] = [];
+  for (const [path, { main, mistake: [line, status, message], json }] of Object.entries(cases)) {
+    const begun = performance.now();
+    await main(shop);
+    await shop.fails(status, message, shop.args(line));
+    if (json) {
+      const [line, filter, said] = json;
+      const stdin = await shop.says(shop.args(line));
+      const { stdout, stderr } = await run(["/usr/bin/jq", "-r", filter], { stdin });
+      assertEquals(stderr, "", `${line} | jq '${filter}': ${stdin}`);
+      if (typeof said === "string") assertEquals(stdout.trimEnd(), said, line);
+      else assertMatch(stdout.trimEnd(), said);
+    }
+    slow.push([path, Math.round(performance.now() - begun)]);
+  }
+  slow.sort(([, a], [, b]) => b - a);
+  console.log(`${slow.length} commands; the slowest took ${slow.slice(0, 3).join(" ms, ")} ms`);
+  await mustRun(["rm", "-rf", `${dir}/store`]);
+  await kurmad.quit();
+});

@@ -1,0 +1,66 @@
+/**
+ * The daemon of another machine by ssh. What stands in for ssh here does as sshd does with a
+ * command: it gives the words to a shell, with a PATH of its own.
+ */
+
+import { assertEquals, assertMatch } from "../assert.ts";
+import { binary, run, test } from "../harness.ts";
+import { Kurmad } from "../kurmad/daemon.ts";
+
+/** Notes its arguments, and runs the command behind the destination. */
+const script = `#!/bin/sh
+echo "$*" >>"$FAKE_SSH/said"
+while [ "$1" != -- ]; do shift; done
+[ "$2" = nobody@far ] && { echo "nobody@far: Permission denied (publickey)." >&2; exit 255; }
+shift 2
+PATH=$FAKE_SSH/there:/usr/bin:/bin exec sh -c "$*"
+`;
+
+test("the daemon of another machine by ssh", async ({ dir }) => {
+  await Deno.mkdir(`${dir}/bin/there`, { recursive: true });
+  await Deno.writeTextFile(`${dir}/bin/ssh`, script, { mode: 0o755 });
+  await Deno.symlink(binary, `${dir}/bin/there/kurma`);
+  await using kurmad = await Kurmad.start(dir);
+  const PATH = `${dir}/bin:${Deno.env.get("PATH")}`;
+  const env = { PATH, FAKE_SSH: `${dir}/bin`, HOME: dir, TMPDIR: dir };
+  const host = `ssh://me@far:2222${dir}/kurma.sock`;
+  const kurma = (args: string[]) => run([binary, ...args], { env });
+  const says = async (...args: string[]) => {
+    const { status, stdout, stderr } = await kurma(args);
+    assertEquals([status, stderr], [0, ""], args.join(" "));
+    return stdout.trimEnd();
+  };
+
+  assertEquals(await says("context", "create", "far", host, "--use"), "far");
+  await says("create", "--start", "--name", "web", kurmad.image, "sleep", "1000");
+  assertMatch(await says("list"), /\nweb /);
+  assertEquals(await says("exec", "web", "echo", "from there"), "from there");
+  const { stdout } = await run([binary, "exec", "-i", "web", "cat"], {
+    env,
+    stdin: "in and out\n",
+  });
+  assertEquals(stdout, "in and out\n");
+  const said = (await Deno.readTextFile(`${dir}/bin/said`)).split("\n");
+  assertEquals(said[0], `-T -p 2222 -- me@far kurma dial-stdio -H '${dir}/kurma.sock'`);
+
+  const refused = await kurma(["-H", "ssh://nobody@far", "list"]);
+  assertMatch(
+    refused.stderr,
+    /Permission denied \(publickey\)\.\nkurma: Cannot reach "ssh:\/\/nobody@far": ssh could not connect/,
+  );
+  assertEquals(refused.status, 7);
+  const stream = await kurma(["-H", "ssh://nobody@far", "exec", "web", "true"]);
+  assertMatch(stream.stderr, /Cannot reach "ssh:\/\/nobody@far": ssh could not connect/);
+  assertEquals(stream.status, 125);
+  const elsewhere = await kurma(["-H", `ssh://me@far${dir}/none.sock`, "list"]);
+  assertMatch(elsewhere.stderr, /Cannot reach kurmad at ".*none\.sock"[^]*ended with status 7/);
+  await Deno.remove(`${dir}/bin/there/kurma`);
+  const bare = await kurma(["list"]);
+  assertMatch(bare.stderr, /Cannot reach "ssh:\/\/me@far:2222.*": there is no kurma there/);
+  assertEquals(bare.status, 7);
+
+  // Folders of sockets that led there are gone.
+  const left = [...Deno.readDirSync(dir)].filter(({ name }) => name.startsWith("kurma-"));
+  assertEquals(left, []);
+  await kurmad.quit();
+});
