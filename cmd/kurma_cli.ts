@@ -5,11 +5,12 @@
  */
 
 import { resolve } from "node:path";
+import { KurmaError } from "../ffi/errors.ts";
 import { common, entryOf, helpFor, top } from "./cli/commands.ts";
 import { type Entry, type Flags, isGroup, writtenOut } from "./cli/command.ts";
 import { explain } from "./cli/failure.ts";
 import { boolean } from "./cli/flags.ts";
-import { chosen } from "./cli/host.ts";
+import { chosen, isAlone } from "./cli/host.ts";
 import { interpret, read, type Split, split } from "./cli/parse.ts";
 import { printableLines } from "./cli/printable.ts";
 import { commonInstead } from "./cli/words.ts";
@@ -46,13 +47,14 @@ export async function main(args: readonly string[]): Promise<number> {
     if (line.occurrences.has("help")) return print(helpFor(path, columns));
     const env = Deno.env.toObject();
     const given = new Map([...occurrences, ...line.occurrences]);
-    const { root, config, ...daemon } = read(name, common, given, env);
+    const { root, config, "no-daemon": _, ...daemon } = read(name, common, given, env);
     const input = interpret(name, entry, line, env);
     const result = await entry.run(
       {
         root: resolve(root),
         config: resolve(config),
         ...chosen(given, daemon),
+        alone: isAlone(given, env),
         env,
         terminal,
         columns,
@@ -66,7 +68,9 @@ export async function main(args: readonly string[]): Promise<number> {
   } catch (error) {
     const { cause, fix, status } = explain(error);
     report(cause, fix);
-    return failure ?? status;
+    if (failure === undefined) return status;
+    // Where the status belongs to a command, shells have one for a command that cannot be run.
+    return error instanceof KurmaError ? error.commandStatus ?? failure : failure;
   }
 }
 

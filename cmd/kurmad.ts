@@ -28,7 +28,8 @@ export async function main(args: readonly string[]): Promise<number> {
 type Read = () => ReturnType<typeof configure>;
 
 async function serve(configuration: Awaited<ReturnType<Read>>, reload: Read): Promise<number> {
-  const { kernel } = await import("../ffi/mod.ts");
+  const { kernel, loadAll } = await import("../ffi/mod.ts");
+  loadAll();
   const { Daemon } = await import("../stage1/daemon.ts");
   const { ServiceManager } = await import("../stage1/operation/notify.ts");
   const asked = Promise.withResolvers<void>();

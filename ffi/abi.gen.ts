@@ -2,7 +2,7 @@
 
 export const symbols = {
   kurma_memfd: { parameters: ["buffer", "buffer", "usize", "u32", "buffer"], result: "i32" },
-  kurma_spawn: { parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
+  kurma_spawn: { parameters: ["i32", "buffer", "u32", "buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
   kurma_wait: { parameters: ["i32"], result: "i32", nonblocking: true },
   kurma_signal: { parameters: ["i32", "u32", "buffer"], result: "i32" },
   kurma_become: { parameters: ["i32", "buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
@@ -21,6 +21,8 @@ export const symbols = {
   kurma_accept: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   kurma_peers: { parameters: ["buffer", "buffer", "u32", "buffer"], result: "void" },
   kurma_release_code: { parameters: ["buffer"], result: "i32" },
+  kurma_make_raw: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  kurma_restore_terminal: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   kurma_open_root: { parameters: ["i32", "buffer"], result: "i32" },
   kurma_open_in: { parameters: ["i32", "buffer", "u32", "u32", "u32", "u32", "buffer"], result: "i32" },
   kurma_make_folder: { parameters: ["i32", "buffer", "u32", "u32", "u32", "buffer"], result: "i32" },
@@ -240,6 +242,11 @@ export const Pressure = {
   full_60: 40,
   full_300: 48,
   full_total_us: 56,
+} as const;
+
+export const Terminal = {
+  size: 44,
+  termios: 0,
 } as const;
 
 /** The values of Memory.kind, by number. */

@@ -12,7 +12,7 @@ const Report = @import("stage2").report.Report;
 const wire = @import("stage2").wire;
 
 /// Structs that cross: their sizes and field offsets are written as well.
-const layouts = .{ .Failure = linux.Failure, .Report = Report, .ExitRecord = ExitRecord, .Request = wire.Request, .Reply = wire.Reply, .Stats = cgroup.Stats, .Pressure = cgroup.Pressure };
+const layouts = .{ .Failure = linux.Failure, .Report = Report, .ExitRecord = ExitRecord, .Request = wire.Request, .Reply = wire.Reply, .Stats = cgroup.Stats, .Pressure = cgroup.Pressure, .Terminal = linux.terminal.Settings };
 
 pub fn main(init: std.process.Init) !void {
     var buffer: [4096]u8 = undefined;

@@ -21,12 +21,16 @@ export type Code = keyof typeof outcomes;
 export interface KurmaErrorOptions extends ErrorOptions {
   /** What to do, as one sentence without a full stop: `Run it as root`. */
   fix?: string;
+  /** See {@linkcode KurmaError.commandStatus}. */
+  commandStatus?: number;
 }
 
 /** Every failure that Kurma reports on purpose. Any other `Error` is a bug. */
 export class KurmaError extends Error {
   /** What the reader of the message can do, or undefined where nothing would help. */
   readonly fix: string | undefined;
+  /** Of a command that a server could not execute: 126, or 127 if it is not there. */
+  readonly commandStatus: number | undefined;
 
   /**
    * @param code What the receiver can do about it.
@@ -36,5 +40,6 @@ export class KurmaError extends Error {
     super(message, options);
     this.name = new.target.name;
     this.fix = options.fix;
+    this.commandStatus = options.commandStatus;
   }
 }

@@ -27,6 +27,21 @@ export class KernelError extends KurmaError {
   }
 }
 
+/**
+ * What a shell says of a command that cannot be executed: 127 if it is not there, 126
+ * otherwise.
+ *
+ * @param error What came of a start; its causes count too.
+ * @returns undefined for all other failures.
+ */
+export function commandStatus(error: unknown): 126 | 127 | undefined {
+  for (let each = error; each instanceof Error; each = each.cause) {
+    if (!(each instanceof KernelError) || each.step !== "exec") continue;
+    return each.errno === "ENOENT" || each.errno === "ENOTDIR" ? 127 : 126;
+  }
+  return undefined;
+}
+
 /** A descriptor number of this process; whoever got it from the kernel closes it. */
 export type Descriptor = number;
 
@@ -48,7 +63,7 @@ export interface Made {
   readonly gid: number;
 }
 
-/** A process to start: this executable again, under an intercept. */
+/** A process to start: the static program that we carry, under an intercept. */
 export interface Spawn {
   /** argv, with the name it is called by in front. */
   args: readonly string[];
@@ -96,7 +111,7 @@ export interface Kernel {
   /** What a memory file holds now. */
   contents(file: Descriptor): Uint8Array;
   /**
-   * Starts this executable again in a session of its own.
+   * Starts the static program in a session of its own: what it becomes, without V8.
    *
    * @returns Its pid.
    * @throws {KernelError} `step` is `spawn`; nothing was started.
@@ -249,6 +264,21 @@ export interface Kernel {
   removeIn(dir: Descriptor, name: string): void;
   /** Where a symbolic link leads that was opened itself; `step` is `read`. */
   readLink(file: Descriptor): string;
+  /**
+   * Makes a terminal raw: every byte goes through as it is, in both directions. A process in
+   * the background is stopped until it comes to the fore.
+   *
+   * @returns How it was, for {@linkcode Kernel.restoreTerminal}.
+   * @throws {KernelError} `step` is `terminal`: ENOTTY if it is none.
+   * @see cfmakeraw(3)
+   */
+  makeRaw(file: Descriptor): Uint8Array;
+  /**
+   * Gives a terminal back as {@linkcode Kernel.makeRaw} found it.
+   *
+   * @throws {KernelError} `step` is `terminal`: EIO if it has been closed.
+   */
+  restoreTerminal(file: Descriptor, before: Uint8Array): void;
   /** Closes a descriptor. */
   close(descriptor: Descriptor): void;
   /**

@@ -33,6 +33,8 @@ pub const exports = .{
     .{ .name = "kurma_accept", .call = &accept, .pool = false },
     .{ .name = "kurma_peers", .call = &peers, .pool = false },
     .{ .name = "kurma_release_code", .call = &releaseCode, .pool = false },
+    .{ .name = "kurma_make_raw", .call = &makeRaw, .pool = false },
+    .{ .name = "kurma_restore_terminal", .call = &restoreTerminal, .pool = false },
 } ++ inside.exports ++ streams.exports;
 
 comptime {
@@ -49,13 +51,13 @@ fn memfd(name: [*:0]const u8, data: [*]const u8, len: usize, kind: u32, failure:
     return linux.memfd.create(failure, name, data[0..len], @fromBackingInt(@intCast(kind))) catch -1;
 }
 
-/// Starts this very executable again with the given arguments and environment in
+/// Starts the program behind `program` with the given arguments and environment in
 /// a session of its own. `fds` become its descriptors 3, 4, …; 0 to 2 are shared.
 ///
 /// The child shares our memory until its exec (CLONE_VM | CLONE_VFORK): copying
 /// V8's page tables would cost more than everything else here. Returns its pid, or -1.
-fn spawn(argv: [*]const u8, argc: u32, env: [*]const u8, envc: u32, fds: [*]const i32, fd_count: u32, failure: *Failure) callconv(.c) i32 {
-    var child: Child = .{ .failure = failure, .fds = fds[0..fd_count] };
+fn spawn(program: i32, argv: [*]const u8, argc: u32, env: [*]const u8, envc: u32, fds: [*]const i32, fd_count: u32, failure: *Failure) callconv(.c) i32 {
+    var child: Child = .{ .failure = failure, .program = program, .fds = fds[0..fd_count] };
     child.argv = pointers(child.argv_space[0..], argv, argc) orelse return invalid(failure, .spawn, .@"2BIG");
     child.envp = pointers(child.envp_space[0..], env, envc) orelse return invalid(failure, .spawn, .@"2BIG");
     var stack: [32 * 1024]u8 align(16) = undefined;
@@ -75,6 +77,7 @@ fn spawn(argv: [*]const u8, argc: u32, env: [*]const u8, envc: u32, fds: [*]cons
 
 const Child = struct {
     failure: *Failure,
+    program: i32,
     fds: []const i32,
     argv: [*:null]const ?[*:0]const u8 = undefined,
     envp: [*:null]const ?[*:0]const u8 = undefined,
@@ -92,11 +95,12 @@ const Child = struct {
         _ = linux.os.setsid();
         // First above every target, so that no target overwrites a source not yet moved.
         const spare = 1000;
+        const program: i32 = @intCast(spare + child.fds.len);
+        _ = try child.failure.check(.spawn, linux.os.dup3(child.program, program, 0));
         for (child.fds, 0..) |fd, index| _ = try child.failure.check(.spawn, linux.os.dup3(fd, @intCast(spare + index), 0));
         for (child.fds, 0..) |_, index| _ = try child.failure.check(.spawn, linux.os.dup3(@intCast(spare + index), @intCast(3 + index), 0));
         try linux.process.closeOnExecFrom(child.failure, @intCast(3 + child.fds.len));
-        const result = linux.os.execve("/proc/self/exe", child.argv, child.envp);
-        return child.failure.fail(.spawn, linux.os.errno(result));
+        return child.failure.fail(.spawn, linux.process.execFd(program, child.argv, child.envp));
     }
 };
 
@@ -250,6 +254,18 @@ fn peers(path: [*:0]const u8, fds: [*]const i32, count: u32, out: [*]u64) callco
         const cookie = option(u64, fd, os.SO.COOKIE) orelse continue;
         peer.* = .{ cookie, who[0], who[1], who[2] };
     }
+}
+
+/// Makes a terminal raw; `before` becomes how it was. 0, or -1.
+fn makeRaw(fd: i32, before: *linux.terminal.Settings, failure: *Failure) callconv(.c) i32 {
+    before.* = linux.terminal.makeRaw(failure, fd) catch return -1;
+    return 0;
+}
+
+/// Gives a terminal the settings that it had. 0, or -1.
+fn restoreTerminal(fd: i32, before: *const linux.terminal.Settings, failure: *Failure) callconv(.c) i32 {
+    linux.terminal.restore(failure, fd, before) catch return -1;
+    return 0;
 }
 
 /// Whether a socket's own name is `path`: what accept(2) makes has that of the listener.

@@ -8,6 +8,7 @@
  * @module
  */
 
+import staticProgram from "../build/native/kurma-stage3" with { type: "bytes" };
 import library from "../build/native/libkurma.so" with { type: "bytes" };
 import {
   errnoNames,
@@ -17,6 +18,7 @@ import {
   Memory_kind,
   Stream_readiness,
   symbols,
+  Terminal,
 } from "./abi.gen.ts";
 import { type Kernel, KernelError, type PeerSocket } from "./kernel.ts";
 
@@ -24,27 +26,52 @@ import { type Kernel, KernelError, type PeerSocket } from "./kernel.ts";
 const libc = Deno.dlopen("libc.so.6", {
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
-  close: { parameters: ["i32"], result: "i32" },
 });
 
-const native = open(library);
+/** The symbols of the native library, as functions. */
+type Native = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
-/** The native library, opened from memory. memfd_create(2), "File sealing" */
-function open(bytes: Uint8Array) {
+const native = open(library);
+// In tests and tools nobody waits for a start, and what a test opens it is to close.
+if (!Deno.build.standalone) loadAll();
+
+/**
+ * The native library, opened from memory. Each symbol is made when it is first called: the
+ * runtime compiles code for it, which takes half a millisecond, and most processes need few.
+ *
+ * @see memfd_create(2), "File sealing"
+ */
+function open(bytes: Uint8Array): Native {
   const cloexecAndSealing = 0x0003;
   const addSeals = 1033;
   const allSeals = 0x000f;
-  const { memfd_create, fcntl, close } = libc.symbols;
+  const { memfd_create, fcntl } = libc.symbols;
+  // Stays open, as symbols are looked up in it.
   const fd = memfd_create(cString("libkurma.so"), cloexecAndSealing);
   if (fd < 0) throw new KernelError("memfd", "ENOMEM", "libkurma.so");
   const path = `/proc/self/fd/${fd}`;
-  try {
-    Deno.writeFileSync(path, bytes, { create: false });
-    fcntl(fd, addSeals, allSeals);
-    return Deno.dlopen(path, symbols).symbols;
-  } finally {
-    close(fd);
+  Deno.writeFileSync(path, bytes, { create: false });
+  fcntl(fd, addSeals, allSeals);
+  const made = {};
+  for (const [name, symbol] of Object.entries(symbols)) {
+    Object.defineProperty(made, name, {
+      configurable: true,
+      get() {
+        const value = Deno.dlopen(path, { [name]: symbol }).symbols[name];
+        Object.defineProperty(made, name, { value });
+        return value;
+      },
+    });
   }
+  return made as Native;
+}
+
+/**
+ * Makes all symbols now. For a process that lives long: later there may be no descriptor left
+ * to open the library by.
+ */
+export function loadAll(): void {
+  for (const name of Object.keys(symbols) as (keyof Native)[]) void native[name];
 }
 
 /** The kernel of this machine. See {@linkcode Kernel} for what each call takes and throws. */
@@ -67,16 +94,22 @@ export const kernel: Kernel = {
   spawn({ args, env, descriptors }) {
     const argv = cStrings(args);
     const variables = environment(env);
-    return checked(args[0] ?? "kurma", (failure) =>
-      native.kurma_spawn(
-        argv,
-        args.length,
-        cStrings(variables),
-        variables.length,
-        Int32Array.from(descriptors),
-        descriptors.length,
-        failure,
-      ));
+    const program = kernel.memfd("kurma", staticProgram, "program");
+    try {
+      return checked(args[0] ?? "kurma", (failure) =>
+        native.kurma_spawn(
+          program,
+          argv,
+          args.length,
+          cStrings(variables),
+          variables.length,
+          Int32Array.from(descriptors),
+          descriptors.length,
+          failure,
+        ));
+    } finally {
+      kernel.close(program);
+    }
   },
 
   wait(pid) {
@@ -292,6 +325,20 @@ export const kernel: Kernel = {
       (failure) => native.kurma_read_link(file, target, BigInt(target.length), failure),
     );
     return new TextDecoder().decode(target.subarray(0, length));
+  },
+
+  makeRaw(file) {
+    const before = new Uint8Array(Terminal.size);
+    checked(`descriptor ${file}`, (failure) => native.kurma_make_raw(file, before, failure));
+    return before;
+  },
+
+  restoreTerminal(file, before) {
+    const settings = before as Uint8Array<ArrayBuffer>;
+    checked(
+      `descriptor ${file}`,
+      (failure) => native.kurma_restore_terminal(file, settings, failure),
+    );
   },
 
   close(descriptor) {

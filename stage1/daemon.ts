@@ -54,9 +54,6 @@ export interface DaemonOptions {
   };
 }
 
-/** Where registries' hosts, policies and credentials are configured. */
-const imageConfig = "/etc/kurma";
-
 /** How long calls may take to end when the daemon stops. */
 const graceMs = 2_000;
 
@@ -103,7 +100,10 @@ export class Daemon {
       kernel: options.kernel,
       folders: directories,
       state: State.open(directories.state),
-      images: new Images({ root: directories.images, pull: { config: imageConfig } }),
+      images: new Images({
+        root: directories.images,
+        pull: { config: settings.images.configDirectory },
+      }),
       log: log.write,
       settings: () => {
         const { containers, socketPath } = current.configuration.settings;
@@ -237,8 +237,8 @@ export class Daemon {
   }
 
   #route(router: ConnectRouter): void {
-    const { directories } = this.#options.configuration;
-    const images = { root: directories.images, config: imageConfig };
+    const { directories, settings } = this.#options.configuration;
+    const images = { root: directories.images, config: settings.images.configDirectory };
     const stored = imagesService(images);
     router.service(Containers, containerService(this.#manager));
     router.service(Pods, podService(this.#manager));

@@ -6,7 +6,7 @@
 
 import { Report, Report_outcome } from "../ffi/abi.gen.ts";
 import { KurmaError } from "../ffi/errors.ts";
-import type { Descriptor, Kernel, KernelError } from "../ffi/kernel.ts";
+import { commandStatus, type Descriptor, type Kernel, type KernelError } from "../ffi/kernel.ts";
 import { kernelError, textAt } from "./report.ts";
 import type { Plan } from "./spec.ts";
 
@@ -39,9 +39,9 @@ export interface Launch {
 }
 
 /**
- * A stage2 process for one container: this executable, invoked again. It is started
- * before its plan is known, since V8 takes most of the time of a start, and can take
- * it while the image is looked up. Disposing of one that got no plan ends it.
+ * A stage2 process for one container. It is started before its plan is known, so that
+ * somebody is there to clear up if we die meanwhile. Disposing of one that got no plan
+ * ends it.
  */
 export class WaitingStage2 implements Disposable {
   readonly #kernel: Kernel;
@@ -136,9 +136,9 @@ function result(report: Uint8Array, status: number): Ended {
       return { status: view.getUint32(Report.status, true) };
     case "failed": {
       const error = kernelError(view, Report.failure, subject);
-      if (error.step !== "exec") throw error;
-      const missing = error.errno === "ENOENT" || error.errno === "ENOTDIR";
-      return { status: missing ? 127 : 126, reason: error };
+      const status = commandStatus(error);
+      if (status === undefined) throw error;
+      return { status, reason: error };
     }
     case "invalid":
       throw new KurmaError("invalid", `Cannot carry out the plan: ${subject}`);

@@ -12,7 +12,7 @@ const set_size = 0x5414; // TIOCSWINSZ
 pub const Relay = struct {
     master: fd_t,
     /// How the caller's terminal was, if 0 is one: it is raw as long as we run.
-    before: ?os.termios,
+    before: ?linux.terminal.Settings,
     up: Direction = .{},
     down: Direction = .{},
 
@@ -23,18 +23,15 @@ pub const Relay = struct {
         _ = try failure.check(.terminal, os.fcntl(master, 4, nonblock)); // F_SETFL
         var opened: Relay = .{ .master = master, .before = null };
         opened.resize();
-        var now: os.termios = undefined;
-        if (os.errno(os.tcgetattr(0, &now)) == .SUCCESS) {
-            opened.before = now;
-            makeRaw(&now);
-            _ = try failure.check(.terminal, os.tcsetattr(0, .DRAIN, &now));
-        }
+        var no_terminal: Failure = .{};
+        opened.before = linux.terminal.makeRaw(&no_terminal, 0) catch null;
         return opened;
     }
 
     /// Gives the caller's terminal back as it was.
     pub fn close(open_relay: *Relay) void {
-        if (open_relay.before) |*before| _ = os.tcsetattr(0, .DRAIN, before);
+        var ignored: Failure = .{};
+        if (open_relay.before) |*before| linux.terminal.restore(&ignored, 0, before) catch {};
         linux.file.close(open_relay.master);
     }
 
@@ -115,23 +112,3 @@ const Direction = struct {
         }
     }
 };
-
-/// cfmakeraw(3)
-fn makeRaw(termios: *os.termios) void {
-    termios.iflag.IGNBRK = false;
-    termios.iflag.BRKINT = false;
-    termios.iflag.PARMRK = false;
-    termios.iflag.ISTRIP = false;
-    termios.iflag.INLCR = false;
-    termios.iflag.IGNCR = false;
-    termios.iflag.ICRNL = false;
-    termios.iflag.IXON = false;
-    termios.oflag.OPOST = false;
-    termios.lflag.ECHO = false;
-    termios.lflag.ECHONL = false;
-    termios.lflag.ICANON = false;
-    termios.lflag.ISIG = false;
-    termios.lflag.IEXTEN = false;
-    termios.cflag.CSIZE = .CS8;
-    termios.cflag.PARENB = false;
-}

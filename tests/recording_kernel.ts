@@ -207,6 +207,15 @@ export class RecordingKernel implements Kernel {
     return "";
   }
 
+  makeRaw(file: Descriptor): Uint8Array {
+    this.#note("makeRaw", file);
+    return new Uint8Array();
+  }
+
+  restoreTerminal(file: Descriptor): void {
+    this.#note("restoreTerminal", file);
+  }
+
   close(descriptor: Descriptor): void {
     this.#note("close", descriptor);
     this.#memory.delete(descriptor);

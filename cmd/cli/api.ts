@@ -5,17 +5,16 @@
  */
 
 import { resolve } from "node:path";
-import { defaultSocket } from "../../stage1/api/client.ts";
+import { defaultSocket } from "../../stage1/api/socket.ts";
 import { defaultPort } from "../../stage1/api/endpoint.ts";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Authority } from "../../stage1/remote/authority.ts";
 import type { Bundle } from "../../stage1/remote/bundle.ts";
 import type { Credential } from "../../stage1/remote/credentials.ts";
-import { complain } from "../print.ts";
 import { command, type Group } from "./command.ts";
 import type { Context } from "./context.ts";
 import { BadValue, boolean, choice, type Flag, list as texts, string, whole } from "./flags.ts";
-import { rowsOutput, shown } from "./output.ts";
+import { rowsOutput, shown, structured, textOutput } from "./output.ts";
 
 const dir = {
   dir: string("Where its certificates are; else the folder api of --config", {
@@ -105,19 +104,18 @@ const init = command({
     client: string("The name of the first client; admin without it", { placeholder: "NAME" }),
     days,
     file,
+    output: textOutput,
   },
   examples: [
     ["kurma api init --name host.example.com", "Writes admin.json for kurma context import"],
     ["kurma api init --name host --address 192.0.2.1 -f - > admin.json", "By name and address"],
   ],
-  async run(context, _args, { name, address, client = "admin", days, file, ...flags }) {
+  async run(context, _args, { name, address, client = "admin", days = usualDays, ...flags }) {
     const authority = await authorityOf(context, flags);
     const given = [...name, ...address];
-    const named = given.length > 0 ? given : ownNames();
-    await authority.create(named);
-    complain(`Made a CA in ${authority.folder}, and a certificate for ${named.join(", ")}`);
-    const request = { name: client, role: "admin" as const, days: days ?? usualDays };
-    return await handOver(await authority.client(request), file);
+    await authority.create(given.length > 0 ? given : ownNames());
+    const request = { name: client, role: "admin" as const, days };
+    return await handOver(await authority.client(request), flags);
   },
 });
 
@@ -128,14 +126,14 @@ const client = command({
     "viewer looks, an operator also uses containers, an admin does all that root may.",
   ],
   args: ["name"],
-  flags: { role, days, file, ...dir },
+  flags: { role, days, file, ...dir, output: textOutput },
   examples: [
     ["kurma api client alice --role operator", "Writes alice.json"],
     ["kurma api client ci --days 30 -f -", "To standard output, for a month"],
   ],
-  async run(context, { name }, { role, days = usualDays, file, ...flags }) {
+  async run(context, { name }, { role, days = usualDays, ...flags }) {
     const authority = await authorityOf(context, flags);
-    return await handOver(await authority.client({ name, role, days }), file);
+    return await handOver(await authority.client({ name, role, days }), flags);
   },
 });
 
@@ -143,16 +141,18 @@ const renew = command({
   summary: "Make another certificate of the server, by the same CA",
   details: ["kurma-api has to be started again; clients notice nothing."],
   args: [],
-  flags: { ...names, ...dir },
+  flags: { ...names, ...dir, output: textOutput },
   examples: [
     ["kurma api renew", "With the same names"],
     ["kurma api renew --name host.example.com --name host", "With these alone"],
   ],
-  async run(context, _args, { name, address, ...flags }) {
+  async run(context, _args, { name, address, output, ...flags }) {
     const authority = await authorityOf(context, flags);
-    const given = await authority.renew([...name, ...address]);
-    const until = authority.serverExpires().toISOString();
-    return `A certificate for ${given.join(", ")}, until ${until}`;
+    const names = await authority.renew([...name, ...address]);
+    const expires = authority.serverExpires().toISOString();
+    return output === "text"
+      ? `A certificate for ${names.join(", ")}, until ${expires}`
+      : await structured({ names, expires }, output);
   },
 });
 
@@ -168,11 +168,13 @@ const list = command({
   run: (context, _args, flags) => rowsOf("certificate", context, flags),
 });
 
+const revokeFlags = { ...dir, output: textOutput };
+
 const revoke = command({
   summary: "Revoke certificates: from now on they count no longer",
   details: ["Connections that are open with them end at once, where kurma-api runs."],
   args: ["reference+"],
-  flags: dir,
+  flags: revokeFlags,
   examples: [
     ["kurma api revoke alice", "All certificates of that name"],
     ["kurma api revoke 5f3c09aa", "One, by the first digits of its fingerprint"],
@@ -222,14 +224,14 @@ const token: Group = {
         "takes tokens if it runs with --allow-tokens.",
       ],
       args: ["name"],
-      flags: { role, days, file, ...dir },
+      flags: { role, days, file, ...dir, output: textOutput },
       examples: [
         ["kurma api token create ci --role operator --days 30", "Writes ci.json"],
         ["kurma api token create curl -f - | jq -r .token", "The token alone"],
       ],
-      async run(context, { name }, { role, days = usualDays, file, ...flags }) {
+      async run(context, { name }, { role, days = usualDays, ...flags }) {
         const authority = await authorityOf(context, flags);
-        return await handOver(await authority.token({ name, role, days }), file);
+        return await handOver(await authority.token({ name, role, days }), flags);
       },
     }),
     list: command({
@@ -246,7 +248,7 @@ const token: Group = {
     revoke: command({
       summary: "Revoke tokens: from now on they count no longer",
       args: ["reference+"],
-      flags: dir,
+      flags: revokeFlags,
       examples: [
         ["kurma api token revoke ci", "All tokens of that name"],
         ["kurma api token revoke 5f3c09aa", "One, by the first digits of its fingerprint"],
@@ -278,23 +280,30 @@ async function authorityOf(
   return new Authority(resolve(dir ?? `${config}/api`));
 }
 
-/** Writes what a client imports, and says where. */
+/** How a command answers that has one thing to say. */
+type TextForm = "text" | "json" | "yaml";
+
+/** Writes what a client imports, and says where; or says it itself, to `-`. */
 async function handOver(
   { credential, ...bundle }: Bundle & { credential: Credential },
-  file: string | undefined,
+  { file, output }: { file: string | undefined; output: TextForm },
 ): Promise<string> {
-  const [{ bundleText }, { writeSecret }] = await Promise.all([
-    import("../../stage1/remote/bundle.ts"),
-    import("../../stage1/remote/files.ts"),
-  ]);
+  const { bundleText } = await import("../../stage1/remote/bundle.ts");
   if (file === "-") return bundleText(bundle).trimEnd();
   const path = resolve(file ?? `${credential.name}.json`);
+  await writeNew(path, bundleText(bundle));
+  return output === "text" ? path : await structured({ ...credential, file: path }, output);
+}
+
+/** @throws {KurmaError} `state`: something is there. */
+async function writeNew(path: string, text: string): Promise<void> {
+  const { writeSecret } = await import("../../stage1/remote/files.ts");
   try {
     Deno.lstatSync(path);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    writeSecret(path, bundleText(bundle));
-    return path;
+    writeSecret(path, text);
+    return;
   }
   throw new KurmaError("state", `Cannot write "${path}": something is there`, {
     fix: "Remove it, or name another file with --file",
@@ -329,16 +338,14 @@ async function revoked(
   kind: Credential["kind"],
   references: readonly string[],
   context: Context,
-  flags: { dir: string | undefined },
+  { output, ...flags }: { output: TextForm; dir: string | undefined },
 ): Promise<string> {
   const { credentials } = await authorityOf(context, flags);
-  const lines: string[] = [];
-  for (const reference of references) {
-    for (const { name, fingerprint } of await credentials.revoke(kind, reference)) {
-      lines.push(`${name} ${fingerprint}`);
-    }
-  }
-  return lines.join("\n");
+  const ended: Credential[] = [];
+  for (const reference of references) ended.push(...await credentials.revoke(kind, reference));
+  return output === "text"
+    ? ended.map(({ name, fingerprint }) => `${name} ${fingerprint}`).join("\n")
+    : await structured(ended, output);
 }
 
 /** What clients may call this machine by. */

@@ -60,6 +60,7 @@ export const common = {
     placeholder: "CONTEXT",
     variable: "KURMA_CONTEXT",
   }),
+  "no-daemon": boolean("Do without the daemon what can be done without: run, image"),
   help: boolean("Show this help", { short: "h" }),
 };
 

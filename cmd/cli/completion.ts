@@ -11,6 +11,7 @@ import { command } from "./command.ts";
 import { type Candidate, complete, type Names, type Surface } from "./complete.ts";
 import type { Context } from "./context.ts";
 import { daemon } from "./host.ts";
+import { imageStore } from "./image_store.ts";
 import { familiar } from "./image.ts";
 import { statusOf } from "./list.ts";
 import { podStatus } from "./pod.ts";
@@ -51,13 +52,16 @@ export function completer(surface: () => Surface) {
       const { words, paths, names, given } = complete(surface(), word);
       const current = word.at(-1) ?? "";
       const named = (flag: string) => given.get(flag)?.at(-1);
+      const [root, host, other] = [named("root"), named("host"), named("context")];
       const where = {
         ...context,
-        root: named("root") ?? context.root,
-        ...named("host") !== undefined
-          ? { host: named("host"), context: undefined }
-          : named("context") !== undefined
-          ? { host: undefined, context: named("context") }
+        root: root ?? context.root,
+        ...host !== undefined
+          ? { host, context: undefined, alone: false }
+          : other !== undefined
+          ? { host: undefined, context: other, alone: false }
+          : root !== undefined
+          ? { alone: true }
           : {},
       };
       const before = new Set(word.slice(0, -1));
@@ -100,32 +104,13 @@ async function namesLike(names: Names, context: Context, current: string): Promi
         return volumes.map(({ name = "" }) => [name, "A volume"]);
       }
       case "image": {
-        const own = context.host === undefined ? await ownImages(context.root) : [];
-        if (own.length > 0) return own.map(imageCandidate);
-        const { images = [] } = await api.call("Images", "List", {}, { signal });
-        return images.flatMap(({ names = [], id = "" }) => names.length > 0 ? names : [id])
-          .map(imageCandidate);
+        const images = await (await imageStore(context)).list();
+        return images.flatMap(({ names, id }) => names.length > 0 ? names : [id])
+          .map((name) => [familiar(name), "An image in the store"]);
       }
     }
   } catch (error) {
     if (error instanceof KurmaError || error instanceof DOMException) return [];
-    throw error;
-  }
-}
-
-function imageCandidate(name: string): Candidate {
-  return [familiar(name), "An image in the store"];
-}
-
-/** The images of the store at `root`; none if we may not look. */
-async function ownImages(root: string): Promise<string[]> {
-  const { listImages } = await import("../../stage1/images/mod.ts");
-  try {
-    return listImages({ root }).flatMap(({ record, names }) =>
-      names.length > 0 ? names : [record.id]
-    );
-  } catch (error) {
-    if (error instanceof KurmaError) return [];
     throw error;
   }
 }

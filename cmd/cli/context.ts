@@ -14,6 +14,8 @@ export interface Context {
   readonly host: string | undefined;
   /** The context that `--context` or KURMA_CONTEXT names, unless a host comes before it. */
   readonly context: string | undefined;
+  /** Whether what needs no daemon is done without one, whoever answers. */
+  readonly alone: boolean;
   /** The environment of the process. */
   readonly env: Readonly<Record<string, string>>;
   /** Whether people read standard output, on a terminal. */

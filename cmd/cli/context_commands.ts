@@ -5,7 +5,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { defaultSocket } from "../../stage1/api/client.ts";
+import { defaultSocket } from "../../stage1/api/socket.ts";
 import { endpointOf } from "../../stage1/api/endpoint.ts";
 import type { Bundle } from "../../stage1/remote/bundle.ts";
 import { command, type Group } from "./command.ts";
@@ -40,6 +40,7 @@ const create = command({
     "token-file": string("A token instead; - reads standard input", { placeholder: "FILE" }),
     use: uses,
     force: replaces,
+    output: textOutput,
   },
   instead: {
     "--docker": "Write the host behind the name: kurma context create NAME ssh://USER@HOST",
@@ -52,7 +53,7 @@ const create = command({
       "With a token of kurma api token",
     ],
   ],
-  async run({ env }, { name, host }, { ca, cert, key, use, force, ...flags }) {
+  async run({ env }, { name, host }, { ca, cert, key, ...flags }) {
     endpointOf(host, "/");
     if ((cert === undefined) !== (key === undefined)) {
       throw new UsageError("--cert and --key belong together", "Give both, or neither");
@@ -69,7 +70,7 @@ const create = command({
       }),
       `context "${name}"`,
     );
-    return await keep(new Contexts(env), name, bundle, { use, force });
+    return await keep(new Contexts(env), name, bundle, flags);
   },
 });
 
@@ -80,6 +81,7 @@ const importer = command({
     name: string("Call it so; else as the file is called", { placeholder: "NAME" }),
     use: uses,
     force: replaces,
+    output: textOutput,
   },
   examples: [
     ["kurma context import alice.json --use", "And use it from now on"],
@@ -88,7 +90,7 @@ const importer = command({
       "Without a file",
     ],
   ],
-  async run({ env }, { file }, { name, use, force }) {
+  async run({ env }, { file }, { name, ...flags }) {
     const named = name ?? (file === "-" ? undefined : baseName(file));
     if (named === undefined) {
       throw new UsageError("import needs --name for standard input", "Add --name NAME");
@@ -96,7 +98,7 @@ const importer = command({
     const { parseBundle } = await import("../../stage1/remote/bundle.ts");
     const bundle = parseBundle(read(file) ?? "", file === "-" ? "standard input" : `"${file}"`);
     endpointOf(bundle.host, "/");
-    return await keep(new Contexts(env), named, bundle, { use, force });
+    return await keep(new Contexts(env), named, bundle, flags);
   },
 });
 
@@ -107,14 +109,15 @@ const use = command({
     "daemon of this machine.",
   ],
   args: ["context"],
-  flags: {},
+  flags: { output: textOutput },
   examples: [
     ["kurma context use lab", "Commands go there"],
     ["kurma context use default", "Back to this machine"],
   ],
-  async run({ env }, { context }) {
-    await new Contexts(env).use(context);
-    return context;
+  async run({ env }, { context }, { output }) {
+    const contexts = new Contexts(env);
+    await contexts.use(context);
+    return await told(contexts, context, output);
   },
 });
 
@@ -180,15 +183,15 @@ const rm = command({
   summary: "Remove contexts",
   details: ["What they show to a server counts on there until it is revoked or expires."],
   args: ["context+"],
-  flags: {},
+  flags: { output: textOutput },
   examples: [
     ["kurma context rm lab", "One"],
     ["kurma context rm lab ci", "Two"],
   ],
-  async run({ env }, { context }) {
+  async run({ env }, { context }, { output }) {
     const contexts = new Contexts(env);
     for (const each of context) await contexts.remove(each);
-    return context.join("\n");
+    return output === "text" ? context.join("\n") : await structured({ names: context }, output);
   },
 });
 
@@ -205,11 +208,18 @@ async function keep(
   contexts: Contexts,
   name: string,
   bundle: Bundle,
-  { use, force }: { use: boolean; force: boolean },
+  { use, force, output }: { use: boolean; force: boolean; output: "text" | "json" | "yaml" },
 ): Promise<string> {
   await contexts.write(name, bundle, force);
   if (use) await contexts.use(name);
-  return name;
+  return await told(contexts, name, output);
+}
+
+/** The name of a context, or what there is to know about it. */
+async function told(contexts: Contexts, name: string, output: "text" | "json" | "yaml") {
+  if (output === "text") return name;
+  const found = name === ownContext ? own(contexts) : await about(contexts, name);
+  return await structured(found, output);
 }
 
 /** This machine's daemon, as if it were one. */

@@ -22,7 +22,6 @@ import { boolean, bytes, choice, list, string, time, whole } from "./flags.ts";
 import { daemon, seconds } from "./host.ts";
 import { structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";
-import { programOf } from "./run.ts";
 
 type Settings = MessageJsonType<typeof ContainerSettingsSchema>;
 type Mount = MessageJsonType<typeof MountSchema>;
@@ -43,12 +42,12 @@ export const limitFlags = {
   }),
 };
 
-const flags = {
+/** What a container may be made with, which `kurma run` takes as well. */
+export const containerFlags = {
   name: string("The name of the container; made up without it", {
     short: "n",
     placeholder: "NAME",
   }),
-  start: boolean("Start it at once"),
   env: list("Set a variable; NAME alone copies yours", { short: "e", placeholder: "NAME=VALUE" }),
   "env-file": list("Set variables from a file, one a line", { placeholder: "FILE" }),
   volume: list("Mount a volume, or a path of the host; ro for read-only", {
@@ -101,13 +100,44 @@ const flags = {
   pull: choice("When to fetch the image", ["missing", "always", "never"]),
 };
 
-type Given = FlagValues<typeof flags>;
+/** {@linkcode containerFlags} as they are given. */
+export type Given = FlagValues<typeof containerFlags>;
 
 const started = "create starts nothing by itself; add --start, and use kurma attach or kurma logs";
 const offline = "No port is forwarded in this version; use --network host";
 const mounts = "Use --volume SOURCE:PATH[:ro], or --tmpfs PATH";
 const logs = "Every container keeps a log; kurma logs shows it";
 const names = "Containers find no names of others in this version; use --network container:NAME";
+
+/** What is said of flags of docker and podman that a container has not. */
+export const containerInstead = {
+  "-p": offline,
+  "--publish": offline,
+  "-P": offline,
+  "--publish-all": offline,
+  "--expose": offline,
+  "--net": "Write --network none, host or container:NAME",
+  "--network-alias": names,
+  "--link": names,
+  "--dns": "Mount a resolv.conf of your own: --volume FILE:/etc/resolv.conf:ro",
+  "--add-host": "Mount a hosts file of your own: --volume FILE:/etc/hosts:ro",
+  "--mount": mounts,
+  "--volumes-from": mounts,
+  "--volume-driver": mounts,
+  "--init": "Every container has an init already; leave it out",
+  "--log-driver": logs,
+  "--log-opt": logs,
+  "-c": "Write --cpu-weight, where 100 is usual",
+  "--cpu-shares": "Write --cpu-weight, where 100 is usual",
+  "--cpu-quota": "Write --cpus, as in --cpus 1.5",
+  "--cpu-period": "Write --cpus, as in --cpus 1.5",
+  "--memory-swap": "Write --swap, which does not count memory in",
+  "--label-file": "Write each with --label",
+  "--platform": "An image of this machine's platform is chosen; leave it out",
+  "--gpus": "Name its devices with --device",
+  "--cgroup-parent": "The daemon's configuration names it for all containers",
+  "--restart-policy": "Write --restart",
+};
 
 export const create = command({
   summary: "Make a container without starting it",
@@ -118,40 +148,15 @@ export const create = command({
   ],
   args: ["image", "command*"],
   passthrough: true,
-  flags: { ...flags, output: textOutput },
+  flags: { start: boolean("Start it at once"), ...containerFlags, output: textOutput },
   instead: {
     "-d": started,
     "--detach": started,
     "-a": started,
     "--attach": started,
-    "-p": offline,
-    "--publish": offline,
-    "-P": offline,
-    "--publish-all": offline,
-    "--expose": offline,
-    "--net": "Write --network none, host or container:NAME",
-    "--network-alias": names,
-    "--link": names,
-    "--dns": "Mount a resolv.conf of your own: --volume FILE:/etc/resolv.conf:ro",
-    "--add-host": "Mount a hosts file of your own: --volume FILE:/etc/hosts:ro",
-    "--mount": mounts,
-    "--volumes-from": mounts,
-    "--volume-driver": mounts,
-    "--init": "Every container has an init already; leave it out",
-    "--log-driver": logs,
-    "--log-opt": logs,
-    "-c": "Write --cpu-weight, where 100 is usual",
-    "--cpu-shares": "Write --cpu-weight, where 100 is usual",
-    "--cpu-quota": "Write --cpus, as in --cpus 1.5",
-    "--cpu-period": "Write --cpus, as in --cpus 1.5",
-    "--memory-swap": "Write --swap, which does not count memory in",
     "--manifest": "Write kurma pod create FILE",
     "--cidfile": "create prints the id: kurma create ... > FILE",
-    "--label-file": "Write each with --label",
-    "--platform": "An image of this machine's platform is chosen; leave it out",
-    "--gpus": "Name its devices with --device",
-    "--cgroup-parent": "The daemon's configuration names it for all containers",
-    "--restart-policy": "Write --restart",
+    ...containerInstead,
   },
   examples: [
     ["kurma create --name web -v site:/www:ro busybox httpd -f -h /www", "Made, not yet started"],
@@ -161,17 +166,29 @@ export const create = command({
   async run(context, { image, command }, flags) {
     const api = await daemon(context);
     const { container } = await api.call("Containers", "Create", {
-      image: absolute(image),
-      ...(flags.name === undefined ? {} : { name: flags.name }),
+      ...requestOf(image, command, flags, context.env),
       start: flags.start,
-      pull: `PULL_POLICY_${upper(flags.pull)}`,
-      settings: settingsOf(command, flags, context.env),
     });
     return flags.output === "text"
       ? container?.id ?? ""
       : await structured(container, flags.output);
   },
 });
+
+/** The request of a container that is made of `image`. */
+export function requestOf(
+  image: string,
+  command: readonly string[],
+  flags: Given,
+  env: Readonly<Record<string, string>>,
+) {
+  return {
+    image: absolute(image),
+    ...(flags.name === undefined ? {} : { name: flags.name }),
+    pull: `PULL_POLICY_${upper(flags.pull)}` as const,
+    settings: settingsOf(command, flags, env),
+  };
+}
 
 /** A path, seen from `folder`, as the daemon finds it too; any other reference as it is. */
 export function absolute(image: string, folder = Deno.cwd()): string {
@@ -265,6 +282,20 @@ export function restartOf(text: string): MessageJsonType<typeof RestartPolicySch
     ? "UNLESS_STOPPED"
     : mode[policy as "no" | "on-failure" | "always"];
   return { mode: `MODE_${word}`, ...(times === undefined ? {} : { maxRetries: Number(times) }) };
+}
+
+/** The program that `text` names, with its arguments if it is a JSON list. */
+export function programOf(text: string): readonly string[] {
+  if (!text.startsWith("[")) return [text];
+  try {
+    const list: unknown = JSON.parse(text);
+    if (Array.isArray(list) && list.every((word) => typeof word === "string")) return list;
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+  }
+  throw new KurmaError("invalid", `Cannot use "${text}" for --entrypoint: no list of strings`, {
+    fix: `Write a program, or a JSON list as in '["sh", "-c"]'`,
+  });
 }
 
 export function networkOf(text: string): string {

@@ -1,6 +1,6 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import { assert, assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
-import { create, settingsOf } from "./create.ts";
+import { create, programOf, settingsOf } from "./create.ts";
 import { interpret, split, UsageError } from "./parse.ts";
 
 /** The settings that the words of a command line come to. */
@@ -153,5 +153,26 @@ for (const flag of ["-d", "-p", "--mount", "--link", "--init", "--cpu-shares", "
     assert(error instanceof UsageError);
     assertMatch(error.message, /^Unknown flag -/);
     assertEquals(error.fix, create.instead?.[flag]);
+  });
+}
+
+for (
+  const [text, words] of [
+    ["/bin/sh", ["/bin/sh"]],
+    ["", [""]],
+    ["a b", ["a b"]],
+    ['["sh", "-c"]', ["sh", "-c"]],
+    ["[]", []],
+  ] as const
+) {
+  Deno.test(`programOf() takes ${text} for ${JSON.stringify(words)}`, () => {
+    assertEquals(programOf(text), words);
+  });
+}
+
+for (const text of ["[", "[1]", '["a", ["b"]]', "[sh]"]) {
+  Deno.test(`programOf() refuses ${text}`, async () => {
+    const error = await rejection(() => programOf(text));
+    assertEquals(error.message, `Cannot use "${text}" for --entrypoint: no list of strings`);
   });
 }

@@ -5,8 +5,8 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { defaultSocket, unreachable } from "../../stage1/api/client.ts";
 import { isBroken } from "../../stage1/api/http2/broken.ts";
+import { defaultSocket } from "../../stage1/api/socket.ts";
 import { command } from "./command.ts";
 import { endpoint } from "./host.ts";
 
@@ -27,6 +27,7 @@ export const dialStdio = command({
       });
     }
     const { copy } = await import("../../stage1/api/bridge.ts");
+    const { unreachable } = await import("../../stage1/api/client.ts");
     let connection: Deno.UnixConn;
     try {
       connection = await Deno.connect({ transport: "unix", path: found.path });

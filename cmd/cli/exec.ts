@@ -4,96 +4,14 @@
  * @module
  */
 
-import type { ExitStatus } from "../../stage1/api/kurma.gen.ts";
-import { pass } from "../print.ts";
 import { command } from "./command.ts";
 import type { Context } from "./context.ts";
+import { converse, tellDetached } from "./conversation.ts";
 import { environment } from "./environment.ts";
 import { boolean, list, string, whole } from "./flags.ts";
 import { streaming } from "./host.ts";
 import { appOf } from "./pod_app.ts";
-import { RawTerminal, terminalSize, untilDetached } from "./terminal.ts";
-
-/** What a process says, in the words of all three calls. */
-interface Said {
-  readonly message:
-    | { readonly case: "output" | "errorOutput"; readonly value: Uint8Array }
-    | { readonly case: "exited"; readonly value: ExitStatus }
-    | { readonly case: "started" | "attached"; readonly value: unknown }
-    | { readonly case: undefined; readonly value?: undefined };
-}
-
-/** What we say to it once it runs. */
-type Heard =
-  | { readonly case: "input"; readonly value: Uint8Array }
-  | { readonly case: "resize"; readonly value: { rows: number; columns: number } };
-
-/** The most bytes of one message. */
-const maxInput = 64 * 1024;
-
-/** How a conversation is led. */
-interface Manners<Start> {
-  /** The first message. */
-  readonly start: Start;
-  /** Whether it hears standard input. */
-  readonly input: boolean;
-  /** Whether it has a terminal, so that ours is made raw. */
-  readonly terminal: boolean;
-  /** Whether the detach keys end the conversation. */
-  readonly detachable?: boolean;
-}
-
-/**
- * Starts a conversation by `open` and leads it to its end.
- *
- * @returns The exit status of the process; 0 if we went away from it.
- */
-async function converse<Start>(
-  open: (
-    requests: AsyncIterable<{ message: { case: "start"; value: Start } | Heard }>,
-    options: { signal: AbortSignal },
-  ) => AsyncIterable<Said>,
-  { start, input, terminal, detachable = false }: Manners<Start>,
-): Promise<number> {
-  const leaving = new AbortController();
-  const { readable, writable } = new TransformStream<Heard, Heard>();
-  const writer = writable.getWriter();
-  // What can no longer be said is no error: the process has ended.
-  const say = (message: Heard) => writer.write(message).catch(() => undefined);
-  async function* requests() {
-    yield { message: { case: "start" as const, value: start } };
-    for await (const message of readable) yield { message };
-  }
-  using _terminal = terminal
-    ? new RawTerminal((value) => say({ case: "resize", value }))
-    : undefined;
-  if (input) {
-    const keys = detachable && terminal
-      ? untilDetached(Deno.stdin.readable, () => leaving.abort())
-      : Deno.stdin.readable;
-    hear(keys, say).then(() => writer.close()).catch((error) => writer.abort(error));
-  }
-  try {
-    for await (const { message } of open(requests(), { signal: leaving.signal })) {
-      if (message.case === "exited") return message.value.code;
-      if (message.case !== "output" && message.case !== "errorOutput") continue;
-      const status = pass(message.value, message.case === "output" ? "stdout" : "stderr");
-      if (status !== 0) return status;
-    }
-  } catch (error) {
-    if (!leaving.signal.aborted) throw error;
-  }
-  return 0;
-}
-
-/** Passes what comes in on, in messages of at most {@linkcode maxInput} bytes. */
-async function hear(input: AsyncIterable<Uint8Array>, say: (message: Heard) => Promise<void>) {
-  for await (const piece of input) {
-    for (let at = 0; at < piece.length; at += maxInput) {
-      await say({ case: "input", value: piece.subarray(at, at + maxInput) });
-    }
-  }
-}
+import { detachKeys, terminalSize } from "./terminal.ts";
 
 const envFlags = {
   env: list("Set a variable; NAME alone copies yours", { short: "e", placeholder: "NAME=VALUE" }),
@@ -162,10 +80,10 @@ export const exec = command({
       privileged,
     };
     const manners = { start, input: start.openInput, terminal: tty && !detach };
-    return await streaming(
-      context,
-      ({ containers }) => converse((...call) => containers.exec(...call), manners),
-    );
+    return await streaming(context, async ({ containers }) => {
+      const { status } = await converse((...call) => containers.exec(...call), manners);
+      return status;
+    });
   },
 });
 
@@ -191,12 +109,11 @@ export const enter = command({
       const { container, words } = await appOf(api, reference, command);
       const start = { container, ...place };
       const { containers } = api;
-      return words.length === 0
+      const further = { ...start, command: [...words], terminal: true, openInput: true };
+      const { status } = words.length === 0
         ? await converse((...call) => containers.enter(...call), { ...manners, start })
-        : await converse((...call) => containers.exec(...call), {
-          ...manners,
-          start: { ...start, command: [...words], terminal: true, openInput: true },
-        });
+        : await converse((...call) => containers.exec(...call), { ...manners, start: further });
+      return status;
     });
   },
 });
@@ -206,34 +123,34 @@ export const attach = command({
   details: [
     "Shows what it writes from now on, and passes standard input on if it was created with " +
     "--interactive. Going away, as with Ctrl-C, ends nothing; on a terminal of its own, which hears " +
-    `that key itself, Ctrl-P Ctrl-Q goes away. ${ownStatus}`,
+    `that key itself, the detach keys go away. ${ownStatus}`,
   ],
   args: ["container"],
   failure: 125,
   flags: {
     "no-stdin": boolean("Only listen"),
     tail: whole("Lines of the log that come first", { short: "n" }),
+    "detach-keys": detachKeys(),
   },
-  instead: {
-    "--sig-proxy": "Use kurma kill --signal",
-    "--detach-keys": "They are Ctrl-P Ctrl-Q; leave it out",
-  },
+  instead: { "--sig-proxy": "Use kurma kill --signal" },
   examples: [
     ["kurma attach web", "See what it says from now on"],
     ["kurma attach --no-stdin --tail 10 web", "Only listen, beginning a little earlier"],
   ],
-  async run(context, { container }, { "no-stdin": deaf, tail = 0 }) {
+  async run(context, { container }, { "no-stdin": deaf, tail = 0, "detach-keys": keys }) {
     return await streaming(context, async ({ containers }) => {
       const { container: found } = await containers.get({ container });
       const { terminal = false, openInput = false } = found?.settings ?? {};
       const input = openInput && !deaf;
       const start = { container, input, tail, ...sized(terminal) };
-      return await converse((...call) => containers.attach(...call), {
+      const { status, detached } = await converse((...call) => containers.attach(...call), {
         start,
         input,
         terminal: input && terminal,
-        detachable: true,
+        keys,
       });
+      if (detached) tellDetached(container);
+      return status;
     });
   },
 });

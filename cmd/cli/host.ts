@@ -9,6 +9,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import type { ApiClient } from "../../stage1/api/client.ts";
 import type { ApiStreams } from "../../stage1/api/client_streams.ts";
 import type { Endpoint } from "../../stage1/api/endpoint.ts";
+import { defaultSocket } from "../../stage1/api/socket.ts";
 import { report } from "../print.ts";
 import type { Context } from "./context.ts";
 import { explain } from "./failure.ts";
@@ -35,6 +36,30 @@ export function chosen(
 }
 
 /**
+ * Whether what needs no daemon is done without one: because the line says so, or names folders
+ * of our own. A flag counts before a variable.
+ *
+ * @throws {UsageError} if the line names a daemon as well.
+ */
+export function isAlone(
+  given: ReadonlyMap<string, unknown>,
+  env: Readonly<Record<string, string>>,
+): boolean {
+  const own = ["root", "config", "no-daemon"].find((flag) => given.has(flag));
+  const other = ["host", "context"].find((flag) => given.has(flag));
+  if (own !== undefined && other !== undefined) {
+    const why = own === "no-daemon" ? "which is one" : "which has its own";
+    throw new UsageError(
+      `Cannot use --${own} with --${other}, the name of a daemon, ${why}`,
+      "Leave one of them out",
+    );
+  }
+  if (own !== undefined || other !== undefined) return own !== undefined;
+  if (env.KURMA_HOST || env.KURMA_CONTEXT) return false;
+  return Boolean(env.KURMA_ROOT || env.KURMA_CONFIG);
+}
+
+/**
  * The client of the daemon that a host or a context names, of the context in use, or of
  * this machine's daemon.
  *
@@ -43,6 +68,39 @@ export function chosen(
 export async function daemon(where: Where): Promise<ApiClient> {
   const { ApiClient } = await import("../../stage1/api/client.ts");
   return new ApiClient(await endpoint(where));
+}
+
+/**
+ * The client of the daemon that is to do what we could do ourselves.
+ *
+ * @returns undefined if we are to do it: it was asked for, or none is named or there.
+ * @throws {KurmaError} `unavailable`: the daemon that was named is not there; `denied`: the
+ *   socket is not ours to use; what {@linkcode daemon} throws.
+ */
+export async function daemonIfAny(
+  where: Where & Pick<Context, "alone">,
+): Promise<ApiClient | undefined> {
+  if (where.alone) return undefined;
+  const named = await endpoint(where);
+  // What nobody listens to is found out without a client.
+  if (named === undefined && !isSocket(defaultSocket)) return undefined;
+  const { ApiClient } = await import("../../stage1/api/client.ts");
+  const api = new ApiClient(named);
+  try {
+    await api.call("System", "Ping", {});
+    return api;
+  } catch (error) {
+    const isAway = error instanceof KurmaError && error.code === "unavailable";
+    if (isAway && named === undefined) return undefined;
+    throw error;
+  }
+}
+
+/** Says that only a daemon can do `what`. */
+export function needsDaemon(what: string): KurmaError {
+  return new KurmaError("unavailable", `Cannot use ${what}: it needs the daemon`, {
+    fix: "Start it with kurma daemon, or systemctl start kurmad",
+  });
 }
 
 /** Where the daemon is; undefined for the usual socket. */
@@ -54,15 +112,15 @@ export async function endpoint({ host, context, env }: Where): Promise<Endpoint 
     return name === undefined ? undefined : await contexts.endpoint(name);
   }
   const { endpointOf } = await import("../../stage1/api/endpoint.ts");
-  if (isSocket(host)) return { kind: "unix", path: resolve(host) };
+  // A bare word may be a socket that is there, as it could in the original.
+  if (/^[\w.-]+$/.test(host) && isSocket(host)) return { kind: "unix", path: resolve(host) };
   const named = endpointOf(host, Deno.cwd());
   return named.kind === "tcp" ? await contexts.withCredential(named) : named;
 }
 
-/** A bare word may be a socket that is there, as it could in the original. */
-function isSocket(host: string): boolean {
+function isSocket(path: string): boolean {
   try {
-    return /^[\w.-]+$/.test(host) && Deno.statSync(host).isSocket === true;
+    return Deno.statSync(path).isSocket === true;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
@@ -82,6 +140,14 @@ export async function streaming<Value>(
   // A daemon that is away is told by a call which says what to do, before anything else loads;
   // elsewhere a connection more takes longer than that.
   if (api.endpoint.kind === "unix") await api.call("System", "Ping", {});
+  return await streamingWith(api, act);
+}
+
+/** As {@linkcode streaming}, with a daemon that is known to answer. */
+export async function streamingWith<Value>(
+  api: ApiClient,
+  act: (api: ApiStreams) => Promise<Value>,
+): Promise<Value> {
   const { kurmaError } = await import("../../stage1/api/client_streams.ts");
   using streams = await api.streams();
   try {

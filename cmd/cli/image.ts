@@ -5,20 +5,22 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import type { Damage, Removed, StoredImage } from "../../stage1/images/mod.ts";
+import type { Damage, Removed } from "../../stage1/images/mod.ts";
 import { command, type Group } from "./command.ts";
 import { boolean, bytes, choice, string } from "./flags.ts";
+import { type ImageRow, imageStore } from "./image_store.ts";
 import { listed, listFlags, shown, structured } from "./output.ts";
 import type { Column, Surroundings } from "./table.ts";
 import { ago, size } from "./units.ts";
 
-/** The store, loaded by the commands that need it. */
-const images = () => import("../../stage1/images/mod.ts");
+/** Progress as people see it, loaded by the commands that need it; none if it is to be quiet. */
+const progress = async (quiet: boolean) =>
+  quiet ? undefined : (await import("./progress.ts")).progressOnStderr();
 
 /** The status of a store in which something is damaged. */
 const damagedStatus = 4;
 
-const columns: readonly Column<ReturnType<typeof row>>[] = [
+const columns: readonly Column<ImageRow>[] = [
   { title: "NAME", text: ({ names }) => names.map(familiar).join(", "), shrinks: true },
   { title: "ID", text: ({ id }) => shortId(id) },
   { title: "FORMAT", text: ({ format }) => format },
@@ -27,21 +29,6 @@ const columns: readonly Column<ReturnType<typeof row>>[] = [
   { title: "CREATED", text: ({ created }) => ago(Date.parse(created), Date.now()) },
   { title: "USED", text: ({ used }) => ago(Date.parse(used), Date.now()), wide: true },
 ];
-
-type Row = ReturnType<typeof row>;
-
-/** An image as `--output json` lists it. */
-function row({ record, names, created, used, bytes }: StoredImage) {
-  return {
-    id: record.id,
-    names,
-    format: record.format,
-    layers: record.layers.length,
-    bytes,
-    created: created.toISOString(),
-    used: used.toISOString(),
-  };
-}
 
 /** How commands that change something show what they did; `text` is for scripts of one line. */
 const output = choice("How to show it", ["text", "json", "yaml", "table"], {
@@ -68,8 +55,7 @@ async function answered<Row>(answer: Answer<Row>, form: Form, context: Surroundi
 }
 
 /** An image that was brought in. */
-function broughtIn(stored: StoredImage, form: Form, context: Surroundings): Promise<string> {
-  const value = row(stored);
+function broughtIn(value: ImageRow, form: Form, context: Surroundings): Promise<string> {
   return answered({ text: value.id, value, rows: [value], columns }, form, context);
 }
 
@@ -121,9 +107,8 @@ const list = command({
     ["kurma image list -o json | jq -r '.[].id'", "All ids, for a script"],
   ],
   async run(context, _args, how) {
-    const { listImages } = await images();
-    const rows = listImages(context).map(row);
-    const [id, name] = [({ id }: Row) => id, ({ names, id }: Row) => names[0] ?? id];
+    const rows = await (await imageStore(context)).list();
+    const [id, name] = [({ id }: ImageRow) => id, ({ names, id }: ImageRow) => names[0] ?? id];
     return await listed({ rows, columns, name, id }, how, context);
   },
 });
@@ -143,9 +128,7 @@ const show = command({
     ["kurma image show 3f2a91c0 -o yaml", "By the first digits of its id"],
   ],
   async run(context, { image }, { output }) {
-    const { showImage } = await images();
-    const stored = showImage(image, context);
-    const value = { ...stored.record, ...row(stored), layers: stored.record.layers };
+    const value = await (await imageStore(context)).show(image);
     const rows = Object.entries(value).map(([field, value]) => ({
       field,
       value: typeof value === "string" ? value : JSON.stringify(value),
@@ -173,14 +156,8 @@ const pull = command({
     ["kurma image pull registry.example.com:5000/team/app:1.2", "From a registry of your own"],
   ],
   async run(context, { reference }, { quiet, output }) {
-    const { root, config } = context;
-    const [{ pullImage }, { progressOnStderr }] = await Promise.all([
-      import("../../stage1/images/pull.ts"),
-      import("./progress.ts"),
-    ]);
-    const onProgress = quiet ? undefined : progressOnStderr();
-    const stored = await pullImage(reference, { root, config, onProgress });
-    return await broughtIn(stored, output, context);
+    const store = await imageStore(context);
+    return await broughtIn(await store.pull(reference, await progress(quiet)), output, context);
   },
 });
 
@@ -197,13 +174,8 @@ const push = command({
     ["kurma image push 3f2a91c0 registry.example.com/team/app", "Under another one"],
   ],
   async run(context, { image, reference }, { quiet, output }) {
-    const { root, config } = context;
-    const [{ pushImage }, { progressOnStderr }] = await Promise.all([
-      import("../../stage1/images/push.ts"),
-      import("./progress.ts"),
-    ]);
-    const onProgress = quiet ? undefined : progressOnStderr();
-    const digest = await pushImage(image, reference, { root, config, onProgress });
+    const store = await imageStore(context);
+    const digest = await store.push(image, reference, await progress(quiet));
     return await one({ image, reference: reference ?? image, digest }, digest, output, context);
   },
 });
@@ -231,17 +203,8 @@ const bringIn = command({
     ["kurma image import - --name app < app.tar", "From standard input"],
   ],
   async run(context, { file }, { name, quiet, output }) {
-    const { root } = context;
-    const [{ importImage }, { progressOnStderr }] = await Promise.all([
-      images(),
-      import("./progress.ts"),
-    ]);
-    const stored = await importImage(file, {
-      root,
-      name,
-      onProgress: quiet ? undefined : progressOnStderr(),
-    });
-    return await broughtIn(stored, output, context);
+    const store = await imageStore(context);
+    return await broughtIn(await store.bringIn(file, name, await progress(quiet)), output, context);
   },
 });
 
@@ -255,8 +218,7 @@ const tag = command({
     ["kurma image tag 3f2a91c0 team/app:1.2", "A name for an image that has none"],
   ],
   async run(context, { image, name }, { output }) {
-    const { tagImage } = await images();
-    const kept = tagImage(image, name, context);
+    const kept = await (await imageStore(context)).tag(image, name);
     return await one({ image, name: kept }, kept, output, context);
   },
 });
@@ -275,11 +237,11 @@ const rm = command({
     ["kurma image rm 3f2a91c0", "The image with all its names"],
   ],
   async run(context, { image }, { force, output }) {
-    const { removeImage } = await images();
+    const store = await imageStore(context);
     const all: Removed[] = [];
     for (const each of image) {
       try {
-        all.push(await removeImage(each, context));
+        all.push(await store.remove(each));
       } catch (error) {
         const isGone = error instanceof KurmaError && error.code === "missing";
         if (!force || !isGone) throw error;
@@ -309,8 +271,7 @@ const prune = command({
     ["kurma image prune --max-size 20GiB", "And the oldest, until 20 GiB are left"],
   ],
   async run(context, _args, { "max-size": maxBytes, output }) {
-    const { pruneImages } = await images();
-    const removed = await pruneImages({ root: context.root, maxBytes });
+    const removed = await (await imageStore(context)).prune(maxBytes);
     return await gone(removed, removed.images.join("\n"), output, context);
   },
 });
@@ -334,13 +295,8 @@ const takeOut = command({
     ["kurma image export busybox busybox.tar --format docker", "For docker load and podman load"],
   ],
   async run(context, { image, file }, { format, tag, quiet, output }) {
-    const { root } = context;
-    const [{ exportImage }, { progressOnStderr }] = await Promise.all([
-      images(),
-      import("./progress.ts"),
-    ]);
-    const onProgress = quiet ? undefined : progressOnStderr();
-    await exportImage(image, file, { root, format, tag, onProgress });
+    const store = await imageStore(context);
+    await store.takeOut(image, file, { format, tag, onProgress: await progress(quiet) });
     return await one({ image, file }, file, output, context);
   },
 });
@@ -363,14 +319,9 @@ const verify = command({
     ["kurma image verify --check-only -o json | jq length", "How much is damaged"],
   ],
   async run(context, _args, { output, "check-only": checkOnly }) {
-    const { root, config } = context;
-    const [{ verifyImages }, { progressOnStderr }] = await Promise.all([
-      images(),
-      import("./progress.ts"),
-    ]);
     // In a pipe it stays silent while all is well.
-    const onProgress = Deno.stderr.isTerminal() ? progressOnStderr() : undefined;
-    const damages = await verifyImages({ root, config, checkOnly, onProgress });
+    const onProgress = await progress(!Deno.stderr.isTerminal());
+    const damages = await (await imageStore(context)).verify(checkOnly, onProgress);
     const answer = {
       text: damages.map(damageLine).join("\n"),
       value: damages,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { DescMessage } from "@bufbuild/protobuf";
 import type { Event, LogLine } from "../../stage1/api/kurma.gen.ts";
 import { pass, print } from "../print.ts";
 import { command } from "./command.ts";
@@ -15,6 +16,21 @@ import { printable, printableLines } from "./printable.ts";
 
 /** The numbers that the API has for them, without its descriptions, which load slowly. */
 const streamNumbers = { all: 0, stdout: 1, stderr: 2 } as const;
+
+/** The flag of commands that print one thing after the other. */
+const eachOutput = choice("How to show each: json is a line of JSON", ["text", "json"], {
+  short: "o",
+  placeholder: "FORM",
+});
+
+/** What writes a message as a line of JSON, in which bytes are in base 64. */
+async function jsonOf(schema: "LogLineSchema" | "EventSchema") {
+  const [{ toJsonString }, schemas] = await Promise.all([
+    import("@bufbuild/protobuf"),
+    import("../../stage1/api/kurma.gen.ts"),
+  ]);
+  return (message: LogLine | Event) => toJsonString<DescMessage>(schemas[schema], message);
+}
 
 export const logs = command({
   summary: "Show what a container wrote",
@@ -33,14 +49,16 @@ export const logs = command({
     until: moment("Only up to then"),
     timestamps: boolean("When each line came, in front of it", { short: "t" }),
     stream: choice("Which of its outputs", ["all", "stdout", "stderr"]),
+    output: eachOutput,
   },
   instead: { "--details": "kurma show has the labels" },
   examples: [
     ["kurma logs web", "Everything that is kept"],
     ["kurma logs --follow --tail 20 web", "The end of it, and what comes"],
     ["kurma logs --since 10m --timestamps web", "Of the last ten minutes, with the time"],
+    ["kurma logs -o json web | jq -r '.text | @base64d'", "For a script; text is any bytes"],
   ],
-  async run(context, { container }, { follow, tail, since, until, timestamps, stream }) {
+  async run(context, { container }, { follow, tail, since, until, timestamps, stream, output }) {
     const request = {
       container,
       follow,
@@ -51,8 +69,14 @@ export const logs = command({
       ...(until === undefined ? {} : { until: timestamp(until) }),
     };
     return await streaming(context, async (api) => {
+      const json = output === "json" ? await jsonOf("LogLineSchema") : undefined;
       for await (const { lines } of api.containers.logs(request)) {
         for (const line of lines) {
+          if (json !== undefined) {
+            const status = print(json(line));
+            if (status !== 0) return status;
+            continue;
+          }
           const to = line.stream === streamNumbers.stderr ? "stderr" : "stdout";
           const terminal = to === "stdout" ? context.terminal : Deno.stderr.isTerminal();
           const status = pass(bytesOf(line, terminal), to);
@@ -100,10 +124,7 @@ export const events = command({
     since: moment("Earlier ones from then on as well"),
     until: moment("Ends then; with a past moment, only earlier ones are shown"),
     filter: list("Only those that it fits", { short: "f", placeholder: "KIND=VALUE" }),
-    output: choice("How to show each: json is a line of JSON", ["text", "json"], {
-      short: "o",
-      placeholder: "FORM",
-    }),
+    output: eachOutput,
   },
   instead: { "--format": "Write --output json, and use jq" },
   examples: [
@@ -118,14 +139,10 @@ export const events = command({
       ...(until === undefined ? {} : { until: timestamp(until) }),
     };
     return await streaming(context, async (api) => {
-      const [{ toJsonString }, { EventSchema }] = await Promise.all([
-        import("@bufbuild/protobuf"),
-        import("../../stage1/api/kurma.gen.ts"),
-      ]);
+      const json = output === "json" ? await jsonOf("EventSchema") : undefined;
       for await (const { event } of api.events.watch(request)) {
         if (event === undefined) continue;
-        const line = output === "json" ? toJsonString(EventSchema, event) : eventText(event);
-        const status = print(line);
+        const status = print(json === undefined ? eventText(event) : json(event));
         if (status !== 0) return status;
       }
       return 0;

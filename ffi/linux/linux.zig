@@ -21,6 +21,7 @@ pub const process = @import("process.zig");
 pub const procfs = @import("procfs.zig");
 pub const quota = @import("quota.zig");
 pub const socket = @import("socket.zig");
+pub const terminal = @import("terminal.zig");
 pub const text = @import("text.zig");
 pub const tree = @import("tree.zig");
 pub const weakness = @import("weakness.zig");

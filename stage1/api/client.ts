@@ -18,6 +18,7 @@ import type { ApiStreams } from "./client_streams.ts";
 import { authority, type Endpoint, endpointName } from "./endpoint.ts";
 import type { Duplex } from "./http2/exchange.ts";
 import type * as kurma from "./kurma.gen.ts";
+import { defaultSocket } from "./socket.ts";
 
 /** The services by the name that comes behind `kurma.v1.`. */
 export interface Services {
@@ -49,9 +50,6 @@ export interface CallOptions {
 
 /** The largest answer to a unary call, in bytes. */
 const maxAnswer = 64 * 1024 * 1024;
-
-/** Where kurmad listens unless told otherwise. */
-export const defaultSocket = "/run/kurma/kurma.sock";
 
 export class ApiClient {
   readonly endpoint: Endpoint;
@@ -251,13 +249,14 @@ export function errorOf(answer: unknown, otherwise: string): KurmaError {
   const detail = Array.isArray(details)
     ? details.map(fieldsOf).find(({ type }) => type === "kurma.v1.ErrorDetail")
     : undefined;
-  const { code: own, causes, fix } = fieldsOf(detail?.debug);
+  const { code: own, causes, fix, commandStatus } = fieldsOf(detail?.debug);
   const known = typeof own === "string" && Object.hasOwn(outcomes, own)
     ? own as Code
     : codes[String(code)] ?? "unavailable";
   return new KurmaError(known, String(message), {
     cause: Array.isArray(causes) ? causeOf(causes.map(String)) : undefined,
     ...(typeof fix === "string" && fix !== "" ? { fix } : {}),
+    ...(typeof commandStatus === "number" && commandStatus !== 0 ? { commandStatus } : {}),
   });
 }
 

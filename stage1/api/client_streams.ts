@@ -4,6 +4,7 @@
  * @module
  */
 
+import { fromJson, type MessageJsonType } from "@bufbuild/protobuf";
 import {
   type Client,
   Code,
@@ -18,6 +19,8 @@ import { type Code as OwnCode, KurmaError, outcomes } from "../../ffi/errors.ts"
 import { unreachable, wentAway } from "./client.ts";
 import {
   Containers,
+  type CreateContainerRequest,
+  CreateContainerRequestSchema,
   ErrorDetailSchema,
   Events,
   Images,
@@ -34,6 +37,13 @@ export interface ApiStreams extends Disposable {
   readonly volumes: Client<typeof Volumes>;
   readonly events: Client<typeof Events>;
   readonly system: Client<typeof System>;
+}
+
+/** The message of a request in JSON form. */
+export function createRequest(
+  json: MessageJsonType<typeof CreateContainerRequestSchema>,
+): CreateContainerRequest {
+  return fromJson(CreateContainerRequestSchema, json);
 }
 
 /** A way to call kurmad that can be closed. */
@@ -147,10 +157,11 @@ export function kurmaError(error: unknown): unknown {
     ? detail.code as OwnCode
     : (Object.keys(outcomes) as OwnCode[]).find((code) => outcomes[code].grpc === error.code);
   return new KurmaError(known ?? "unavailable", error.rawMessage, {
-    cause: detail?.causes.reduceRight<Error | undefined>(
+    cause: detail === undefined ? error : detail.causes.reduceRight<Error | undefined>(
       (cause, message) => new Error(message, { cause }),
       undefined,
-    ) ?? error,
+    ),
     ...(detail?.fix ? { fix: detail.fix } : {}),
+    ...(detail?.commandStatus ? { commandStatus: detail.commandStatus } : {}),
   });
 }

@@ -20,6 +20,7 @@ import {
 } from "./kurma.gen.ts";
 import { logsOf } from "./logs.ts";
 import { containerMessage, exitStatus, stateOf, timeOf } from "./messages.ts";
+import { run } from "./run.ts";
 import { containerSpec, milliseconds, resourceSpec, restartSpec } from "./settings.ts";
 import { attach, enter, execute } from "./streams.ts";
 import { statsOf, topOf } from "./usage.ts";
@@ -31,11 +32,7 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
   const answer = (record: Record) => ({ container: containerMessage(manager, record) });
   return {
     async create(request, { values }) {
-      if (request.pod !== "") {
-        throw new KurmaError("invalid", "Cannot add a container to a pod that is there", {
-          fix: "Create the pod with all its containers",
-        });
-      }
+      requireNoPod(request);
       return answer(
         await manager.create(containerSpec(request), {
           start: request.start,
@@ -43,6 +40,9 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
           restrictions: values.get(viaKey)?.restrictions,
         }),
       );
+    },
+    run: (requests, { signal, values }) => {
+      return run(manager, requests, { signal, restrictions: values.get(viaKey)?.restrictions });
     },
     start: async ({ container }) => answer(await manager.start(container)),
     async stop({ container, signal, timeout }) {
@@ -121,11 +121,11 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
     async prune({ until, labels }, { values }) {
       const before = timeOf(until) ?? Infinity;
       const restrictions = values.get(viaKey)?.restrictions;
-      const removed = await manager.prune((record) =>
+      const { removed, bytes } = await manager.prune((record) =>
         hasLabels(record.spec.labels, labels) && endOf(record) < before &&
         isReachable(manager.host, record, restrictions)
       );
-      return { ids: removed.map(({ id }) => id) };
+      return { ids: removed.map(({ id }) => id), freedBytes: BigInt(bytes) };
     },
   };
 }
@@ -148,6 +148,14 @@ const policies = {
 /** When an image is fetched. */
 export function pullPolicy(policy: PullPolicy): typeof policies[PullPolicy] {
   return policies[policy] ?? "missing";
+}
+
+/** @throws {KurmaError} `invalid`: a container is to become the member of a pod. */
+export function requireNoPod({ pod }: { readonly pod: string }): void {
+  if (pod === "") return;
+  throw new KurmaError("invalid", "Cannot add a container to a pod that is there", {
+    fix: "Create the pod with all its containers",
+  });
 }
 
 /** Whether all labels are there; an empty value fits any. */

@@ -7,6 +7,7 @@
 
 import { Code, ConnectError } from "@connectrpc/connect";
 import { KurmaError, outcomes } from "../../ffi/errors.ts";
+import { commandStatus } from "../../ffi/kernel.ts";
 import { ClientGone } from "./http2/exchange.ts";
 import { ErrorDetailSchema } from "./kurma.gen.ts";
 
@@ -34,13 +35,16 @@ export function apiError(error: unknown, onBug: (error: unknown) => void): Conne
   );
 }
 
-function detailed(error: Error, status: Code, code: string, fix = ""): ConnectError {
+function detailed(error: Error, grpc: Code, code: string, fix = ""): ConnectError {
   const causes: string[] = [];
   for (let each = error.cause; each instanceof Error && causes.length < maxCauses;) {
     causes.push(each.message);
     each = each.cause;
   }
-  const value = { code, message: error.message, causes, fix };
+  const value = {
+    ...{ code, message: error.message, causes, fix },
+    commandStatus: commandStatus(error) ?? 0,
+  };
   const details = [{ desc: ErrorDetailSchema, value }];
-  return new ConnectError(error.message, status, undefined, details, error);
+  return new ConnectError(error.message, grpc, undefined, details, error);
 }

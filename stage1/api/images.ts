@@ -58,8 +58,8 @@ export function imagesService(host: ImagesHost): ServiceImpl<typeof Images> {
 
     async *import(requests, { signal }) {
       const upload = new Upload(requests);
-      const { name } = await upload.settings();
-      const options = { root: host.root, name: name || undefined };
+      const { name, tag } = await upload.settings();
+      const options = { root: host.root, name: name || undefined, tag: tag || undefined };
       const work = withProgress(
         signal,
         (onProgress, signal) =>
@@ -89,18 +89,21 @@ export function imagesService(host: ImagesHost): ServiceImpl<typeof Images> {
     },
 
     async *export({ image, tag, format }, { signal }) {
+      const told: MessageInitShape<typeof ImageProgressSchema>[] = [];
       const options = {
         root: host.root,
         tag: tag || undefined,
         format: exportFormat(format),
         signal,
+        onProgress: (news: Progress) => told.push(progressMessage(news)),
       };
       for await (const bytes of exportedImage(image, options)) {
         for (let at = 0; at < bytes.length; at += pieceSize) {
           signal.throwIfAborted();
-          yield { chunk: bytes.subarray(at, at + pieceSize) };
+          yield { chunk: bytes.subarray(at, at + pieceSize), progress: told.splice(0) };
         }
       }
+      if (told.length > 0) yield { progress: told.splice(0) };
     },
 
     tag: ({ image, name }) => ({ name: tagImage(image, name, host) }),
@@ -134,7 +137,12 @@ export function imagesService(host: ImagesHost): ServiceImpl<typeof Images> {
 
     get({ image }) {
       const stored = showImage(image, host);
-      return { image: imageOf(stored), config: JSON.stringify(stored.record.config) };
+      const { record } = stored;
+      return {
+        image: imageOf(stored),
+        config: JSON.stringify(record.config),
+        record: JSON.stringify(record),
+      };
     },
 
     list: () => ({ images: listImages(host).map(imageOf) }),
@@ -170,7 +178,7 @@ const steps = {
   verified: Step.VERIFIED,
 } satisfies Record<Progress["step"], Step>;
 
-function progressMessage(progress: Progress): MessageInitShape<typeof ImageProgressSchema> {
+export function progressMessage(progress: Progress): MessageInitShape<typeof ImageProgressSchema> {
   const { step, subject, bytes, total = 0 } = progress;
   return { step: steps[step], subject, bytes: BigInt(bytes), totalBytes: BigInt(total) };
 }

@@ -7,7 +7,8 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { isReachable } from "../containers/confined.ts";
 import { KurmaError } from "../../ffi/errors.ts";
-import { isUp } from "../containers/host.ts";
+import { folderBytes } from "../containers/folder_bytes.ts";
+import { folderOf, isUp } from "../containers/host.ts";
 import type { Manager } from "../containers/manager.ts";
 import { parsePodManifest } from "../containers/manifests/pod_manifest.ts";
 import type { Container, Pod } from "../containers/record.ts";
@@ -70,16 +71,26 @@ export function podService(manager: Manager): ServiceImpl<typeof Pods> {
     async prune({ until }, { values }) {
       const before = timeOf(until) ?? Infinity;
       const restrictions = values.get(viaKey)?.restrictions;
+      const { host } = manager;
       const ids: string[] = [];
+      let freed = 0;
       for (const pod of pods.list()) {
         const apps = pods.apps(pod);
         const rests = (app: typeof apps[number]) =>
           !isUp(app) && manager.host.live.find(app).restart === undefined &&
           (app.status.endedAt ?? app.createdAt) < before &&
           isReachable(manager.host, app, restrictions);
-        if (apps.every(rests)) ids.push((await pods.remove(pod.id)).id);
+        if (!apps.every(rests)) continue;
+        let bytes = 0;
+        for (const one of [pod, ...apps]) {
+          bytes += await folderBytes(host.kernel, folderOf(host, one)) ?? 0;
+        }
+        // One may have been started meanwhile.
+        if (!pods.apps(pod).every(rests)) continue;
+        ids.push((await pods.remove(pod.id)).id);
+        freed += bytes;
       }
-      return { ids };
+      return { ids, freedBytes: BigInt(freed) };
     },
   };
 }

@@ -6,7 +6,12 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Exit } from "../../stage2/server.ts";
-import { attachTo, type Conversation, converse } from "../containers/conversations.ts";
+import {
+  type Attached,
+  attachTo,
+  type Conversation,
+  converse,
+} from "../containers/conversations.ts";
 import type { Manager } from "../containers/manager.ts";
 import { readLog } from "../containers/logs.ts";
 import { shellOf } from "../containers/shell.ts";
@@ -133,25 +138,39 @@ export async function* attach(
       }
     }
   }
-  const hear = async () => {
-    for await (const { message } of rest) {
-      switch (message.case) {
-        case "input":
-          await process.input?.write(message.value);
-          break;
-        case "closeInput":
-          await process.closeInput();
-          break;
-        case "resize":
-          await process.resize(sizeOf(message.value));
-          break;
-        case "signal":
-          await process.signal(signalOf(message.value));
-      }
-    }
-    // The caller has nothing more to say; it may go on listening.
-  };
+  const hear = () => hearAll(process, rest);
   for await (const message of talk(process, hear, signal, false)) yield { message };
+}
+
+/** What a caller says to the main process of a container. */
+type Heard =
+  | { readonly case: "input"; readonly value: Uint8Array }
+  | { readonly case: "closeInput"; readonly value: boolean }
+  | { readonly case: "resize"; readonly value: TerminalSize }
+  | { readonly case: "signal"; readonly value: string }
+  | { readonly case: "start"; readonly value: unknown }
+  | { readonly case: undefined; readonly value?: undefined };
+
+/** Passes on what the caller says; who has nothing more to say may go on listening. */
+export async function hearAll(
+  process: Attached,
+  requests: AsyncIterable<{ readonly message: Heard }>,
+): Promise<void> {
+  for await (const { message } of requests) {
+    switch (message.case) {
+      case "input":
+        await process.input?.write(message.value);
+        break;
+      case "closeInput":
+        await process.closeInput();
+        break;
+      case "resize":
+        await process.resize(sizeOf(message.value));
+        break;
+      case "signal":
+        await process.signal(signalOf(message.value));
+    }
+  }
 }
 
 /**
@@ -159,7 +178,7 @@ export async function* attach(
  *
  * @param ends Whether it is killed when the caller goes away.
  */
-async function* talk(
+export async function* talk(
   process: Conversation,
   hear: () => Promise<void>,
   signal: AbortSignal,
@@ -218,7 +237,7 @@ async function* merged(
 }
 
 /** The first request, and those after it. */
-async function opened<Request>(
+export async function opened<Request>(
   requests: AsyncIterable<Request>,
 ): Promise<{ first: Request | undefined; rest: AsyncIterable<Request> }> {
   const iterator = requests[Symbol.asyncIterator]();
@@ -245,7 +264,7 @@ function endInput({ input, output, errorOutput }: Conversation): void {
   if (output !== undefined && errorOutput !== undefined) input?.[Symbol.dispose]();
 }
 
-function sizeOf({ rows, columns }: TerminalSize): { rows: number; columns: number } {
+export function sizeOf({ rows, columns }: TerminalSize): { rows: number; columns: number } {
   return { rows: Math.min(rows, 65_535), columns: Math.min(columns, 65_535) };
 }
 
@@ -256,7 +275,7 @@ function exitMessage({ status, oom, endedAt }: Exit) {
   );
 }
 
-function noStart(): KurmaError {
+export function noStart(): KurmaError {
   return new KurmaError("invalid", "Cannot begin: the first message is not `start`", {
     fix: "Send the settings first, and only once",
   });

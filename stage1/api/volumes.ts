@@ -14,6 +14,7 @@ import {
   removeVolume,
   updateVolume,
   usersOf,
+  volumeFolder,
 } from "../containers/volumes.ts";
 import { hasLabels } from "./containers.ts";
 import type { Volumes } from "./kurma.gen.ts";
@@ -59,12 +60,17 @@ export function volumeService(manager: Manager): ServiceImpl<typeof Volumes> {
     },
     async prune({ labels }) {
       const names: string[] = [];
-      for (const volume of [...host.state.volumes.values()]) {
-        if (!hasLabels(volume.labels, labels) || usersOf(host, volume.name).length > 0) continue;
-        await removeVolume(host, volume.name);
-        names.push(volume.name);
+      let freed = 0;
+      for (const { name, labels: own } of [...host.state.volumes.values()]) {
+        const isLoose = () => host.state.volumes.has(name) && usersOf(host, name).length === 0;
+        if (!hasLabels(own, labels) || !isLoose()) continue;
+        const bytes = await folderBytes(host.kernel, volumeFolder(host, name)) ?? 0;
+        if (!isLoose()) continue; // A container has it by now.
+        await removeVolume(host, name);
+        names.push(name);
+        freed += bytes;
       }
-      return { names };
+      return { names, freedBytes: BigInt(freed) };
     },
   };
 }

@@ -221,6 +221,11 @@ export const settings = {
     }),
   },
   images: {
+    configDirectory: setting({
+      schema: absolutePath,
+      fallback: "/etc/kurma",
+      help: "Where hosts.yaml, policy.yaml, auth.json and trust are, by which images come.",
+    }),
     maxBytes: setting({
       schema: size,
       fallback: 0,

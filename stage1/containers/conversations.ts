@@ -5,8 +5,9 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import type { Descriptor } from "../../ffi/kernel.ts";
+import { commandStatus, type Descriptor } from "../../ffi/kernel.ts";
 import type { Exit, Stage2 } from "../../stage2/server.ts";
+import { commandHint } from "./command_hint.ts";
 import { type Host, isUp, runName } from "./host.ts";
 import { execPlanFor, type Further } from "./planning.ts";
 import type { Container } from "./record.ts";
@@ -57,10 +58,15 @@ export async function converse(
     return conversation(host, stage2, runName(container), { pid, terminal, ended, ends });
   } catch (error) {
     ends.closeOurs();
-    throw error;
+    throw commandStatus(error) === undefined ? error : cannotRun(container, options, error);
   } finally {
     ends.closeTheirs();
   }
+}
+
+function cannotRun({ name }: Container, { args }: ConversationOptions, cause: unknown) {
+  const message = `Cannot run "${args[0]}" in "${name}"`;
+  return new KurmaError("kernel", message, { cause, fix: commandHint(cause) });
 }
 
 /** The pipes of a process without a terminal. */
@@ -136,6 +142,12 @@ function conversation(
   };
 }
 
+/** A conversation with the main process of a container, whose input others may have too. */
+export interface Attached extends Conversation {
+  /** Lets it see the end of its input, once all who have it let go. */
+  closeInput(): Promise<void>;
+}
+
 /**
  * Connects to the main process of a running container.
  *
@@ -145,12 +157,21 @@ export async function attachTo(
   host: Host,
   container: Container,
   wantsInput: boolean,
-): Promise<Conversation & { closeInput(): Promise<void> }> {
+): Promise<Attached> {
   if (container.status.phase !== "running") {
     throw new KurmaError("state", `Cannot attach to "${container.name}": it does not run`, {
       fix: "Start it first",
     });
   }
+  return await connectTo(host, container, wantsInput);
+}
+
+/** As {@linkcode attachTo}, also to one whose command is about to run: nothing of it is missed. */
+export async function connectTo(
+  host: Host,
+  container: Container,
+  wantsInput: boolean,
+): Promise<Attached> {
   const { kernel, reactor, live } = host;
   const stage2 = await host.supervisor.server();
   const run = runName(container);

@@ -17,7 +17,7 @@ const maxDepth = 256;
  * Nothing is followed: each folder is entered through a descriptor of it.
  *
  * @param path Absolute, of a folder that only we can replace.
- * @returns Undefined if it is too large to be counted.
+ * @returns Undefined if it is too large to be counted; 0 for one that is not there.
  */
 export async function folderBytes(
   kernel: Kernel,
@@ -52,7 +52,8 @@ export async function folderBytes(
   };
   const root = kernel.openRoot(Deno.pid);
   try {
-    const folder = kernel.openIn(root, path, "place_itself");
+    const folder = openIfThere(kernel, root, path);
+    if (folder === undefined) return 0;
     try {
       return await add(folder, 0) ? bytes : undefined;
     } finally {

@@ -6,7 +6,7 @@
  */
 
 import { storedNameIn } from "../images/find.ts";
-import type { HeldImage } from "../images/image.ts";
+import type { HeldImage, OnProgress } from "../images/image.ts";
 import { openImage, type OpenOptions } from "../images/open.ts";
 import { Store } from "../images/store.ts";
 import type { Restrictions } from "./restrictions.ts";
@@ -17,6 +17,12 @@ export type PullPolicy = "missing" | "always" | "never";
 /** An image that stays while this is not disposed of. */
 export interface Use extends Disposable {
   readonly image: Omit<HeldImage, "hold">;
+}
+
+/** How a pull is followed, and broken off. */
+export interface Watch {
+  readonly onProgress: OnProgress;
+  readonly signal: AbortSignal;
 }
 
 interface Held {
@@ -48,14 +54,16 @@ export class Images implements Disposable {
    *
    * @param restrictions Of whoever asks: where it may be pulled from, and no path where
    *   those of the host are not his.
+   * @param watch Whoever watches has a pull of their own.
    * @throws {KurmaError} as `openImage`.
    */
   async use(
     reference: string,
     policy: PullPolicy = "missing",
     restrictions?: Restrictions,
+    watch?: Watch,
   ): Promise<Use> {
-    const pull = this.#options.pull && { ...this.#options.pull, reach: restrictions };
+    const pull = this.#options.pull && { ...this.#options.pull, reach: restrictions, ...watch };
     const paths = restrictions?.hostPaths === undefined;
     if (policy === "always" && pull !== undefined && reference !== "hello") {
       const { pullImage } = await import("../images/pull.ts");
@@ -66,7 +74,7 @@ export class Images implements Disposable {
     const known = id === undefined ? undefined : this.#held.get(id);
     if (known) return this.#user(known);
     const own = { ...this.#options, pull: policy === "never" ? undefined : pull, paths };
-    const opened = await this.#open(reference, own);
+    const opened = await (watch ? openImage(reference, own) : this.#open(reference, own));
     const held = this.#held.get(opened.id);
     if (held) {
       if (held.image !== opened) opened.hold[Symbol.dispose]();

@@ -5,13 +5,14 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { KernelError } from "../../ffi/kernel.ts";
+import { commandStatus } from "../../ffi/kernel.ts";
 import type { Exit as StageExit } from "../../stage2/server.ts";
 import { type Host, isUp, type Live, oneLine, runName, tellEnd } from "./host.ts";
 import type { News } from "./events.ts";
 import type { Container, Status } from "./record.ts";
 import { watchHealth } from "./health.ts";
 import { restartDelay } from "./restarts.ts";
+import { commandHint } from "./command_hint.ts";
 import { runOf } from "./run_steps.ts";
 import { forget, ignoringGone } from "./runs.ts";
 import { runSteps, StepError, undoSteps } from "./steps.ts";
@@ -56,9 +57,14 @@ export class Lifecycle {
    * as it is.
    *
    * @param restarts Which restart by policy this is; 0 when somebody asks for the start.
+   * @param whenMade Called when all is there but its command, which then waits for it.
    * @throws {KurmaError} It does not run, and nothing of the run is left.
    */
-  async start(container: Container, restarts = 0): Promise<void> {
+  async start(
+    container: Container,
+    restarts = 0,
+    whenMade?: () => Promise<void>,
+  ): Promise<void> {
     if (container.status.phase === "running") return;
     // After the run before, if stage2 was gone or the disk full when it was due.
     if (container.status.postStop || this.#unsaved.has(container.id)) await this.clear(container);
@@ -82,7 +88,7 @@ export class Lifecycle {
     live.early = [];
     live.kills = new Set();
     try {
-      await runSteps(runOf(this.#host), container);
+      await runSteps(runOf(this.#host, whenMade), container);
       await durable;
     } catch (error) {
       live.early = undefined;
@@ -295,7 +301,9 @@ export class Lifecycle {
   #failed(container: Container, cause: unknown): void {
     if (!isUp(container)) return;
     const live = this.#host.live.of(container);
-    const exit = live.kills.size > 0 ? { code: 137, signal: 9 } : { code: exitCodeOf(cause) };
+    const exit = live.kills.size > 0
+      ? { code: 137, signal: 9 }
+      : { code: commandStatus(cause) ?? 125 }; // Ours to answer for.
     const stopping = container.status.phase === "stopping";
     this.#note(container, {
       phase: stopping ? "stopped" : "exited",
@@ -366,17 +374,11 @@ function forgetRestart(live: Live): void {
   live.restart = undefined;
 }
 
-/** What a shell would say of a command that cannot be run; 125 if it is ours to answer for. */
-function exitCodeOf(cause: unknown): number {
-  if (!(cause instanceof KernelError) || cause.step !== "exec") return 125;
-  return cause.errno === "ENOENT" || cause.errno === "ENOTDIR" ? 127 : 126;
-}
-
 function startError(container: Container, cause: unknown): unknown {
   if (!(cause instanceof KurmaError)) return cause;
   return new KurmaError(cause.code, `Cannot start "${container.name}"`, {
     cause,
-    fix: cause.fix,
+    fix: cause.fix ?? commandHint(cause),
   });
 }
 

@@ -10,6 +10,7 @@ import type { Kernel } from "../../ffi/kernel.ts";
 import type { Exit as StageExit, Stage2 } from "../../stage2/server.ts";
 import { Ahead } from "./ahead.ts";
 import { Claims, newContainer, usesOwnIds } from "./claims.ts";
+import { folderBytes } from "./folder_bytes.ts";
 import {
   folderOf,
   type Folders,
@@ -62,6 +63,8 @@ export interface CreateOptions {
   readonly pull?: PullPolicy;
   /** What whoever asks may not give it. Default: he may give it everything. */
   readonly restrictions?: Restrictions;
+  /** Called when it is there but for its command, which waits for it; with `start` only. */
+  readonly whenMade?: (container: Container) => Promise<void>;
 }
 
 /** What can be changed about a container. An empty label removes one. */
@@ -160,7 +163,7 @@ export class Manager implements AsyncDisposable {
    */
   async create(
     spec: ContainerSpec,
-    { start = false, ...making }: CreateOptions = {},
+    { start = false, whenMade, ...making }: CreateOptions = {},
   ): Promise<Container> {
     const own = usesOwnIds(spec);
     const prepared = start && own ? this.#ahead.take() : undefined;
@@ -173,7 +176,7 @@ export class Manager implements AsyncDisposable {
       await runSteps(makingOf(this.host), { containers: [container] });
       const durable = this.host.state.durable();
       // The disk has the time of the start, and longer.
-      if (start) await this.start(id);
+      if (start) await this.start(id, whenMade && (() => whenMade(container)));
       await durable;
       return container;
     } catch (error) {
@@ -197,9 +200,17 @@ export class Manager implements AsyncDisposable {
     }
   }
 
-  /** Starts a container. @throws {KurmaError} as `Lifecycle.start`. */
-  start(reference: string): Promise<Container> {
-    return this.#queued(reference, (container) => this.lifecycle.start(container));
+  /** Starts a container. Takes and throws what `Lifecycle.start` does. */
+  start(reference: string, whenMade?: () => Promise<void>): Promise<Container> {
+    return this.#queued(
+      reference,
+      (container) => this.lifecycle.start(container, 0, whenMade),
+    );
+  }
+
+  /** Settles when all that follows what happened to a container so far is done. */
+  async settled({ id }: Pick<Container, "id">): Promise<void> {
+    await this.host.queues.run(id, () => Promise.resolve());
   }
 
   /** Stops a container. */
@@ -302,21 +313,31 @@ export class Manager implements AsyncDisposable {
     });
   }
 
-  /** Removes all containers that do not run and that no policy will start; their names. */
-  async prune(fits: (container: Container) => boolean = () => true): Promise<Container[]> {
+  /**
+   * Removes all containers that do not run and that no policy will start.
+   *
+   * @returns Which, and the bytes that they took, as far as those could be counted.
+   */
+  async prune(
+    fits: (container: Container) => boolean = () => true,
+  ): Promise<{ removed: Container[]; bytes: number }> {
     const removed: Container[] = [];
+    let bytes = 0;
     for (const container of this.list()) {
       const idle = !isUp(container) && !container.status.postStop && container.pod === undefined &&
         this.host.live.of(container).restart === undefined;
       if (!idle || !fits(container)) continue;
       await this.host.queues.run(container.id, async () => {
         if (isUp(container) || !this.host.state.containers.has(container.id)) return;
+        const { kernel } = this.host;
+        const taken = await folderBytes(kernel, folderOf(this.host, container)) ?? 0;
         await this.#unmake(container);
         removed.push(container);
+        bytes += taken;
       });
     }
     await this.host.state.durable();
-    return removed;
+    return { removed, bytes };
   }
 
   /**

@@ -10,6 +10,7 @@ import { type Kernel, KernelError } from "../../ffi/kernel.ts";
 import { type Ended, WaitingStage2 } from "../../stage2/client.ts";
 import type { Plan } from "../../stage2/spec.ts";
 import { openImage, type OpenOptions } from "../images/open.ts";
+import { Interrupts } from "./interrupts.ts";
 import { planContainer } from "./plan.ts";
 import { resolve } from "./resolve.ts";
 import { claim } from "./scratch.ts";
@@ -34,6 +35,9 @@ const forwarded = {
   SIGUSR2: 12,
   SIGWINCH: 28,
 } as const satisfies Partial<Record<Deno.Signal, number>>;
+
+/** What would stop us beside a container that goes on, and reads our terminal. */
+const ofTerminals = { SIGTSTP: 20 } as const;
 
 /**
  * Runs one container with our streams until its command ends.
@@ -107,14 +111,28 @@ function unknownUser(cause: KernelError): KurmaError {
 /** Carries the plan out with our streams, and passes signals on to its command. */
 async function foreground(stage2: WaitingStage2, plan: Plan): Promise<Ended> {
   const container = stage2.launch(plan);
-  const handlers = Object.entries(forwarded).map(([name, number]) => {
-    const signal = name as keyof typeof forwarded;
-    const pass = () => container.signal(number);
+  const { terminal } = plan.config.process;
+  const interrupts = new Interrupts();
+  let given: number | undefined;
+  const signals = { ...forwarded, ...(terminal ? ofTerminals : {}) };
+  const handlers = Object.entries(signals).map(([name, number]) => {
+    const signal = name as keyof typeof signals;
+    const pass = () => {
+      // On a terminal of its own, what is typed comes as a key.
+      if (signal !== "SIGINT" || terminal || interrupts.isPassedOn()) {
+        return container.signal(number);
+      }
+      given = 128 + number;
+      container.signal(9);
+    };
     Deno.addSignalListener(signal, pass);
     return () => Deno.removeSignalListener(signal, pass);
   });
   try {
     return await container.ended;
+  } catch (error) {
+    if (given === undefined) throw error;
+    return { status: given };
   } finally {
     for (const remove of handlers) remove();
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Stage2 } from "../../stage2/server.ts";
 import { dropHolder, ensureHolder } from "./holder.ts";
 import { runPostStop, runPreStart } from "./handlers.ts";
 import { folderOf, type Host, runName } from "./host.ts";
@@ -12,8 +13,12 @@ import type { Container } from "./record.ts";
 import { forget, newWorkFolder } from "./runs.ts";
 import type { Step } from "./steps.ts";
 
-/** The steps of a run on `host`. */
-export function runOf(host: Host): readonly Step<Container>[] {
+/**
+ * The steps of a run on `host`.
+ *
+ * @param whenMade Called when all is there but the command, which then waits for it.
+ */
+export function runOf(host: Host, whenMade?: () => Promise<void>): readonly Step<Container>[] {
   const { kernel } = host;
   return [
     {
@@ -46,12 +51,18 @@ export function runOf(host: Host): readonly Step<Container>[] {
         const plan = planFor(host, container);
         const { preStart } = meaningOf(host, container).eventHandlers;
         try {
-          const { pid, terminal } = preStart
+          const { pid, terminal } = preStart || whenMade
             ? await stage2.create(plan, null)
             : await stage2.run(plan, null);
           // Its init keeps it: whoever wants it attaches.
           if (terminal !== undefined) kernel.close(terminal);
           container.status.pid = pid;
+          if (preStart || whenMade) {
+            await startWhen(stage2, plan.kurma.id, async () => {
+              if (preStart) await runPreStart(host, container, preStart);
+              await whenMade?.();
+            });
+          }
         } catch (error) {
           // How far a server came that died meanwhile, only the next one knows.
           if (stage2.isClosed) await forgetRun(host, container);
@@ -60,19 +71,21 @@ export function runOf(host: Host): readonly Step<Container>[] {
       },
       undo: (container) => forgetRun(host, container),
     },
-    {
-      name: "pre-start",
-      async apply(container) {
-        const { preStart } = meaningOf(host, container).eventHandlers;
-        if (preStart === undefined) return;
-        await runPreStart(host, container, preStart);
-        await (await host.supervisor.server()).start(runName(container));
-      },
-    },
   ];
 }
 
 /** Ends what there is of the container's run; nothing is success. */
 export function forgetRun(host: Host, container: Container): Promise<void> {
   return host.supervisor.ask((stage2) => forget(stage2, runName(container)));
+}
+
+/** Lets the command of a run that is made start after `whenMade`; on failure it is no more. */
+async function startWhen(stage2: Stage2, run: string, whenMade: () => Promise<void>) {
+  try {
+    await whenMade();
+    await stage2.start(run);
+  } catch (error) {
+    if (!stage2.isClosed) await forget(stage2, run);
+    throw error;
+  }
 }

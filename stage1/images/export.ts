@@ -51,20 +51,29 @@ export async function exportImage(
   using store = openStore(options);
   using _lock = await store.removalLock(false);
   const { record, names } = requireStored(store, text);
-  if (await exists(path)) {
-    throw new KurmaError("state", `Cannot export to ${quote(path)}: it exists`, {
-      fix: "Name another path, or remove it",
-    });
-  }
+  await requireFree(path);
   const contents = contentsOf(store, text, { record, names }, options);
-  const isFolder = !path.endsWith(".tar") && options.format !== "docker";
   try {
-    if (contents.kind === "files" && isFolder) await writeFolder(path, contents.files);
-    else await writeFile(path, chunksOf(contents));
+    if (contents.kind === "files" && isFolder(path, options.format)) {
+      await writeFolder(path, contents.files);
+    } else await writeFile(path, chunksOf(contents));
   } catch (error) {
     if (await exists(path)) await Deno.remove(path, { recursive: true });
     throw error;
   }
+}
+
+/** Whether an image that is no ACI is written to `path` as a folder. */
+export function isFolder(path: string, format: ExportOptions["format"]): boolean {
+  return !path.endsWith(".tar") && format !== "docker";
+}
+
+/** @throws {KurmaError} `state`: there is something at the path that is to be written to. */
+export async function requireFree(path: string): Promise<void> {
+  if (!await exists(path)) return;
+  throw new KurmaError("state", `Cannot export to ${quote(path)}: it exists`, {
+    fix: "Name another path, or remove it",
+  });
 }
 
 /**

@@ -16,8 +16,21 @@ export type {
   Progress,
 } from "./image.ts";
 export type { ImageLimits, ImportOptions } from "./layers.ts";
-export type { BlobReference, Format, ImageRecord, StoredImage } from "./store.ts";
-export { importImage, type ImportImageOptions, openImage, type OpenOptions } from "./open.ts";
+export {
+  type BlobReference,
+  type Format,
+  type ImageRecord,
+  type StoredImage,
+  writeAll,
+} from "./store.ts";
+export { openImage, type OpenOptions } from "./open.ts";
+export {
+  type ImagePath,
+  imagePath,
+  importImage,
+  type ImportImageOptions,
+  sentImage,
+} from "./bring_in.ts";
 export {
   defaultRoot,
   listImages,
@@ -29,5 +42,5 @@ export {
   type StoreOptions,
   tagImage,
 } from "./manage.ts";
-export { exportedImage, exportImage, type ExportOptions } from "./export.ts";
+export { exportedImage, exportImage, type ExportOptions, isFolder, requireFree } from "./export.ts";
 export { type Damage, verifyImages, type VerifyOptions } from "./verify.ts";

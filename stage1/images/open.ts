@@ -1,25 +1,20 @@
 /**
- * From what a user writes to an image whose layers are unpacked.
+ * From what a user writes to an image whose layers are unpacked. What is not in the store
+ * yet is brought in by {@link ./bring_in.ts}, loaded when that is needed.
  *
  * @module
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { importAci } from "./aci.ts";
-import { collect, fileContent } from "./bytes.ts";
-import { compressionOf, inflated, peek } from "./compression.ts";
-import { diskFolder, tarFolder } from "./folder.ts";
-import { findImage, nameIn, normalName, requireStored } from "./find.ts";
+import { findImage } from "./find.ts";
 import type { HeldImage } from "./image.ts";
 import type { ImportOptions } from "./layers.ts";
 import { openStore, type StoreOptions } from "./manage.ts";
-import { importDockerArchive, type Imported, importLayout, isLayout } from "./oci.ts";
 import type { PullOptions } from "./pull.ts";
 import { quote } from "./sources/digest.ts";
 import { metered } from "./progress.ts";
 import { parseReference } from "./sources/reference.ts";
-import { identity, type ImageRecord, type Store, type StoredImage, writeAll } from "./store.ts";
-import { firstName } from "./tar.ts";
+import { identity, type ImageRecord, type Store } from "./store.ts";
 
 /** Where the state is, and how an image that is not there yet is brought in. */
 export interface OpenOptions extends ImportOptions, StoreOptions {
@@ -78,7 +73,10 @@ async function pulled(store: Store, text: string, options: PullOptions): Promise
 }
 
 /** What an ACI depends on comes along where images may be pulled. */
-function withDependencies(store: Store, { pull, ...options }: OpenOptions): ImportOptions {
+export function withDependencies<Options extends OpenOptions>(
+  store: Store,
+  { pull, ...options }: Options,
+): Omit<Options, "pull"> & ImportOptions {
   const own = metered(options);
   if (pull === undefined) return own;
   return {
@@ -90,72 +88,11 @@ function withDependencies(store: Store, { pull, ...options }: OpenOptions): Impo
   };
 }
 
-/** How an image is brought in by {@linkcode importImage}. */
-export interface ImportImageOptions extends OpenOptions {
-  /** What it is called from now on. Default: what its archive calls it. */
-  readonly name?: string;
-}
-
-/**
- * Brings an image into the store: as {@linkcode openImage}, but only from a path, from
- * standard input for `-`, or from the bytes of a file.
- *
- * @throws {KurmaError} As {@linkcode openImage}; `invalid`: `name` is not a name.
- */
-export async function importImage(
-  reference: string | AsyncIterable<Uint8Array>,
-  options: ImportImageOptions = {},
-): Promise<StoredImage> {
-  const chosen = options.name === undefined ? undefined : normalName(options.name);
-  using store = openStore(options);
-  await store.sweep();
-  using _lock = await store.removalLock(false);
-  const { record, names } = await importFrom(store, reference, withDependencies(store, options));
-  // A name that only its archive has may not take an image of the user's away.
-  const own = names.map(nameIn).filter((name) => name !== undefined)
-    .filter((name) => (store.imageOfName(name) ?? record.id) === record.id);
-  store.saveImage(record, chosen === undefined ? own : [chosen]);
-  return requireStored(store, record.id);
-}
-
-async function importFrom(
-  store: Store,
-  reference: string | AsyncIterable<Uint8Array>,
-  options: ImportOptions,
-): Promise<Imported> {
-  if (reference === "-") {
-    return await importChunks(store, Deno.stdin.readable, options, "standard input");
-  }
-  if (typeof reference !== "string") {
-    return await importChunks(store, reference, options, "the image that was sent");
-  }
-  const found = await findPath(reference);
-  if (found === undefined) throw noFile(reference);
-  const { isDirectory } = await Deno.stat(found.path);
-  return isDirectory
-    ? await importFolder(store, found.path, found.tag, options)
-    : await importFile(store, found.path, found.tag, options);
-}
-
-/** The image of a file that comes as a stream: its parts are needed in an order of their own. */
-async function importChunks(
-  store: Store,
-  chunks: AsyncIterable<Uint8Array>,
-  options: ImportOptions,
-  what: string,
-): Promise<Imported> {
-  await using workspace = await store.workspace();
-  const path = `${workspace.path}/stream`;
-  using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
-  await copyTo(file, chunks, what, options);
-  return await importFile(store, path, undefined, options, what);
-}
-
 /** What is certainly meant as a path. */
 const pathLike = /^(?:-$|file:\/\/|\/|\.{1,2}(?:\/|$))/i;
 
 /** The path in `PATH` or `PATH:TAG`, `file://` before it or not, if there is such a file or folder. */
-async function findPath(text: string): Promise<{ path: string; tag?: string } | undefined> {
+export async function findPath(text: string): Promise<{ path: string; tag?: string } | undefined> {
   const reference = text.replace(/^file:\/\//i, "");
   if (reference === "" || reference.includes("\0")) return undefined;
   if (await identity(reference) !== undefined) return { path: reference };
@@ -186,7 +123,7 @@ export function noPaths(reference: string): KurmaError {
   );
 }
 
-function noFile(reference: string): KurmaError {
+export function noFile(reference: string): KurmaError {
   return new KurmaError(
     "missing",
     `Cannot open image ${quote(reference)}: no such file or folder`,
@@ -203,6 +140,7 @@ async function importPath(
 ): Promise<ImageRecord> {
   const { isDirectory } = await Deno.stat(path);
   if (isDirectory) {
+    const { importFolder } = await import("./bring_in.ts");
     const { record } = await importFolder(store, path, tag, options);
     store.saveImage(record, []);
     return record;
@@ -211,6 +149,7 @@ async function importPath(
   const key = before === undefined ? undefined : `${before}:${tag ?? ""}`;
   const known = key === undefined ? undefined : store.image(store.imageOfFile(key) ?? "");
   if (known !== undefined) return known;
+  const { importFile } = await import("./bring_in.ts");
   const { record } = await importFile(store, path, tag, options);
   // A file that changed while it was read, or may change within the clock's tick, is read again.
   const settled = before !== undefined && before === await identity(path) && await isOld(path);
@@ -221,87 +160,6 @@ async function importPath(
 async function isOld(path: string): Promise<boolean> {
   const { ctime } = await Deno.stat(path);
   return ctime !== null && Date.now() - ctime.getTime() > 2000;
-}
-
-async function importFolder(
-  store: Store,
-  path: string,
-  tag: string | undefined,
-  options: ImportOptions,
-): Promise<Imported> {
-  const folder = diskFolder(path);
-  if (await isLayout(folder)) return await importLayout(store, folder, tag, options);
-  throw new KurmaError("invalid", `Cannot use folder ${quote(path)}: it has no "oci-layout"`, {
-    fix: "Name an OCI layout, an ACI file, or what `docker save` writes",
-  });
-}
-
-/**
- * Brings the image of one file into the store.
- *
- * @param what Names it in messages, with quotes.
- * @throws {KurmaError} `invalid`: it is none.
- */
-export async function importFile(
-  store: Store,
-  path: string,
-  tag: string | undefined,
-  options: ImportOptions,
-  what = quote(path),
-): Promise<Imported> {
-  const { size } = await Deno.stat(path);
-  const content = fileContent(path, 0, size);
-  const { head, whole } = await peek(inflated(content.chunks(), what), 512);
-  await whole.return();
-  const first = firstName(head);
-  if (first === undefined) {
-    throw new KurmaError("invalid", `Cannot use ${what}: it is no tar archive`, {
-      fix: "An image is an ACI, an OCI layout, or what `docker save` writes",
-    });
-  }
-  if (first === "manifest" || first === "rootfs" || first.startsWith("rootfs/")) {
-    return await importAci(store, content, what, options);
-  }
-  const raw = await collect(fileContent(path, 0, Math.min(size, 6)).chunks(), `read ${what}`, 6);
-  if (compressionOf(raw) === "none") return await importArchive(store, path, what, tag, options);
-  // Its files are needed in an order of their own: they are laid out where that is possible.
-  await using workspace = await store.workspace();
-  const plain = `${workspace.path}/archive`;
-  using file = await Deno.open(plain, { write: true, createNew: true, mode: 0o600 });
-  await copyTo(file, inflated(content.chunks(), what), what, options);
-  return await importArchive(store, plain, what, tag, options);
-}
-
-async function copyTo(
-  file: Deno.FsFile,
-  chunks: AsyncIterable<Uint8Array>,
-  subject: string,
-  { onProgress = () => {}, signal }: ImportOptions,
-): Promise<void> {
-  let bytes = 0;
-  for await (const chunk of chunks) {
-    signal?.throwIfAborted();
-    await writeAll(file, chunk);
-    onProgress({ step: "read", subject, bytes: bytes += chunk.length });
-  }
-  onProgress({ step: "written", subject, bytes });
-}
-
-async function importArchive(
-  store: Store,
-  path: string,
-  what: string,
-  tag: string | undefined,
-  options: ImportOptions,
-): Promise<Imported> {
-  const folder = await tarFolder(path, what);
-  if (await isLayout(folder)) return await importLayout(store, folder, tag, options);
-  if (await folder.find("manifest.json") !== undefined) {
-    return await importDockerArchive(store, folder, tag, options);
-  }
-  throw new KurmaError("invalid", `Cannot use ${what}: it is a tar archive, but no image`, {
-    fix: "An image is an ACI, an OCI layout, or what `docker save` writes",
-  });
 }
 
 async function held(store: Store, record: ImageRecord, name?: string): Promise<HeldImage> {

@@ -5,6 +5,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
+import { importFile, importImage } from "./bring_in.ts";
 import { fileContent } from "./bytes.ts";
 import { hasLabels } from "./aci.ts";
 import type { AciDependency, AciManifest } from "./aci_manifest.ts";
@@ -13,7 +14,7 @@ import type { OnProgress } from "./image.ts";
 import type { ImportOptions, Incoming, LayerSource } from "./layers.ts";
 import { openStore, type StoreOptions } from "./manage.ts";
 import { importManifest } from "./oci.ts";
-import { importFile, importImage, noPaths, type OpenOptions } from "./open.ts";
+import { noPaths, type OpenOptions } from "./open.ts";
 import { PartialBlob } from "./partial.ts";
 import { metered } from "./progress.ts";
 import { type BlobOptions, copyBlob } from "./sources/blob.ts";

@@ -39,6 +39,7 @@ const leastRoles: Readonly<Record<string, Readonly<Record<string, Role>>>> = {
     Rename: "operator",
     Restart: "operator",
     Resume: "operator",
+    Run: "operator",
     Start: "operator",
     Stop: "operator",
     Top: "operator",

@@ -1,6 +1,7 @@
 /**
  * What shows a command to work, and the daemon that it is shown on. The commands are in
- * {@link ./cases_containers.ts}, {@link ./cases_pods.ts} and {@link ./cases_others.ts}.
+ * {@link ./cases_containers.ts}, {@link ./cases_pods.ts}, {@link ./cases_remote.ts} and
+ * {@link ./cases_others.ts}.
  *
  * @module
  */

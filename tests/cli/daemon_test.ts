@@ -125,7 +125,10 @@ const stories: Record<string, (line: Line) => Promise<void>> = {
     const other = await line.run(["enter", "web", "sh", "-c", "exit 6"], { stdin: "" });
     assertEquals(other.status, 6, other.stderr);
     await line.fails(125, /Cannot find container "none"/, ["exec", "none", "true"]);
-    await line.fails(125, /ENOENT/, ["exec", "web", "/no/such"]);
+    await line.fails(127, /^kurma: Cannot run "\/no\/such" in "web": .*ENOENT\. Look for it/, [
+      ...["exec", "web", "/no/such"],
+    ]);
+    await line.fails(126, /EACCES/, ["exec", "web", "/etc/marker"]);
     await line.fails(125, /exec needs a COMMAND/, ["exec", "web"]);
     await line.fails(125, /Cannot find container "none"/, ["enter", "none"]);
   },

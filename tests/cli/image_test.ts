@@ -2,21 +2,28 @@
 
 import { parse as parseYaml } from "yaml";
 import { assertEquals, assertMatch } from "../assert.ts";
-import { type Scratch, test } from "../harness.ts";
+import { binary, mustRun, type Output, run, type Scratch, test } from "../harness.ts";
+import { fill } from "../images/pulling.ts";
+import { withRegistry } from "../images/registry.ts";
 import { images } from "../images_fixture.ts";
+import { Kurmad } from "../kurmad/daemon.ts";
 
-const { aci, oci } = await images();
+const { aci, oci, ociTar, docker } = await images();
 
-/** A test with a store of its own, in which busybox is an ACI. */
+/** A test with a store of its own, in which busybox is an ACI: in our folder, and a daemon's. */
 function storeTest(name: string, body: (scratch: Scratch, id: string) => Promise<void>): void {
-  test(name, async (scratch) => {
-    const own: Scratch = {
-      ...scratch,
-      kurma: (args, options) => scratch.kurma(["--root", `${scratch.dir}/state`, ...args], options),
-    };
-    const { status, stdout } = await own.kurma(["image", "import", aci, "--name", "busybox"]);
+  const tell = async (scratch: Scratch, given: Record<string, string>) => {
+    const kurma: Scratch["kurma"] = (args, options = {}) =>
+      scratch.kurma(args, { ...options, env: { ...given, ...options.env } });
+    const { status, stdout } = await kurma(["image", "import", aci, "--name", "busybox"]);
     assertEquals(status, 0);
-    await body(own, stdout.trimEnd());
+    await body({ ...scratch, kurma }, stdout.trimEnd());
+  };
+  test(name, async (scratch) => await tell(scratch, { KURMA_ROOT: `${scratch.dir}/state` }));
+  test(`${name}, by a daemon`, async (scratch) => {
+    await using kurmad = await Kurmad.start(scratch.dir);
+    await tell(scratch, { KURMA_HOST: kurmad.socket });
+    await kurmad.quit();
   });
 }
 
@@ -81,7 +88,7 @@ storeTest("image verify is silent, and says what is damaged", async ({ dir, kurm
 });
 
 storeTest("image prune takes what has no name", async ({ kurma }) => {
-  await kurma(["run", oci, "/bin/true"]);
+  await kurma(["run", "--rm", oci, "/bin/true"]);
   const { stdout } = await kurma(["image", "prune"]);
   assertMatch(stdout, /^sha256:[0-9a-f]{64}\n$/);
   assertEquals((await kurma(["image", "prune"])).stdout, "");
@@ -136,6 +143,107 @@ storeTest(
     });
   },
 );
+
+/** All files below a folder, with what is in them; or the file itself. */
+async function contents(path: string): Promise<Record<string, string>> {
+  const listed = await mustRun(["find", path, "-type", "f", "-exec", "sha256sum", "{}", "+"]);
+  const lines = listed.trimEnd().split("\n").map((line) => line.split("  "));
+  return Object.fromEntries(lines.map(([digest, name]) => [name.slice(path.length), digest]));
+}
+
+/** Output without what differs each time: each is a use, and layers are ready in any order. */
+function comparable({ status, stdout, stderr }: Output) {
+  const unused = stdout.replaceAll(/(used"?:? +)"?[-0-9T:.]+Z"?/g, "$1");
+  return { status, stdout: unused, stderr: stderr.split("\n").sort() };
+}
+
+test("a daemon and we say the same of the same store", async ({ dir, kurma }) => {
+  await Deno.writeTextFile(
+    `${dir}/hosts.yaml`,
+    "hosts:\n  localhost:5000: { plainHttp: true }\n",
+  );
+  await using kurmad = await Kurmad.start(dir, { flags: ["--images-config-directory=DIR"] });
+  const own = { KURMA_ROOT: `${dir}/state`, KURMA_CONFIG: dir };
+  const daemon = { KURMA_HOST: kurmad.socket };
+  const both = async (args: readonly string[], stdin?: string) => {
+    const [byDaemon, byUs] = [
+      await run(["sh", "-c", stdin ?? 'exec "$0" "$@"', binary, ...args], {
+        env: daemon,
+        cwd: dir,
+      }),
+      await run(["sh", "-c", stdin ?? 'exec "$0" "$@"', binary, ...args], { env: own, cwd: dir }),
+    ];
+    return { byDaemon, byUs };
+  };
+  const same = async (args: readonly string[], stdin?: string) => {
+    const { byDaemon, byUs } = await both(args, stdin);
+    assertEquals(comparable(byDaemon), comparable(byUs), args.join(" "));
+    return byUs;
+  };
+  /** What names the file, or goes by what was done before: only its result is the same. */
+  const alike = async (args: readonly string[]) => {
+    const { byDaemon, byUs } = await both(args);
+    assertEquals([byDaemon.status, byDaemon.stdout], [byUs.status, byUs.stdout], byDaemon.stderr);
+    return byDaemon;
+  };
+  await Deno.symlink(oci.slice(0, oci.lastIndexOf(":")), `${dir}/layout`);
+
+  // What is brought in anew is unpacked by the first; then it is there already for both.
+  for (const file of [aci, oci, ociTar, docker, "layout:guest"]) {
+    await alike(["image", "import", file]);
+    await same(["image", "import", file]);
+  }
+  await same(["image", "import", "-", "--name", "piped"], `exec "$0" "$@" < ${docker}`);
+  await same(["image", "import", aci, "--name", "box", "-o", "json"]);
+  await same(["image", "pull", "./layout:busybox"]);
+  await same(["image", "tag", "box", "team/app:1"]);
+  for (const form of ["json", "yaml", "name"]) await same(["image", "list", "-o", form]);
+  for (const form of ["json", "yaml", "table"]) await same(["image", "show", "box", "-o", form]);
+  await same(["image", "verify", "--check-only"]);
+  await same(["complete", "--", "image", "rm", ""]);
+  assertEquals((await same(["image", "show", "none"])).status, 3);
+  assertEquals((await same(["image", "import", "./none.tar"])).status, 3);
+  assertEquals((await alike(["image", "import", "layout:none"])).status, 3);
+  assertEquals((await alike(["image", "import", `${dir}/hosts.yaml`])).status, 2);
+  assertEquals((await same(["image", "tag", "box", "not a name"])).status, 2);
+  assertEquals((await same(["image", "export", "box", "x", "--format", "docker"])).status, 2);
+  assertEquals((await same(["image", "pull", "localhost:5000/none"])).status, 7);
+
+  for (
+    const args of [["box", "FILE.aci"], ["piped", "FILE.tar"], ["piped", "FILE"], [
+      ...["piped", "FILE.docker", "--format", "docker", "--tag", "x"],
+    ]]
+  ) {
+    const forms = [["daemon", daemon], ["us", own]] as const;
+    for (const [name, env] of forms) {
+      const output = await kurma(
+        ["image", "export", ...args.map((arg) => arg.replace("FILE", `${dir}/${name}`))],
+        { env },
+      );
+      assertEquals([output.status, output.stdout.includes(`${dir}/${name}`)], [0, true]);
+      assertMatch(output.stderr, /^(sha(256|512):[0-9a-f]{12} {2}written {2}\S+ \S+\n)+$/);
+    }
+    const [one, other] = forms.map(([name]) => args[1].replace("FILE", `${dir}/${name}`));
+    assertEquals(await contents(one), await contents(other), args.join(" "));
+    assertEquals((await kurma(["image", "export", args[0], one], { env: daemon })).status, 4);
+  }
+
+  await withRegistry(dir, { port: 5000 }, async () => {
+    await fill("localhost:5000/busybox", oci);
+    await same(["image", "pull", "localhost:5000/busybox"]);
+    for (const image of ["localhost:5000/busybox", "piped"]) {
+      assertEquals((await alike(["image", "push", image, "localhost:5000/copy"])).status, 0);
+      await same(["image", "push", image, "localhost:5000/copy"]);
+    }
+  });
+  assertEquals((await kurma(["image", "rm", "team/app:1", "box"], { env: daemon })).status, 0);
+  await same(["image", "rm", "box"]);
+  await same(["image", "list", "-o", "json"]);
+  const pruned = await kurma(["image", "prune", "--max-size", "0"], { env: daemon });
+  assertEquals(pruned.status, 0);
+  assertEquals((await same(["image", "list", "-o", "json"])).stdout, "[]\n");
+  await kurmad.quit();
+});
 
 const mistakes: [args: string[], status: number, stderr: RegExp][] = [
   [

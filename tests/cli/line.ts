@@ -12,15 +12,21 @@ import type { Kurmad } from "../kurmad/daemon.ts";
 export class Line {
   constructor(readonly kurmad: Kurmad) {}
 
+  /** The daemon, and a home of its own for what the command line keeps. */
+  #env() {
+    const { dir, api } = this.kurmad;
+    return { KURMA_HOST: api.host, HOME: dir, XDG_CONFIG_HOME: `${dir}/.config` };
+  }
+
   /** Runs a command to its end, whatever that is. */
   run(args: readonly string[], options: RunOptions = {}): Promise<Output> {
-    const env = { KURMA_HOST: this.kurmad.api.host, ...options.env };
+    const env = { ...this.#env(), ...options.env };
     return run([binary, ...args], { cwd: this.kurmad.dir, ...options, env });
   }
 
   /** Starts a command. */
   start(args: readonly string[], options: RunOptions = {}): Running {
-    const env = { KURMA_HOST: this.kurmad.api.host };
+    const env = this.#env();
     return new Running([binary, ...args], { ...options, env });
   }
 
@@ -45,8 +51,8 @@ export class Line {
     await Deno.remove(`${bin}/kurma`).catch(() => undefined);
     await Deno.symlink(binary, `${bin}/kurma`);
     const env = {
-      ...{ KURMA_HOST: this.kurmad.api.host, IMAGE: this.kurmad.image },
-      ...{ PATH: `${bin}:/usr/bin:/bin:/usr/sbin:/sbin`, HOME: this.kurmad.dir },
+      ...this.#env(),
+      ...{ IMAGE: this.kurmad.image, PATH: `${bin}:/usr/bin:/bin:/usr/sbin:/sbin` },
     };
     return await run(["/bin/sh", "-euc", text], { cwd: this.kurmad.dir, ...options, env });
   }

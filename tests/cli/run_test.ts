@@ -66,7 +66,14 @@ for (const [program, status, beginning] of cannotRun) {
 
 const mistakes: [args: string[], stderr: RegExp][] = [
   [["--nmae", "x", aci], /^kurma: Unknown flag --nmae\. Did you mean --name\?\n$/],
-  [["-d", aci], /^kurma: Unknown flag -d\. It stays in the foreground in this version; .*\n$/],
+  [
+    ["-d", aci],
+    /^kurma: Cannot use --detach: it needs the daemon\. Start it with kurma daemon.*\n$/,
+  ],
+  [["-m", "64m", aci], /^kurma: Cannot use --memory: it needs the daemon\. Start it .*\n$/],
+  [["-p", "80:80", aci], /^kurma: Unknown flag -p\. No port is forwarded in this version; .*\n$/],
+  [["--pull", "never", "nowhere"], /^kurma: Cannot find image "nowhere": .*\n$/],
+  [["--detach-keys", "shift-a", aci], /^kurma: Cannot use "shift-a" for --detach-keys\. .*\n$/],
   [
     [],
     /^kurma: run needs an IMAGE\. Usage: kurma run \[FLAG\.\.\.\] IMAGE \[COMMAND\.\.\.\]\n$/,

@@ -17,6 +17,8 @@ import { exists, until, within } from "../stage2/served.ts";
 
 /** How a daemon is started. */
 export interface Start {
+  /** Its socket; default: in its folder. */
+  readonly socket?: string;
   /** How it is configured, beside its folders; `DIR` in them is the test's folder. */
   readonly flags?: readonly string[];
   /** Added to its environment. */
@@ -45,7 +47,7 @@ export class Kurmad implements AsyncDisposable {
     readonly image: string,
     readonly how: Start,
   ) {
-    this.api = new ApiClient(`${dir}/kurma.sock`);
+    this.api = new ApiClient(this.socket);
     this.#process = this.#spawn();
   }
 
@@ -54,6 +56,11 @@ export class Kurmad implements AsyncDisposable {
     const kurmad = new Kurmad(dir, oci, how);
     await kurmad.ready();
     return kurmad;
+  }
+
+  /** The path of its socket. */
+  get socket(): string {
+    return this.how.socket ?? `${this.dir}/kurma.sock`;
   }
 
   get pid(): number {
@@ -67,7 +74,7 @@ export class Kurmad implements AsyncDisposable {
     this.#process.output.then((output) => (ended = output), () => undefined);
     await until("an answer of kurmad", async () => {
       assert(ended === undefined, `kurmad ended: ${ended?.stderr}`);
-      if (!await exists(`${this.dir}/kurma.sock`)) return undefined;
+      if (!await exists(this.socket)) return undefined;
       return await this.api.call("System", "Ping", {}).then(() => true, () => undefined);
     });
     return performance.now() - begun;
@@ -143,16 +150,7 @@ export class Kurmad implements AsyncDisposable {
 
   /** The pid of the server that makes containers. */
   stage2Pid(): number {
-    for (const { name } of Deno.readDirSync("/proc")) {
-      if (!/^\d+$/.test(name)) continue;
-      try {
-        const words = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
-        if (words[0] === "kurma-stage2") return Number(name);
-      } catch (error) {
-        unlessGone(error);
-      }
-    }
-    throw new Error("There is no stage2");
+    return stage2Pid();
   }
 
   /** Removes all that there is, and ends everything. */
@@ -164,17 +162,7 @@ export class Kurmad implements AsyncDisposable {
       await this.api.call("Containers", "Remove", { container: id, force: true });
     }
     await this.#stop();
-    using stage2 = new Stage2(kernel, `${this.dir}/state/stage2/socket`);
-    const left: string[] = [];
-    await until("nothing left at stage2", async () => {
-      left.splice(0, Infinity, ...(await stage2.list()).map(({ id, state }) => `${id} ${state}`));
-      return left.length === 0 || undefined;
-    }).catch((cause) => {
-      throw new Error(`Left at stage2: ${left.join(", ")}`, { cause });
-    });
-    const pid = this.stage2Pid();
-    await stage2.quit();
-    await until("the end of stage2", async () => !await exists(`/proc/${pid}`) || undefined);
+    await endStage2(`${this.dir}/state`);
   }
 
   /** After a test that failed, everything is still there. */
@@ -198,7 +186,7 @@ export class Kurmad implements AsyncDisposable {
     const { flags = [], env, prefix = [] } = this.how;
     const folders = [
       `--state-directory=${this.dir}/state`,
-      `--socket-path=${this.dir}/kurma.sock`,
+      `--socket-path=${this.socket}`,
     ];
     const others = flags.map((flag) => flag.replace("DIR", this.dir));
     return new Running([...prefix, this.program, "daemon", ...folders, ...others], {
@@ -219,6 +207,35 @@ function unlessGone(error: unknown): void {
   const gone = error instanceof Deno.errors.NotFound ||
     (error instanceof Error && "code" in error && error.code === "ESRCH");
   if (!gone) throw error;
+}
+
+/** The pid of the server that makes containers. */
+function stage2Pid(): number {
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const words = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
+      if (words[0] === "kurma-stage2") return Number(name);
+    } catch (error) {
+      unlessGone(error);
+    }
+  }
+  throw new Error("There is no stage2");
+}
+
+/** Ends the server that a daemon with the state folder `state` leaves, once it has no containers. */
+export async function endStage2(state: string): Promise<void> {
+  using stage2 = new Stage2(kernel, `${state}/stage2/socket`);
+  const left: string[] = [];
+  await until("nothing left at stage2", async () => {
+    left.splice(0, Infinity, ...(await stage2.list()).map(({ id, state }) => `${id} ${state}`));
+    return left.length === 0 || undefined;
+  }).catch((cause) => {
+    throw new Error(`Left at stage2: ${left.join(", ")}`, { cause });
+  });
+  const pid = stage2Pid();
+  await stage2.quit();
+  await until("the end of stage2", async () => !await exists(`/proc/${pid}`) || undefined);
 }
 
 /** A test with a daemon of its own. */
