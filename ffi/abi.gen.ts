@@ -7,6 +7,7 @@ export const symbols = {
   kurma_signal: { parameters: ["i32", "u32", "buffer"], result: "i32" },
   kurma_become: { parameters: ["i32", "buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
   kurma_remove: { parameters: ["buffer", "buffer"], result: "i32" },
+  kurma_limit_folder: { parameters: ["buffer", "u32", "usize", "buffer"], result: "i32" },
   kurma_attributes: { parameters: ["buffer", "buffer", "usize", "buffer"], result: "i32" },
   kurma_close: { parameters: ["i32"], result: "void" },
   kurma_hang_up: { parameters: ["i32"], result: "void" },
@@ -95,6 +96,7 @@ export const Failure_step = [
   "scheduler",
   "personality",
   "oom_score",
+  "quota",
 ] as const;
 
 export const Report = {

@@ -142,6 +142,16 @@ export interface Kernel {
    */
   remove(path: string): void;
   /**
+   * Limits what a folder and all that is made in it from now on may take on the disk.
+   *
+   * @param project The number that the file system counts it by; no other folder's.
+   * @param bytes 0 lifts the limit.
+   * @throws {KernelError} `step` is `quota`: the file system has no quotas of projects, or
+   * none that it holds to; nothing has changed.
+   * @see quotactl(2)
+   */
+  limitFolder(path: string, project: number, bytes: number): void;
+  /**
    * The extended attributes of a file, sorted by name; a symlink is not followed.
    *
    * @throws {KernelError} `step` is `read_attributes`.

@@ -19,6 +19,7 @@ pub const exports = .{
     .{ .name = "kurma_signal", .call = &signal, .pool = false },
     .{ .name = "kurma_become", .call = &become, .pool = false },
     .{ .name = "kurma_remove", .call = &remove, .pool = false },
+    .{ .name = "kurma_limit_folder", .call = &limitFolder, .pool = false },
     .{ .name = "kurma_attributes", .call = &attributes, .pool = false },
     .{ .name = "kurma_close", .call = &close, .pool = false },
     .{ .name = "kurma_hang_up", .call = &hangUp, .pool = false },
@@ -133,6 +134,13 @@ fn become(fd: i32, argv: [*]const u8, argc: u32, env: [*]const u8, envc: u32, fa
 /// Removes the file or folder `path` with all it holds. 0, or -1.
 fn remove(path: [*:0]const u8, failure: *Failure) callconv(.c) i32 {
     linux.tree.remove(failure, linux.os.AT.FDCWD, path) catch return -1;
+    return 0;
+}
+
+/// Limits the folder `path`, as the project of that number, to `bytes`; 0 lifts the limit.
+/// 0, or -1.
+fn limitFolder(path: [*:0]const u8, project: u32, bytes: usize, failure: *Failure) callconv(.c) i32 {
+    linux.quota.limit(failure, path, project, bytes) catch return -1;
     return 0;
 }
 

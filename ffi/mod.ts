@@ -138,6 +138,13 @@ export const kernel: Kernel = {
     checked(path, (failure) => native.kurma_remove(cString(path), failure));
   },
 
+  limitFolder(path, project, bytes) {
+    checked(
+      path,
+      (failure) => native.kurma_limit_folder(cString(path), project, BigInt(bytes), failure),
+    );
+  },
+
   attributes(path) {
     const data = attributeSpace ??= new Uint8Array(256 * 1024);
     const length = checked(

@@ -46,7 +46,9 @@ pub fn prepare(server: *Server, request: *const Request) error{Failed}!void {
 }
 
 pub fn exec(server: *Server, request: *const Request, container: *Entry, descriptors: *linux.socket.Descriptors) error{Failed}!void {
-    if (container.state != .running) return server.failure.fail(.supervise, .BUSY);
+    // Also one whose command still waits: its init is there, and so is all that it is to see.
+    const is_there = container.pidfd != table.none and (container.state == .running or container.state == .created);
+    if (!is_there) return server.failure.fail(.supervise, .BUSY);
     if (descriptors.count == 0) return server.failure.fail(.plan, .BADF);
     const entry = try enlist(server, request, .exec);
     errdefer server.table.remove(entry);

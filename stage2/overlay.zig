@@ -24,12 +24,13 @@ pub const Layers = struct {
     mapped: bool,
     /// The folder for what is written.
     scratch: [:0]const u8,
+    ephemeral: bool,
 
     /// Mounts them on top of each other and under `writable`. The caller keeps the descriptors,
     /// some of which may be others than before.
     ///
-    /// The scratch of one run is never read again, so its writes need not reach the disk
-    /// (`volatile`).
+    /// What is `ephemeral` is never read again, so its writes need not reach the disk
+    /// (`volatile`): neither an fsync(2) inside nor the end of the mount waits for it.
     pub fn assemble(layers: *const Layers, failure: *Failure, writable: *const Writable, subject: *[]const u8) error{Failed}!fd_t {
         if (try layers.byDescriptor(failure, writable)) |root| return root;
         const host: Host = try .leave(failure);
@@ -50,7 +51,9 @@ pub const Layers = struct {
                 else => _ = try failure.check(.mount, set),
             }
         }
-        const rest = [_]usize{ fs.setFd("upperdir", writable.upper), fs.setFd("workdir", writable.work), fs.setFlag("volatile") };
+        // Writable it is anyway.
+        const flag = if (layers.ephemeral) "volatile" else "rw";
+        const rest = [_]usize{ fs.setFd("upperdir", writable.upper), fs.setFd("workdir", writable.work), fs.setFlag(flag) };
         for (rest) |set| _ = try failure.check(.mount, set);
         var trying: Failure = .{};
         return fs.mount(&trying, .{}) catch |err| {
@@ -98,7 +101,8 @@ pub const Layers = struct {
         }
         if (len == buffer.len) return error.NoSpaceLeft;
         buffer[len] = 0;
-        return buffer[0..len :0];
+        const start = if (layers.ephemeral) 0 else "volatile,".len;
+        return buffer[start..len :0];
     }
 };
 

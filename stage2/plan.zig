@@ -55,7 +55,8 @@ pub const Plan = struct {
 
 /// What config.json has no word for.
 pub const Envelope = struct {
-    /// The container's name in messages and in the cgroup tree.
+    /// The container's name in messages and in the cgroup tree. `PARENT/NAME` puts its cgroup
+    /// into that of the parent, with all others that have the same.
     id: Text,
     /// Folders with the image's layers, the lowest first. Empty: `config.root.path` is the root.
     layers: []const Text = &.{},
@@ -70,6 +71,8 @@ pub const Envelope = struct {
     seccomp: Seccomp = .none,
     /// A cgroup of its own, named by its id; `config.linux.resources` implies it.
     cgroup: bool = false,
+    /// What it writes goes with it: nobody waits for it to be on the disk.
+    ephemeral: bool = false,
     /// What Landlock takes from every process of the container; null for nothing.
     landlock: ?landlock.plan.Config = null,
     /// Where the main process's output goes, instead of our 1 and 2.
@@ -240,10 +243,10 @@ pub const Linux = struct {
 
     pub const refused = [_]json.Refusal{
         .{ .key = "cgroupsPath", .why = "A container's cgroup has the container's name:" },
-        .{ .key = "intelRdt", .why = "Shares of caches and of memory bandwidth are not set:" },
+        .{ .key = "intelRdt", .why = "Shares of caches and memory are not set:" },
         .{ .key = "memoryPolicy", .why = "A program sets its own memory policy:" },
         .{ .key = "mountLabel", .why = "Labels of SELinux are not set:" },
-        .{ .key = "netDevices", .why = "Interfaces are moved by who makes the network, before the namespace is joined:" },
+        .{ .key = "netDevices", .why = "Who makes the network moves interfaces, before it is joined:" },
     };
 };
 

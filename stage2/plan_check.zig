@@ -48,11 +48,11 @@ pub fn check(plan: *const Plan, problem: *Problem) Invalid!void {
     if (config.hooks.firstInvalid()) |place| {
         var index: [8]u8 = undefined;
         const entry = linux.text.print(&index, "{d}", .{place.entry}) catch unreachable; // A u16 fits.
-        return problem.setAt("Not an absolute path, a time limit of 0, or a variable without a name:", &.{ "config.hooks", @tagName(place.point), entry });
+        return problem.setAt("Not an absolute path, a time limit of 0, or a nameless variable:", &.{ "config.hooks", @tagName(place.point), entry });
     }
     if (config.linux.seccomp) |filter| {
         try checkListener(filter, "config.linux.seccomp", problem);
-        if (filter.listenerPath != null and plan.kurma.rpc != null) return problem.setAt("Processes started over the text RPC would have no listener:", &.{"kurma.rpc"});
+        if (filter.listenerPath != null and plan.kurma.rpc != null) return problem.setAt("The text RPC has no listener for what it starts:", &.{"kurma.rpc"});
     }
 }
 
@@ -60,7 +60,7 @@ pub fn checkProcess(process: *const plan_module.Process, path: []const u8, probl
     if (process.args.len == 0) return problem.setAt("No command in the plan:", &.{ path, "args" });
     for (process.env) |variable| {
         // A name without a value is nobody's request for ours.
-        if ((std.mem.findScalar(u8, variable, '=') orelse 0) == 0) return problem.setAt("A variable of the environment is not NAME=value:", &.{ path, "env" });
+        if ((std.mem.findScalar(u8, variable, '=') orelse 0) == 0) return problem.setAt("Not NAME=value:", &.{ path, "env" });
     }
     if (process.scheduler) |scheduler| {
         // The init would have it and not the command, or nothing could be forked.

@@ -279,7 +279,7 @@ fn openRoot(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, name
         const gid = userns.hostRoot(plan.config.linux.gidMappings);
         _ = try failure.check(.idmap, os.fchownat(writable.upper, "", uid, gid, os.AT.EMPTY_PATH));
     }
-    const assembled: overlay.Layers = .{ .paths = plan.kurma.layers, .fds = layers, .mapped = namespace != null, .scratch = plan.kurma.scratch };
+    const assembled: overlay.Layers = .{ .paths = plan.kurma.layers, .fds = layers, .mapped = namespace != null, .scratch = plan.kurma.scratch, .ephemeral = plan.kurma.ephemeral };
     return assembled.assemble(failure, &writable, subject);
 }
 

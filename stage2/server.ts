@@ -184,10 +184,14 @@ export class Stage2 implements Disposable {
     await this.#request("start", id);
   }
 
-  /** Starts a further process in a running container. */
+  /**
+   * Starts a further process in a container that runs, or whose command waits for `start`.
+   * Its end is not told any more once the connection is closed: `ended` rejects then.
+   */
   async exec(plan: ExecPlan, streams: Streams): Promise<Executed> {
-    const { promise, resolve } = Promise.withResolvers<Exit>();
-    const options = { plan, descriptors: streams ?? [], ended: resolve };
+    const { promise, resolve, reject } = Promise.withResolvers<Exit>();
+    promise.catch(() => {}); // Who does not wait for the end need not hear of it.
+    const options = { plan, descriptors: streams ?? [], ended: resolve, lost: reject };
     const answer = await this.#request("exec", plan.kurma.id, options);
     return { pid: answer.pid, terminal: answer.terminal, ended: promise };
   }
@@ -253,10 +257,11 @@ export class Stage2 implements Disposable {
   /**
    * Changes limits of a container that has a cgroup; those not given stay as they are.
    *
+   * @param cgroup What its id begins with before a slash: those of all containers there.
    * @throws {KernelError} `step` is `limit`; those before it in the list are changed.
    */
-  async update(id: string, resources: Resources): Promise<void> {
-    await this.#request("update", id, { plan: { kurma: { id }, resources } });
+  async update(id: string, resources: Resources, cgroup = id): Promise<void> {
+    await this.#request("update", id, { plan: { kurma: { id: cgroup }, resources } });
   }
 
   /** Stops all processes of a container that has a cgroup. */
@@ -379,7 +384,10 @@ export class Stage2 implements Disposable {
     this.#closed = true; // Before the number of the socket may be another's.
     this.#kernel.close(this.#socket);
     this.#gone.resolve();
-    for (const { reject } of this.#waiting.values()) reject(cause);
+    for (const { reject, lost } of this.#waiting.values()) {
+      reject(cause);
+      lost?.(cause);
+    }
     this.#waiting.clear();
   }
 
@@ -429,7 +437,7 @@ export class Stage2 implements Disposable {
 }
 
 function closedByServer(): KurmaError {
-  return new KurmaError("state", "Cannot go on: the connection to stage2 is closed");
+  return new KurmaError("unavailable", "Cannot go on: the connection to stage2 is closed");
 }
 
 interface RequestOptions {
@@ -441,6 +449,8 @@ interface RequestOptions {
   listed?: ContainerState[];
   /** Takes the end of an exec. */
   ended?: (exit: Exit) => void;
+  /** Is told that nobody will tell of the end. */
+  lost?: (cause: unknown) => void;
 }
 
 interface Answer {

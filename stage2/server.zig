@@ -482,7 +482,7 @@ pub const Server = struct {
         var failure: Failure = .{};
         self.ledger.remember(&failure, self.position(entry), entry) catch {
             var notice: Reply = .{ .kind = .notice, .failure = failure, .id = entry.id };
-            notice.setSubject("A stage2 after this one would not know the container: its record cannot be written");
+            notice.setSubject("The next stage2 will not know the container: no record can be written");
             self.reply(&notice, null);
         };
     }

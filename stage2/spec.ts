@@ -15,6 +15,7 @@ export interface Plan {
 
 /** What config.json has no word for. */
 export interface Envelope {
+  /** `PARENT/NAME` puts its cgroup into the parent's, with all others of that parent. */
   id: string;
   /** Folders with the image's layers, the lowest first. */
   layers: readonly string[];
@@ -26,6 +27,8 @@ export interface Envelope {
   seccomp?: "none" | "default";
   /** A cgroup of its own; `config.linux.resources` implies it. */
   cgroup?: boolean;
+  /** What it writes goes with it: nobody waits for it to be on the disk. */
+  ephemeral?: boolean;
   /** What Landlock takes from every process of the container. */
   landlock?: Landlock;
   /** A folder of this container alone, for its main process's output; sizes in bytes. */

@@ -44,7 +44,7 @@ pub const Stats = struct {
     }
 };
 
-/// Changes limits of a container; descriptor: an `Update`.
+/// Changes limits of a container, or of what its cgroup lies in; descriptor: an `Update`.
 pub const Limit = struct {
     id: Id,
     descriptors: linux.socket.Descriptors,
@@ -71,7 +71,8 @@ pub const Limit = struct {
         const memory = try linux.file.mapPrivate(failure, -1, 4 * plan_module.max_bytes);
         var arena: std.heap.FixedBufferAllocator = .init(memory);
         const update = json.decode(Update, arena.allocator(), text, problem) catch return failure.fail(.plan, .INVAL);
-        if (!std.mem.eql(u8, update.kurma.id, wire.name(&task.id).?)) return failure.fail(.plan, .BADMSG);
+        const rest = std.mem.cutPrefix(u8, wire.name(&task.id).?, update.kurma.id) orelse "?";
+        if (rest.len > 0 and rest[0] != '/') return failure.fail(.plan, .BADMSG);
         try placement.limit(failure, update.kurma.id, &update.resources);
     }
 };

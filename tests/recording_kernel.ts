@@ -190,6 +190,10 @@ export class RecordingKernel implements Kernel {
     this.#note("makeLink", dir, name, target);
   }
 
+  limitFolder(path: string, project: number, bytes: number): void {
+    this.#note("limitFolder", path, project, bytes);
+  }
+
   linkFile(dir: Descriptor, name: string, file: Descriptor): void {
     this.#note("linkFile", dir, name, file);
   }

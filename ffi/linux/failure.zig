@@ -62,6 +62,7 @@ pub const Failure = extern struct {
         scheduler,
         personality,
         oom_score,
+        quota,
     };
 
     /// Records the cause. The first cause is the one worth reporting: a later one,

@@ -19,6 +19,7 @@ pub const mount = @import("mount.zig");
 pub const net = @import("net.zig");
 pub const process = @import("process.zig");
 pub const procfs = @import("procfs.zig");
+pub const quota = @import("quota.zig");
 pub const socket = @import("socket.zig");
 pub const terminal = @import("terminal.zig");
 pub const text = @import("text.zig");

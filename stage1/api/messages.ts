@@ -180,7 +180,16 @@ function settingsMessage(manager: Manager, container: Record): ContainerSettings
     stopTimeout: meant ? duration(meant.stop.limitMs) : undefined,
     log: meant && { maxFileBytes: BigInt(meant.log.maxSize), maxFiles: meant.log.maxFiles },
     removeWhenEnded: spec.autoRemove ?? false,
+    eventHandlers: [
+      ...named("pre-start", meant?.eventHandlers.preStart),
+      ...named("post-stop", meant?.eventHandlers.postStop),
+    ],
+    eventHandlerTimeout: meant && duration(meant.eventHandlers.limitMs),
   });
+}
+
+function named(name: string, command: readonly string[] | undefined) {
+  return command ? [{ name, command: [...command] }] : [];
 }
 
 function mountMessage(mount: MountSpec): MessageInitShape<typeof MountSchema> {
@@ -264,13 +273,14 @@ export function podMessage(manager: Manager, pod: PodRecord, whole = true): Pod 
 /** A volume as a message. */
 export function volumeMessage(
   manager: Manager,
-  { name, labels, createdAt }: VolumeRecord,
+  { name, labels, createdAt, quota }: VolumeRecord,
   containers: readonly string[],
 ): Volume {
   return create(VolumeSchema, {
     name,
     path: volumeFolder(manager.host, name),
     labels: { ...labels },
+    quotaBytes: BigInt(quota?.bytes ?? 0),
     createTime: timestamp(createdAt),
     containers: [...containers],
   });

@@ -37,6 +37,11 @@ export function containerSpec({ name, image, settings }: CreateContainerRequest)
  */
 export function podSpec(request: CreatePodRequest, manifest?: PodSpec): PodSpec {
   const { name, apps, network, hostname, labels, resources } = request;
+  if (resources && resources.processLimits.length > 0) {
+    throw new KurmaError("invalid", "Cannot limit each process of a pod as a whole", {
+      fix: "Say process_limits in the settings of its apps",
+    });
+  }
   return parsePodSpec({
     ...(manifest ?? {
       apps: apps.map((app) => ({ name: app.name, image: app.image, ...plain(app.settings) })),
@@ -299,12 +304,12 @@ function healthCheck(check: HealthCheck): unknown {
   });
 }
 
-function eventHandlers({ eventHandlers }: ContainerSettings): unknown {
-  if (eventHandlers.length === 0) return undefined;
+function eventHandlers({ eventHandlers, eventHandlerTimeout }: ContainerSettings): unknown {
+  const limitMs = milliseconds(eventHandlerTimeout);
+  if (eventHandlers.length === 0 && limitMs === undefined) return undefined;
   const keys: Record<string, string> = { "pre-start": "preStart", "post-stop": "postStop" };
-  return Object.fromEntries(
-    eventHandlers.map(({ name, command }) => [keys[name] ?? name, command]),
-  );
+  const commands = eventHandlers.map(({ name, command }) => [keys[name] ?? name, command]);
+  return present({ ...Object.fromEntries(commands), limitMs });
 }
 
 /** A number of 64 bits that JavaScript has to hold. */

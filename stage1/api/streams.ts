@@ -201,6 +201,7 @@ export async function* talk(
     exit = ended;
     timer = setTimeout(() => process[Symbol.dispose](), drainMs);
   });
+  over.catch(() => {}); // Heard below, after all that it printed.
   try {
     yield* merged({ output: process.output, errorOutput: process.errorOutput });
     await Promise.race([over, hearing.then(() => over), away.promise]);

@@ -11,8 +11,8 @@ import type { Manager } from "../containers/manager.ts";
 import {
   createVolume,
   getVolume,
-  labelVolume,
   removeVolume,
+  updateVolume,
   usersOf,
   volumeFolder,
 } from "../containers/volumes.ts";
@@ -29,14 +29,17 @@ export function volumeService(manager: Manager): ServiceImpl<typeof Volumes> {
   };
   return {
     async create({ name, labels, quotaBytes }) {
-      refuseQuota(quotaBytes);
-      createVolume(host, name, labels);
+      createVolume(host, name, labels, quota(quotaBytes));
       await host.state.durable();
       return { volume: message(name) };
     },
     async update({ volume, labels, quotaBytes }) {
-      refuseQuota(quotaBytes ?? 0n);
-      labelVolume(host, volume, labels);
+      updateVolume(
+        host,
+        volume,
+        labels,
+        quotaBytes === undefined ? undefined : quota(quotaBytes),
+      );
       await host.state.durable();
       return { volume: message(volume) };
     },
@@ -72,9 +75,10 @@ export function volumeService(manager: Manager): ServiceImpl<typeof Volumes> {
   };
 }
 
-function refuseQuota(bytes: bigint): void {
-  if (bytes === 0n) return;
-  throw new KurmaError("kernel", "Cannot limit a volume: this version sets no quotas", {
-    fix: "Leave the quota out, and put the state folder on a file system of its own",
+/** Bytes that a file system can have; what it counts is less than all of 64 bits. */
+function quota(bytes: bigint): number {
+  if (bytes <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(bytes);
+  throw new KurmaError("invalid", `Cannot limit a volume to ${bytes} bytes: it is too much`, {
+    fix: "Leave the quota out for no limit",
   });
 }

@@ -216,7 +216,8 @@ export const settings = {
       fallback: "",
       example: "127.0.0.1:12311",
       help: "Where the API of 2015 (client.Kurma) is served: no user is asked who he is, so a " +
-        "loopback address still lets every user of the machine in. Empty: nowhere.",
+        "loopback address still lets every user of the machine in. As then, a container made here has " +
+        "the host's network unless its manifest lists namespaces. Empty: nowhere.",
     }),
   },
   images: {

@@ -12,7 +12,7 @@ import { confined, requireMakeable } from "./confined.ts";
 import { meaningOf } from "./planning.ts";
 import { daemonRanges, freeRange } from "./ranges.ts";
 import type { Container } from "./record.ts";
-import type { ContainerSpec } from "./spec.ts";
+import type { ContainerSpec, PodSpec } from "./spec.ts";
 import type { State } from "./state.ts";
 import { createVolume, volumesOf } from "./volumes.ts";
 
@@ -68,9 +68,16 @@ export class Claims {
 }
 
 /** Whether a container has users of its own. */
-export function usesOwnIds({ namespaces, security }: ContainerSpec): boolean {
+export function usesOwnIds(
+  { namespaces, security }: Pick<ContainerSpec, "namespaces" | "security">,
+): boolean {
   const host = security?.privileged || security?.hostTree;
   return (namespaces?.user ?? (host ? "host" : "auto")) === "auto";
+}
+
+/** Whether a pod has; its apps have the same users, so one that wants the host's decides. */
+export function podUsesOwnIds({ namespaces = {}, apps }: PodSpec): boolean {
+  return namespaces.user !== "host" && apps.every(usesOwnIds);
 }
 
 /** How what is new is made. */
@@ -107,13 +114,8 @@ export async function newContainer(
     status: { phase: "new", run: 0, paused: false, wanted: false, restarts: 0 },
   };
   // What does not go together is refused here and now, not at the start.
-  const { eventHandlers } = meaningOf(host, container);
+  meaningOf(host, container);
   if (restrictions) requireMakeable(host, container, restrictions);
-  if (Object.keys(eventHandlers).length > 0) {
-    host.log("warn", `Nothing runs the event handlers of "${name}" in this version`, {
-      handlers: Object.keys(eventHandlers),
-    });
-  }
   if (pod === undefined) {
     for (const volume of volumesOf(container)) {
       if (!host.state.volumes.has(volume)) createVolume(host, volume);

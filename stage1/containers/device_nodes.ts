@@ -12,7 +12,10 @@ import type { ContainerSpec } from "./spec.ts";
  * devices is left out: the plan then says so.
  */
 export function lookUpDevices(
-  { devices = [], resources = {}, security = {} }: ContainerSpec,
+  { devices = [], resources = {}, security = {} }: Pick<
+    ContainerSpec,
+    "devices" | "resources" | "security"
+  >,
 ): Map<string, DeviceNode> {
   const paths = [...devices, ...resources.io?.devices ?? []].map(({ path }) => path);
   const all = security.privileged ? [...paths, ...below("/dev")] : paths;

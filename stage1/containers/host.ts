@@ -70,6 +70,8 @@ export interface Live {
   meant?: Resolved;
   /** Ends that are told while the run is still being started. */
   early?: Exit[];
+  /** Told the status of the post-stop handler that runs. */
+  afterwards?: PromiseWithResolvers<number>;
   /** Kills of the newest run that are on their way or were carried out. */
   kills: Set<symbol>;
   /** Settles when the run that goes on has ended. */
@@ -78,6 +80,8 @@ export interface Live {
   readonly listeners: Set<() => void>;
   /** When it was started, by a clock that nobody sets: milliseconds. */
   startedAt: number;
+  /** How long the run before took, by the same clock. */
+  ranMs: number;
   /** Ends the checks of its health. */
   checks?: AbortController;
   /** The next start by policy: when (milliseconds since 1970), and what waits for it. */
@@ -102,6 +106,7 @@ export class LiveTable {
       ended: Promise.withResolvers(),
       listeners: new Set(),
       startedAt: performance.now(),
+      ranMs: 0,
       kills: new Set(),
     };
     this.#entries.set(container.id, made);
@@ -137,11 +142,29 @@ export function folderOf(host: Pick<Host, "folders">, container: Pick<Container,
   return `${host.folders.containers}/${container.id}`;
 }
 
-/** The name of a run to stage2: each has its own, so that one can begin while another is cleared up. */
-export function runName(
-  container: { readonly id: string; readonly status: Pick<Container["status"], "run"> },
-): string {
-  return `${container.id}.${container.status.run}`;
+/** A container, as far as names of its runs go. */
+export type Named = Pick<Container, "id" | "pod"> & {
+  readonly status: Pick<Container["status"], "run">;
+};
+
+/**
+ * The name of a run to stage2: each has its own, so that one can begin while another is
+ * cleared up. Those of a pod's apps begin with the pod's id, and so do their cgroups.
+ *
+ * @param what Something else that is made of the container, in place of a run.
+ */
+export function runName({ id, pod, status }: Named, what = String(status.run)): string {
+  return `${pod === undefined ? "" : `${pod}/`}${id}.${what}`;
+}
+
+/** What a run's name consists of; undefined for a name that is no container's run. */
+export function partsOfRun(
+  name: string,
+): { readonly id: string; readonly run: number; readonly what?: string } | undefined {
+  const parts = /^(?:[^/]+\/)?([^/.]+)\.(\d+)(?:\.(.+))?$/.exec(name);
+  if (parts === null) return undefined;
+  const [, id, run, what] = parts;
+  return { id, run: Number(run), ...(what === undefined ? {} : { what }) };
 }
 
 /** Whether processes of it may be there. */

@@ -7,11 +7,11 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Inside } from "./copy.ts";
-import { type Host, isUp } from "./host.ts";
+import { type Host, isUp, runName } from "./host.ts";
 import { planFor } from "./planning.ts";
 import { firstId } from "./ranges.ts";
 import type { Container } from "./record.ts";
-import { forget } from "./runs.ts";
+import { forget, newWorkFolder } from "./runs.ts";
 
 /**
  * Does `work` with the container's root at hand. One that does not run is not started
@@ -29,14 +29,12 @@ export async function withRoot<Value>(
     if (isUp(container)) return await inRootOf(host, container, container.status.pid ?? 0, work);
     const stage2 = await host.supervisor.server();
     const plan = planFor(host, container);
-    const id = `${container.id}.files`;
-    const { kernel } = host;
-    kernel.remove(`${plan.kurma.scratch}/work`);
-    Deno.mkdirSync(`${plan.kurma.scratch}/work`, { mode: 0o700 });
+    const id = runName(container, "files");
+    newWorkFolder(host, container);
     const { log: _log, rpc: _rpc, ...kurma } = plan.kurma;
     await forget(stage2, id);
     const { pid, terminal } = await stage2.create({ ...plan, kurma: { ...kurma, id } }, null);
-    if (terminal !== undefined) kernel.close(terminal);
+    if (terminal !== undefined) host.kernel.close(terminal);
     try {
       return await inRootOf(host, container, pid, work);
     } finally {
@@ -57,7 +55,7 @@ async function inRootOf<Value>(
     // The number may be another process's by now. Only if stage2 has it still was it the
     // container's when its root was opened: what ends is told before it is asked.
     const there = await (await host.supervisor.server()).list();
-    if (!there.some((each) => each.pid === pid && each.id.startsWith(container.id))) {
+    if (!there.some((each) => each.pid === pid && each.id.startsWith(runName(container, "")))) {
       throw new KurmaError("state", `Cannot reach the files of "${container.name}": it has ended`, {
         fix: "Try again",
       });

@@ -66,6 +66,8 @@ export class Lifecycle {
     whenMade?: () => Promise<void>,
   ): Promise<void> {
     if (container.status.phase === "running") return;
+    // After the run before, if stage2 was gone or the disk full when it was due.
+    if (container.status.postStop || this.#unsaved.has(container.id)) await this.clear(container);
     const began = performance.now();
     const live = this.#host.live.of(container);
     forgetRestart(live);
@@ -167,6 +169,7 @@ export class Lifecycle {
     forgetRestart(live);
     if (!isUp(container)) {
       if (container.status.wanted) this.#note(container, { wanted: false });
+      if (container.status.postStop) await this.clear(container);
       return;
     }
     this.#note(container, { phase: "stopping", wanted: false });
@@ -179,7 +182,7 @@ export class Lifecycle {
       await ignoringGone(supervisor.ask((stage2) => stage2.kill(run)));
       await live.ended.promise;
     }
-    await this.#clear(container);
+    await this.clear(container);
     await this.#host.state.durable();
   }
 
@@ -198,6 +201,7 @@ export class Lifecycle {
     }
     const asked = status.phase === "stopping";
     const signal = exit.status > 128 ? exit.status - 128 : undefined;
+    live.ranMs = performance.now() - live.startedAt;
     this.#note(container, {
       phase: asked ? "stopped" : "exited",
       pid: undefined,
@@ -207,6 +211,7 @@ export class Lifecycle {
       exit: { code: exit.status, ...(signal === undefined ? {} : { signal }), oom: exit.oom },
       reason: why ??
         (exit.oom ? "the kernel killed a process of it for want of memory" : undefined),
+      ...(live.meant?.eventHandlers.postStop ? { postStop: true } : {}),
     }, {
       action: "exit",
       attributes: {
@@ -218,6 +223,10 @@ export class Lifecycle {
     }, exit.endedAt);
     tellEnd(live);
     live.checks?.abort();
+    this.#followSoon(container, run);
+  }
+
+  #followSoon(container: Container, run: number): void {
     if (this.#closed) return;
     this.#host.queues.run(container.id, () => this.#follow(container, run)).catch((error) =>
       this.#host.log("error", `Cannot clear up after "${container.name}"`, {
@@ -238,16 +247,21 @@ export class Lifecycle {
   async #follow(container: Container, run: number): Promise<void> {
     if (container.status.run !== run) {
       // Somebody whose turn came before this one has started it again.
-      const stage2 = await this.#host.supervisor.server();
-      return await forget(stage2, runName({ id: container.id, status: { run } }));
+      const name = runName({ id: container.id, pod: container.pod, status: { run } });
+      return await this.#host.supervisor.ask((stage2) => forget(stage2, name));
     }
     if (isUp(container)) return;
-    await this.#clear(container);
+    // As long as our disk does not have its end, stage2 is not to forget it.
+    if (this.#unsaved.has(container.id)) return;
+    await this.clear(container);
     if (!this.#plan(container)) await this.#whenOver(container);
   }
 
-  /** Clears up after the run that has ended. May be called again. */
-  async #clear(container: Container): Promise<void> {
+  /**
+   * Clears up after the run that has ended, its post-stop handler included. May be called
+   * again. It is the container's turn.
+   */
+  async clear(container: Container): Promise<void> {
     await undoSteps(runOf(this.#host), container);
   }
 
@@ -255,8 +269,7 @@ export class Lifecycle {
   #plan(container: Container): boolean {
     const live = this.#host.live.of(container);
     const policy = container.spec.restart ?? { policy: "no" };
-    const ranMs = performance.now() - live.startedAt;
-    const delay = restartDelay(policy, container.status, ranMs);
+    const delay = restartDelay(policy, container.status, live.ranMs);
     if (delay === undefined) return false;
     if (live.restart !== undefined || this.#closed) return true;
     const restarts =
@@ -305,7 +318,7 @@ export class Lifecycle {
         reason: oneLine(cause),
       },
     });
-    live.startedAt = performance.now();
+    live.ranMs = 0;
     tellEnd(live);
   }
 
@@ -342,8 +355,10 @@ export class Lifecycle {
     this.#retry = undefined;
     for (const [id, write] of [...this.#unsaved]) {
       try {
-        if (this.#host.state.containers.has(id)) write();
+        const container = this.#host.state.containers.get(id);
+        if (container) write();
         this.#unsaved.delete(id);
+        if (container && !isUp(container)) this.#followSoon(container, container.status.run);
       } catch (error) {
         this.#host.log("debug", "The disk still takes nothing", { cause: oneLine(error) });
       }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { folderOf, type Host, trashOf } from "./host.ts";
+import { folderOf, type Host, oneLine, trashOf } from "./host.ts";
 import type { Container, Pod } from "./record.ts";
 import type { Step } from "./steps.ts";
 
@@ -92,7 +92,30 @@ async function discard(host: Host, id: string): Promise<void> {
     if (error instanceof Deno.errors.NotFound) return;
     throw error;
   }
-  await removeTree(trash);
+  try {
+    await removeTree(trash);
+  } catch (error) {
+    // Out of sight it is; whatever the machine has too little of, there may be some later.
+    host.log("warn", "Cannot remove what is left of a container; trying again", {
+      path: trash,
+      cause: oneLine(error),
+    });
+    removeLater(host, trash, firstPauseMs);
+  }
+}
+
+const firstPauseMs = 1_000;
+const lastPauseMs = 60_000;
+
+/** Removes a tree when that can be done; the next kurmad does it if this one ends before. */
+function removeLater(host: Host, path: string, pauseMs: number): void {
+  const timer = setTimeout(() => {
+    removeTree(path).catch((error) => {
+      host.log("debug", "Still cannot remove it", { path, cause: oneLine(error) });
+      removeLater(host, path, Math.min(2 * pauseMs, lastPauseMs));
+    });
+  }, pauseMs);
+  Deno.unrefTimer(timer);
 }
 
 /** Removes a tree on a thread of its own; what is not there is success. */

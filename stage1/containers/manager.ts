@@ -18,10 +18,13 @@ import {
   isUp,
   LiveTable,
   type Log,
+  oneLine,
+  partsOfRun,
   runName,
   type Settings,
   trashOf,
 } from "./host.ts";
+import { cutPostStop } from "./handlers.ts";
 import type { Images, PullPolicy } from "./images.ts";
 import { Lifecycle, type StopOptions } from "./lifecycle.ts";
 import { makingOf } from "./make_steps.ts";
@@ -29,6 +32,7 @@ import { lookUpDevices } from "./device_nodes.ts";
 import { findNamed, newId } from "./names.ts";
 import { limitsOf } from "./plan.ts";
 import { meaningOf } from "./planning.ts";
+import { placeOfPod, withinPod } from "./pod_place.ts";
 import { Pods } from "./pods.ts";
 import { Queues } from "./queue.ts";
 import type { Container, Exit } from "./record.ts";
@@ -178,7 +182,12 @@ export class Manager implements AsyncDisposable {
     } catch (error) {
       if (this.host.state.containers.has(id)) {
         // One that could not be started is not made: its caller is told once.
-        await this.remove(id, { force: true });
+        await this.remove(id, { force: true }).catch((leftover) => {
+          // Why it was not made is what its caller is to hear.
+          this.host.log("error", `Cannot clear up after container ${id}`, {
+            cause: oneLine(leftover),
+          });
+        });
         if (prepared) await this.#ahead.discard(prepared);
       } else {
         this.host.live.delete({ id });
@@ -285,6 +294,7 @@ export class Manager implements AsyncDisposable {
       // Before its turn in the queue: a stop that waits there need not wait any longer.
       await this.#kill(container);
     }
+    if (force) await cutPostStop(this.host, container);
     await this.host.queues.run(container.id, async () => {
       if (!this.host.state.containers.has(container.id)) return;
       if (container.pod !== undefined) {
@@ -314,7 +324,7 @@ export class Manager implements AsyncDisposable {
     const removed: Container[] = [];
     let bytes = 0;
     for (const container of this.list()) {
-      const idle = !isUp(container) && container.pod === undefined &&
+      const idle = !isUp(container) && !container.status.postStop && container.pod === undefined &&
         this.host.live.of(container).restart === undefined;
       if (!idle || !fits(container)) continue;
       await this.host.queues.run(container.id, async () => {
@@ -386,7 +396,8 @@ export class Manager implements AsyncDisposable {
       };
       if (changes.resources && container.status.phase === "running") {
         const place = { devices: lookUpDevices(next) };
-        const limits = limitsOf(place, changes.resources);
+        const pod = placeOfPod(this.host, container);
+        const limits = limitsOf(place, withinPod(changes.resources, pod?.resources));
         const run = runName(container);
         await ignoringGone(this.host.supervisor.ask((stage2) => stage2.update(run, limits)));
       }
@@ -418,10 +429,14 @@ export class Manager implements AsyncDisposable {
 
   /** A run that stage2 names has ended. */
   async #ended(run: string, exit: StageExit): Promise<void> {
-    const [id, number] = run.split(".");
-    const container = this.host.state.containers.get(id);
-    if (container === undefined) return;
-    this.lifecycle.ended(container, Number(number), exit);
+    const parts = partsOfRun(run);
+    const container = parts && this.host.state.containers.get(parts.id);
+    if (parts === undefined || container === undefined) return;
+    if (parts.what !== undefined) {
+      this.host.live.of(container).afterwards?.resolve(exit.status);
+      return;
+    }
+    this.lifecycle.ended(container, parts.run, exit);
     await this.lifecycle.saved();
   }
 

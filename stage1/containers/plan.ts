@@ -86,6 +86,7 @@ export function planContainer(place: Place, meant: Resolved): Plan {
     id: place.id,
     layers: place.layers,
     scratch: place.scratch,
+    ...(place.ephemeral ? { ephemeral: true } : {}),
     user: meant.user,
     seccomp: security.seccomp === "default" ? "default" : "none",
     // The end of its first process ends all only where that one is the first of a namespace.

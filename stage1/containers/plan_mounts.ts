@@ -30,6 +30,11 @@ export interface Place {
   readonly containers?: ReadonlyMap<string, string>;
   /** The API's socket on the host, for containers that may have it. */
   readonly apiSocket?: string;
+  /**
+   * What it writes is never read again, by another run or after a power cut: an fsync(2) inside
+   * and its end do not wait for the disk. Default false.
+   */
+  readonly ephemeral?: boolean;
 }
 
 /** A volume on this host. */

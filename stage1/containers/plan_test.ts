@@ -55,6 +55,7 @@ const envelopes: [string, Partial<ContainerSpec>, Partial<Envelope>][] = [
   ["how it is stopped", { stop: { signal: "INT", limitMs: 5 } }, {
     stop: { signal: 2, limitMs: 5 },
   }],
+  ["that it need not reach the disk", {}, { ephemeral: undefined }],
   ["who runs it", { user: "web", group: "log" }, { user: "web:log" }],
   ["no filter", { security: { seccomp: "unconfined" } }, { seccomp: "none" }],
   ["a filter of its own instead of ours", {

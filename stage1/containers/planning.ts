@@ -13,7 +13,7 @@ import { folderOf, type Host, isUp, runName } from "./host.ts";
 import { findNamed } from "./names.ts";
 import { planContainer } from "./plan.ts";
 import type { VolumePlace } from "./plan_mounts.ts";
-import { placeOfPod, type PodPlace } from "./pod_place.ts";
+import { placeOfPod, type PodPlace, withinPod } from "./pod_place.ts";
 import { firstId } from "./ranges.ts";
 import type { Container } from "./record.ts";
 import { resolve, type Resolved } from "./resolve.ts";
@@ -42,14 +42,15 @@ export function meaningOf(host: Host, container: Container): Resolved {
 
 /** Makes the plan of the run that the status counts. */
 export function planFor(host: Host, container: Container): Plan {
-  const meant = meaningOf(host, container);
   const pod = placeOfPod(host, container);
+  const meant = withPod(meaningOf(host, container), pod);
   const folder = folderOf(host, container);
   const plan = planContainer(
     {
       id: runName(container),
       layers: host.live.of(container).use?.image.layers.map((layer) => layer.path) ?? [],
       scratch: folder,
+      ephemeral: goesWithItsEnd(container.spec),
       firstId: container.range === undefined ? undefined : firstId(container.range),
       volumes: volumePlaces(host, meant, pod),
       devices: lookUpDevices({ ...container.spec, resources: meant.resources }),
@@ -57,7 +58,7 @@ export function planFor(host: Host, container: Container): Plan {
       containers: pod?.containers ?? joined(host, container.spec),
       apiSocket: host.settings().apiSocket,
     },
-    pod ? { ...meant, namespaces: { ...meant.namespaces, ...pod.namespaces } } : meant,
+    meant,
   );
   return {
     ...plan,
@@ -69,6 +70,20 @@ export function planFor(host: Host, container: Container): Plan {
       ...(meant.openStdin ? { stdin: true } : {}),
     },
   };
+}
+
+function withPod(meant: Resolved, pod: PodPlace | undefined): Resolved {
+  if (pod === undefined) return meant;
+  return {
+    ...meant,
+    namespaces: { ...meant.namespaces, ...pod.namespaces },
+    resources: withinPod(meant.resources, pod.resources),
+  };
+}
+
+/** Whether nothing is left of a container once it has ended, however that comes. */
+function goesWithItsEnd({ autoRemove = false, restart }: ContainerSpec): boolean {
+  return autoRemove && (restart?.policy ?? "no") === "no";
 }
 
 /** Where the volumes are that a container mounts. */

@@ -11,7 +11,7 @@ import { folderOf, type Host } from "./host.ts";
 import type { VolumePlace } from "./plan_mounts.ts";
 import type { Container, Pod } from "./record.ts";
 import type { Resolved } from "./resolve.ts";
-import { defaults } from "./spec.ts";
+import { defaults, type ResourceSpec } from "./spec.ts";
 import { volumeFolder } from "./volumes.ts";
 
 /** An app's place in its pod. */
@@ -21,11 +21,22 @@ export interface PodPlace {
   /** What stage2 calls the holder, by the word for it. */
   readonly containers: ReadonlyMap<string, string>;
   readonly volumes: ReadonlyMap<string, VolumePlace>;
+  /** What all apps together may use. */
+  readonly resources: ResourceSpec | undefined;
 }
 
 /** What stage2 calls the container that holds a pod's namespaces. */
 export function holderName(pod: Pick<Pod, "id">): string {
-  return `${pod.id}.pod`;
+  return `${pod.id}/pod`;
+}
+
+/**
+ * What an app may use of what its pod may. The kernel takes the lower of both by itself, but
+ * with cgroups of version 1 refuses more processor time below than above.
+ */
+export function withinPod(app: ResourceSpec, pod: ResourceSpec = {}): ResourceSpec {
+  if (app.cpus === undefined || pod.cpus === undefined) return app;
+  return { ...app, cpus: Math.min(app.cpus, pod.cpus) };
 }
 
 /** The app's place; undefined for a container that is in no pod. */
@@ -42,6 +53,7 @@ export function placeOfPod(host: Host, container: Container): PodPlace | undefin
   return {
     namespaces,
     containers: new Map([["pod", holderName(pod)]]),
+    resources: pod.spec.resources,
     volumes: new Map(
       (pod.spec.volumes ?? []).map(({ name, kind, source, subPath, readOnly }) => {
         const path = kind === "host"

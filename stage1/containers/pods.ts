@@ -5,7 +5,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { type Claims, type MakingOptions, newContainer, usesOwnIds } from "./claims.ts";
+import { type Claims, type MakingOptions, newContainer, podUsesOwnIds } from "./claims.ts";
 import { confinedPod } from "./confined.ts";
 import { type Host, isUp } from "./host.ts";
 import type { Lifecycle, StopOptions } from "./lifecycle.ts";
@@ -71,8 +71,7 @@ export class Pods {
     const id = newId();
     using name = this.#claims.name("pod", spec.name ?? id.slice(0, 12));
     using claims = new DisposableStack();
-    const own = usesOwnIds({ image: "", namespaces: { user: spec.namespaces?.user } });
-    const range = own ? this.#claims.range() : undefined;
+    const range = podUsesOwnIds(spec) ? this.#claims.range() : undefined;
     const ids = spec.apps.map(() => newId());
     try {
       const pod: Pod = {

@@ -33,6 +33,8 @@ export interface Status {
   exit?: Exit;
   /** Why the last start failed or the last run ended, when nobody asked for it. */
   reason?: string;
+  /** Its post-stop handler has still to run, for the run that has ended. */
+  postStop?: true;
   /** Restarts by policy since somebody started it. */
   restarts: number;
   health?: Health;
@@ -89,4 +91,6 @@ export interface Volume {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly createdAt: number;
+  /** What it may take; `project` is the number that the file system counts it by. */
+  readonly quota?: { readonly project: number; readonly bytes: number };
 }

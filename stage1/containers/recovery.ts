@@ -9,6 +9,7 @@
 import { readExits } from "../../stage2/exits.ts";
 import type { ContainerState, Exit, Stage2 } from "../../stage2/server.ts";
 import { folderOf, type Host, isUp, oneLine, runName, trashOf } from "./host.ts";
+import { afterwardsName, loseHandler } from "./handlers.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { meaningOf } from "./planning.ts";
 import { holderName } from "./pod_place.ts";
@@ -27,8 +28,12 @@ export async function recover(host: Host, lifecycle: Lifecycle, stage2: Stage2):
   const there = new Map((await stage2.list()).map((state) => [state.id, state]));
   const recorded = exitsOf(host);
   const containers = [...host.state.containers.values()];
-  const known = new Set(containers.map(runName));
-  for (const { pod } of containers.filter(isUp)) if (pod) known.add(holderName({ id: pod }));
+  const known = new Set(containers.map((container) => runName(container)));
+  for (const container of containers) {
+    if (container.status.postStop) known.add(afterwardsName(container));
+    else if (!isUp(container)) continue;
+    if (container.pod) known.add(holderName({ id: container.pod }));
+  }
 
   await holdImages(host, containers);
   for (const container of containers) {
@@ -40,10 +45,12 @@ export async function recover(host: Host, lifecycle: Lifecycle, stage2: Stage2):
     decide(host, lifecycle, container, found);
   }
   for (const container of containers) {
-    if (isUp(container) || host.queues.isBusy(container.id)) continue;
+    if (isUp(container)) continue;
+    loseHandler(host, container); // Who waits for it asks this server again.
+    if (host.queues.isBusy(container.id)) continue;
     // Its end was told, but perhaps not cleared up after.
-    if (there.has(runName(container))) {
-      background(host, container, () => forgetRun(host, container));
+    if (there.has(runName(container)) || container.status.postStop) {
+      background(host, container, () => lifecycle.clear(container));
     }
     if (!startsWithDaemon(container.spec.restart ?? { policy: "no" }, container.status)) continue;
     background(host, container, async () => {
@@ -78,9 +85,12 @@ function decide(
       return;
     case "creating":
     case "created":
-      // Half made: taken back, and made again if that is still wanted.
+      // Half made: taken back, and made again if that is still wanted. The end of what never
+      // was let run is none to tell of.
+      host.live.of(container).early = [];
       background(host, container, async () => {
         await forgetRun(host, container);
+        host.live.of(container).early = undefined;
         if (stopping) lifecycle.ended(container, run, unknownExit());
         else await lifecycle.start(container, container.status.restarts);
       });

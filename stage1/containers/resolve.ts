@@ -58,7 +58,7 @@ export interface Resolved {
   /** Undefined: there is no check. */
   readonly healthCheck: Required<HealthCheckSpec> | undefined;
   readonly log: Required<LogSpec>;
-  readonly eventHandlers: EventHandlerSpec;
+  readonly eventHandlers: EventHandlerSpec & { readonly limitMs: number };
   readonly autoRemove: boolean;
   /** What became of the image's isolators. */
   readonly isolators: readonly Outcome[];
@@ -308,5 +308,9 @@ function eventHandlers(image: ImageConfig, { eventHandlers = {} }: ContainerSpec
     image.eventHandlers?.find((handler) => handler.name === name)?.exec;
   const preStart = eventHandlers.preStart ?? find("pre-start");
   const postStop = eventHandlers.postStop ?? find("post-stop");
-  return { ...(preStart ? { preStart } : {}), ...(postStop ? { postStop } : {}) };
+  return {
+    ...(preStart ? { preStart } : {}),
+    ...(postStop ? { postStop } : {}),
+    limitMs: eventHandlers.limitMs ?? defaults.handlerLimitMs,
+  };
 }

@@ -82,7 +82,7 @@ const table: [
     },
     { eventHandlers: { postStop: ["/c"] } },
     {
-      eventHandlers: { preStart: ["/a"], postStop: ["/c"] },
+      eventHandlers: { preStart: ["/a"], postStop: ["/c"], limitMs: 60_000 },
     },
   ],
   [

@@ -65,12 +65,18 @@ export async function run(
     image.config,
     spec.terminal ? { consoleSize: ownConsoleSize(), ...spec } : spec,
   );
+  const { preStart, postStop } = meant.eventHandlers;
+  if (preStart ?? postStop) {
+    const message = `Cannot run the event handlers of "${spec.image}" without a daemon`;
+    tell(new KurmaError("state", message, { fix: "Use kurma create --start for them" }));
+  }
   const attempt = async (stage2: WaitingStage2, hostUsers: boolean) => {
     using scratch = claim(kernel, root, spec.name, (path) => stage2.announce(path));
     const plan = planContainer({
       id: scratch.id,
       layers,
       scratch: scratch.path,
+      ephemeral: true,
       firstId: hostUsers ? undefined : scratch.firstId,
     }, meant);
     return await foreground(stage2, plan);

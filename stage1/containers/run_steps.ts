@@ -6,10 +6,11 @@
 
 import type { Stage2 } from "../../stage2/server.ts";
 import { dropHolder, ensureHolder } from "./holder.ts";
+import { runPostStop, runPreStart } from "./handlers.ts";
 import { folderOf, type Host, runName } from "./host.ts";
-import { planFor } from "./planning.ts";
+import { meaningOf, planFor } from "./planning.ts";
 import type { Container } from "./record.ts";
-import { forget } from "./runs.ts";
+import { forget, newWorkFolder } from "./runs.ts";
 import type { Step } from "./steps.ts";
 
 /**
@@ -23,11 +24,8 @@ export function runOf(host: Host, whenMade?: () => Promise<void>): readonly Step
     {
       name: "scratch",
       apply(container) {
-        const folder = folderOf(host, container);
-        // A mount leaves marks in `work` by which the kernel knows one that was cut off.
-        kernel.remove(`${folder}/work`);
-        Deno.mkdirSync(`${folder}/work`, { mode: 0o700 });
-        kernel.remove(`${folder}/rpc`);
+        newWorkFolder(host, container);
+        kernel.remove(`${folderOf(host, container)}/rpc`);
       },
     },
     {
@@ -41,18 +39,30 @@ export function runOf(host: Host, whenMade?: () => Promise<void>): readonly Step
       },
     },
     {
+      // On the way down only: once nothing of the run is left, and before the pod's
+      // namespaces go, which the handler is in.
+      name: "post-stop",
+      undo: (container) => runPostStop(host, container),
+    },
+    {
       name: "run",
       async apply(container) {
         const stage2 = await host.supervisor.server();
+        const plan = planFor(host, container);
+        const { preStart } = meaningOf(host, container).eventHandlers;
         try {
-          const plan = planFor(host, container);
-          const { pid, terminal } = whenMade
+          const { pid, terminal } = preStart || whenMade
             ? await stage2.create(plan, null)
             : await stage2.run(plan, null);
           // Its init keeps it: whoever wants it attaches.
           if (terminal !== undefined) kernel.close(terminal);
           container.status.pid = pid;
-          if (whenMade) await startWhen(stage2, plan.kurma.id, whenMade);
+          if (preStart || whenMade) {
+            await startWhen(stage2, plan.kurma.id, async () => {
+              if (preStart) await runPreStart(host, container, preStart);
+              await whenMade?.();
+            });
+          }
         } catch (error) {
           // How far a server came that died meanwhile, only the next one knows.
           if (stage2.isClosed) await forgetRun(host, container);

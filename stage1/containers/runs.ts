@@ -6,11 +6,23 @@
 
 import { KernelError } from "../../ffi/kernel.ts";
 import type { Stage2 } from "../../stage2/server.ts";
+import { folderOf, type Host } from "./host.ts";
+import type { Container } from "./record.ts";
 
 /** How long a killed container may take to end. */
 const patienceMs = 30_000;
 
 const pollMs = 5;
+
+/**
+ * Gives a run of the container its empty `work` folder. The mount of one that goes with its
+ * end leaves marks there, by which the kernel refuses another.
+ */
+export function newWorkFolder(host: Host, container: Container): void {
+  const work = `${folderOf(host, container)}/work`;
+  host.kernel.remove(work);
+  Deno.mkdirSync(work, { mode: 0o700 });
+}
 
 /** Ends a run that has not ended, and clears up after it. One that is gone is success. */
 export async function forget(stage2: Stage2, run: string): Promise<void> {

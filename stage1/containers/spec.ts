@@ -344,6 +344,8 @@ export interface EventHandlerSpec {
   readonly preStart?: readonly string[];
   /** Runs after the command has ended. */
   readonly postStop?: readonly string[];
+  /** Milliseconds that each may take; then it is killed, and has failed. Default 60,000. */
+  readonly limitMs?: number;
 }
 
 /** Several containers that start and stop together, and share what `share` names. */
@@ -412,6 +414,7 @@ export interface PodVolume {
 export const defaults = {
   stopSignal: "SIGTERM",
   stopLimitMs: 10_000,
+  handlerLimitMs: 60_000,
   pids: 4_096,
   shmSize: 64 * 1024 * 1024,
   logMaxSize: 10 * 1024 * 1024,

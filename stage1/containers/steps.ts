@@ -69,5 +69,8 @@ export async function undoSteps<Context>(
     }
   }
   if (failures.length === 1) throw failures[0];
-  if (failures.length > 1) throw new AggregateError(failures, "Several steps cannot be taken back");
+  if (failures.length > 1) {
+    const messages = failures.map((each) => each instanceof Error ? each.message : String(each));
+    throw new AggregateError(failures, messages.join("; "));
+  }
 }

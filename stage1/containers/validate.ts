@@ -293,6 +293,7 @@ const furtherSpec: Schema<FurtherSpec> = object<FurtherSpec>({
 const eventHandlers: Schema<EventHandlerSpec> = object<EventHandlerSpec>({
   preStart: optional(handler),
   postStop: optional(handler),
+  limitMs: optional(integer(1, 8_640_000_000, "milliseconds")),
 });
 
 /** What a container of its own and one of a pod have in common. */
@@ -461,6 +462,9 @@ function* podRules(
     }
     if (app.namespaces?.user !== undefined) {
       yield [["apps", at, "namespaces", "user"], "the pod's apps share it: say it of the pod"];
+    }
+    if (namespaces.user === "auto" && (app.security?.privileged || app.security?.hostTree)) {
+      yield [["namespaces", "user"], `"${app.name}" has the host's ids, and apps share them`];
     }
   }
   for (const kind of ["network", "ipc", "uts", "pid"] as const) {

@@ -88,7 +88,7 @@ pub const Error = error{
 pub fn explain(err: Error) []const u8 {
     return switch (err) {
         error.ProgramTooLong => "Too many seccomp rules: the program would pass the kernel's limit of 4096 instructions",
-        error.ProfileTooLarge => "Too many seccomp rules: at most 2048 system calls in all rules together, and 512 rules for one",
+        error.ProfileTooLarge => "Too many seccomp rules: at most 2048 system calls in all, and 512 rules for one",
         error.ErrnoTooLarge => "A seccomp errno is at most 4095",
         error.NoSuchArgument => "A system call's arguments are numbered from 0 to 5",
         error.ListenerUnreachable => "SCMP_ACT_NOTIFY is not possible as the default, nor for write and sendmsg, which hand over the listener",

@@ -77,8 +77,7 @@ export const identity: readonly Attack[] = [
     what: "name a variable without a value, to get the host's",
     leftOut: ["environment"],
     carryOut: environment,
-    refused:
-      /^(Cannot carry out the plan: A variable .* not NAME=value: [^,]*, ){5}PATH=.bin\nHOME=.\n0$/,
+    refused: /^(Cannot carry out the plan: Not NAME=value: [^,]*, ){5}PATH=.bin\nHOME=.\n0$/,
   },
   {
     number: 18,

@@ -177,7 +177,7 @@ export class Kurmad implements AsyncDisposable {
       try {
         Deno.kill(Number(name), "SIGKILL");
       } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) throw error; // It went with another.
+        unlessGone(error);
       }
     }
   }
@@ -202,6 +202,13 @@ export class Kurmad implements AsyncDisposable {
   }
 }
 
+/** What ends while we look at it is no failure. */
+function unlessGone(error: unknown): void {
+  const gone = error instanceof Deno.errors.NotFound ||
+    (error instanceof Error && "code" in error && error.code === "ESRCH");
+  if (!gone) throw error;
+}
+
 /** The pid of the server that makes containers. */
 function stage2Pid(): number {
   for (const { name } of Deno.readDirSync("/proc")) {
@@ -210,7 +217,7 @@ function stage2Pid(): number {
       const words = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
       if (words[0] === "kurma-stage2") return Number(name);
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      unlessGone(error);
     }
   }
   throw new Error("There is no stage2");

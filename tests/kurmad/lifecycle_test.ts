@@ -109,3 +109,33 @@ managedTest("what a container wrote is there when it runs again", async (managed
     await managed.call("start", "count");
   }
 });
+
+managedTest("a clock that is set changes no time limit", async (managed) => {
+  const day = 24 * 3_600_000;
+  await managed.run("trap '' TERM; while :; do sleep 0.05; done", { name: "deaf" });
+  await managed.create("true", {
+    name: "slow",
+    eventHandlers: { preStart: ["sleep", "1000"], limitMs: 700 },
+  });
+  const begun = performance.now();
+  const took = async (work: Promise<unknown>) => {
+    await work;
+    return performance.now() - begun;
+  };
+  await managed.run("exit 5", { name: "crash", restart: { policy: "on-failure", maxRetries: 4 } });
+  const stopped = took(managed.call("stop", "deaf"));
+  const late = took(rejection(managed.call("start", "slow")));
+  // Back, so that what waits for a moment would wait for days; forth, and it would be over.
+  for (const ms of [-2 * day, 4 * day, -day]) await managed.call("jump", ms);
+  const { status } = await managed.becomes("crash", ({ phase, run }) => {
+    return run === 5 && phase === "exited";
+  });
+  assertEquals(status.restarts, 4);
+  const waited = performance.now() - begun;
+  assert(waited >= 1_490, `${waited} ms`); // 100, 200, 400 and 800.
+  assert(await stopped >= 990, `${await stopped} ms`);
+  assertEquals((await managed.get("deaf")).status.exit?.code, 137);
+  assert(await late >= 690, `${await late} ms`);
+  const { reason } = (await managed.get("slow")).status;
+  assert(reason?.includes("it took longer than 0.7 s"), reason);
+});

@@ -43,6 +43,11 @@ const operations = {
   get: (name: string) => manager.get(name),
   list: () => manager.list(),
   idle: () => manager.host.queues.idle(),
+  /** Sets the clock of this process, as far as JavaScript sees it. */
+  jump(ms: number) {
+    const before = Date.now;
+    Date.now = () => before() + ms;
+  },
   async events() {
     const { events } = manager.host.state;
     const found = [];

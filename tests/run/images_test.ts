@@ -6,7 +6,7 @@
  */
 
 import { assertEquals } from "../assert.ts";
-import { test } from "../harness.ts";
+import { mustRun, test } from "../harness.ts";
 import { type Images, images } from "../images_fixture.ts";
 
 const kinds = {
@@ -47,6 +47,23 @@ test("what a container writes is gone with it, and the image stays as it was", a
     "cat /etc/marker; ls -d /etc/passwd /new",
   ]);
   assertEquals(look.stdout, "from-the-image\n/etc/passwd\n");
+});
+
+test("kurma run says that only a daemon runs an image's event handlers", async ({ dir, kurma }) => {
+  const { aci } = await images();
+  await mustRun([
+    ...["sh", "-ec", 'mkdir image; tar -xf "$0" -C image; cd image; sed -i "$1" manifest'],
+    ...[aci, 's|"app":{|&"eventHandlers":[{"name":"pre-start","exec":["/bin/false"]}],|'],
+  ], { cwd: dir });
+  const changed = `${dir}/with-handlers.aci`;
+  await mustRun(["tar", "-cf", changed, "-C", `${dir}/image`, "manifest", "rootfs"]);
+  const { status, stdout, stderr } = await kurma(["run", changed]);
+  assertEquals([status, stdout], [0, "the image decides\n"]);
+  assertEquals(
+    stderr,
+    `kurma: Cannot run the event handlers of "${changed}" without a daemon. ` +
+      "Use kurma create --start for them\n",
+  );
 });
 
 const settings: Record<string, { flags: string[]; script: string; says: string }> = {

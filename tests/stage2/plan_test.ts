@@ -533,7 +533,7 @@ serverTest("what is not carried out is refused by its name", async (server) => {
   const cases: [Change, string][] = [
     [
       linux({ intelRdt: {} } as Partial<Linux>),
-      'Shares of caches and of memory bandwidth are not set: "config.linux.intelRdt"',
+      'Shares of caches and memory are not set: "config.linux.intelRdt"',
     ],
     [
       linux({ memoryPolicy: {} } as Partial<Linux>),
@@ -545,7 +545,7 @@ serverTest("what is not carried out is refused by its name", async (server) => {
     ],
     [
       linux({ netDevices: {} } as Partial<Linux>),
-      "Interfaces are moved by who makes the network, before the namespace is joined: " +
+      "Who makes the network moves interfaces, before it is joined: " +
       '"config.linux.netDevices"',
     ],
     [

@@ -101,6 +101,38 @@ const seen: Record<string, (server: Served) => Promise<void>> = {
     await server.remove("web");
   },
 
+  async "what a parent may use holds for all in it together"(server) {
+    const resources = {
+      memory: { limit: 24 * 1024 * 1024 },
+      pids: { limit: 20 },
+      cpu: { quota: 150_000, period: 100_000 },
+    };
+    using output = new Output();
+    const start = async (id: string, args: string[], more: Wanted = {}) => {
+      const plan = await server.plan(id, args, { ...own, ...more });
+      await server.stage2.create(plan, output.streams);
+      if (more.resources) await server.stage2.update(id, more.resources, "shop");
+      await server.stage2.start(id);
+    };
+    await start("shop/a", ["sleep"], { resources });
+    assertEquals(await cgroupValue("shop", "memory.max"), "25165824");
+    assertEquals(await cgroupValue("shop", "pids.max"), "20");
+    assertEquals(await cgroupValue("shop", "cpu.max"), "150000 100000");
+    await start("shop/bomb", ["fork-bomb"]);
+    await until("the bomb's end", () => Promise.resolve(output.text !== "" || undefined));
+    assertEquals(output.text, "17 processes, EAGAIN\n"); // And two inits, and who sleeps.
+    await server.remove("shop/bomb");
+    await start("shop/hungry", ["allocate", "64"]);
+    const { status, oom } = await server.ended("shop/hungry");
+    assertEquals([status, oom], [137, true]);
+    assertEquals((await server.find("shop/a"))?.state, "running");
+    await server.remove("shop/hungry");
+    const { memory, pids } = await server.stage2.stats("shop/a");
+    assertEquals([memory.oomKills, pids.limit], [0, 20]);
+    await server.remove("shop/a");
+    assertEquals(await cgroupValue("shop", "memory.max"), undefined);
+  },
+
   async "a container is born in its cgroup, and nobody is moved"(server) {
     await server.create("web", ["sleep"], own);
     const { pid } = await server.find("web") ?? { pid: 0 };

@@ -87,17 +87,30 @@ export class HttpServer {
         else if (!isBroken(error)) this.#onBug(error);
         continue;
       }
-      let peer: Peer;
-      try {
-        peer = identify(connection);
-      } catch (error) {
-        this.#onBug(error);
-        connection.close();
-        continue;
-      }
-      this.serve(connection, peer, limits);
+      const peer = await this.#identified(connection, identify);
+      if (peer === undefined) connection.close();
+      else this.serve(connection, peer, limits);
     }
     this.#listeners.delete(listener);
+  }
+
+  /** Who made it; undefined if that cannot be told. Looking takes descriptors as well. */
+  async #identified(
+    connection: Deno.Conn,
+    identify: (connection: Deno.Conn) => Peer,
+  ): Promise<Peer | undefined> {
+    while (!this.#stopping) {
+      try {
+        return identify(connection);
+      } catch (error) {
+        if (!isExhausted(error)) {
+          this.#onBug(error);
+          return undefined;
+        }
+        await new Promise((resolve) => setTimeout(resolve, exhaustedMs));
+      }
+    }
+    return undefined;
   }
 
   /** Serves one connection; settles when it is over. Does not reject. */

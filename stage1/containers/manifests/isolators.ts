@@ -214,8 +214,7 @@ const rules: Readonly<Record<string, Rule>> = {
 
   "host/privileged"(wanted, value, wrong, about) {
     if (!privilege(wanted, value, wrong, about, "host/privileged")) return;
-    wanted.hostTree = true;
-    wanted.namespaces.user = "host"; // The host's files would all belong to nobody.
+    wanted.hostTree = true; // And with it the host's ids, or its files would belong to nobody.
   },
 
   "host/api-access"(wanted, value, wrong, about) {

@@ -51,7 +51,7 @@ const enforced: [name: string, value: unknown, part: Partial<Isolation>][] = [
   ["os/unix/sysctl", { "net.core.somaxconn": "1" }, { sysctls: { "net.core.somaxconn": "1" } }],
   ["os/linux/privileged", true, { security: { privileged: true } }],
   ["os/linux/privileged", false, { security: {} }],
-  ["host/privileged", true, { hostTree: true, namespaces: { user: "host" } }],
+  ["host/privileged", true, { hostTree: true }],
   ["host/api-access", true, { security: { apiAccess: true } }],
 ];
 for (const [name, value, part] of enforced) {

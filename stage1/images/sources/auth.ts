@@ -33,6 +33,7 @@ const marginMs = 10_000;
 export class Authorizer {
   readonly #transport: Transport;
   readonly #credentials: Credentials;
+  /** `until`: by a clock that nobody sets. */
   readonly #accepted = new Map<string, { header: string; until: number }>();
 
   constructor(transport: Transport, credentials: Credentials) {
@@ -43,7 +44,7 @@ export class Authorizer {
   /** The `Authorization` header for this access, if one is known. */
   header(access: Access): string | undefined {
     const known = this.#accepted.get(keyOf(access));
-    return known && known.until > Date.now() ? known.header : undefined;
+    return known && known.until > performance.now() ? known.header : undefined;
   }
 
   /**
@@ -65,7 +66,7 @@ export class Authorizer {
       this.#accept(access, `Bearer ${checkToken(credential.token, ask.task)}`, Infinity);
     } else if (bearer) {
       const { token, lifetimeMs } = await this.#token(bearer, credential, access, ask);
-      this.#accept(access, `Bearer ${token}`, Date.now() + lifetimeMs - marginMs);
+      this.#accept(access, `Bearer ${token}`, performance.now() + lifetimeMs - marginMs);
     } else if (challenges.some(({ scheme }) => scheme === "basic")) {
       if (credential?.kind !== "password") throw refused(access, ask.task, "wants a password");
       this.#accept(access, basic(credential), Infinity);
