@@ -122,6 +122,7 @@ kurmadTest("100 containers are back as soon as it answers", async (kurmad) => {
   const total = count(20, 100);
   const { image } = kurmad;
   const settings = { command: ["sleep", "1000"] };
+  const none = await kurmad.killed();
   for (let n = 0; n < total; n++) {
     await kurmad.api.call("Containers", "Create", { name: `c${n}`, image, settings, start: true });
   }
@@ -130,7 +131,10 @@ kurmadTest("100 containers are back as soon as it answers", async (kurmad) => {
   const after = await kurmad.list();
   assertEquals(new Map(after.map(({ id, pid }) => [id, pid])), before);
   assert(after.every(({ state }) => state === "CONTAINER_STATE_RUNNING"));
-  console.log(`      ${total} containers: the next kurmad answered ${took.toFixed(0)} ms later`);
+  console.log(
+    `      ${total} containers: the next kurmad answered after ${took.toFixed(0)} ms, ` +
+      `with none after ${none.toFixed(0)} ms`,
+  );
   // With the start of the process in it, and on a machine that tests other things meanwhile.
   assert(took < 5_000, `It took ${took} ms`);
 });
