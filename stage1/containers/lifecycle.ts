@@ -130,11 +130,14 @@ export class Lifecycle {
     const began = container.status.phase === "starting";
     const phase = began ? "running" : container.status.phase;
     const startedAt = container.status.startedAt;
-    this.#note(
-      container,
-      { phase, pid, startedAt: began || startedAt === undefined ? Date.now() : startedAt },
-      began ? { action: "start", attributes: { run: String(container.status.run) } } : undefined,
-    );
+    // What is as it was recorded is not written again: there may be hundreds.
+    if (began || startedAt === undefined || container.status.pid !== pid) {
+      this.#note(
+        container,
+        { phase, pid, startedAt: began || startedAt === undefined ? Date.now() : startedAt },
+        began ? { action: "start", attributes: { run: String(container.status.run) } } : undefined,
+      );
+    }
     this.#check(container);
   }
 

@@ -33,7 +33,7 @@ function cost({ pid }: Kurmad): { memory: number; descriptors: number } {
 }
 
 /**
- * Does it twice: once so that kurmad's heap finds its size, and once so that it counts.
+ * Does it until kurmad's heap has found its size, and once more so that it counts.
  * Afterwards no descriptor more is open, and memory is what it was. The heap is let grow by
  * 40 MiB, since it is not collected before it has to be; what is kept of each of many is more.
  *
@@ -48,7 +48,7 @@ async function flat(kurmad: Kurmad, work: () => Promise<unknown>): Promise<strin
     return cost(kurmad);
   };
   const idle = cost(kurmad);
-  await work();
+  for (let warmUps = count(2, 1); warmUps > 0; warmUps--) await work();
   const before = await settled(idle.descriptors + 2);
   await work();
   const after = await settled(before.descriptors + 2);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { KurmaError } from "../../ffi/errors.ts";
+import { errorOf } from "../../stage1/api/client.ts";
 import { python } from "../api/served.ts";
 import { assert, assertEquals, assertMatch } from "../assert.ts";
 import { Mutator } from "../fuzz.ts";
@@ -192,36 +192,44 @@ async function names(kurmad: Kurmad): Promise<unknown[]> {
   ];
   const good = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
   const got: unknown[] = [];
-  const { api, image } = kurmad;
+  const { dir, image } = kurmad;
   const inputs = count(600, 100_000);
   await kurmad.run("there", "sleep 1000");
-  let made = 0;
-  const one = async () => {
-    const text = random.text(random.pick(seeds), pieces);
-    const kind = random.below(6);
-    const call = [
-      () => api.call("Containers", "Create", { name: text, image }),
-      () => api.call("Containers", "Get", { container: text }),
-      () => api.call("Containers", "Remove", { container: text, force: true }),
-      () => api.call("Containers", "Rename", { container: "there", name: text }),
-      () => api.call("Containers", "Update", { container: "there", labels: { [text]: text } }),
-      () => api.call("Volumes", "Create", { name: text, labels: { [text]: text } }),
-    ][kind];
-    const code = await call().then(() => "done", (error) => {
-      return error instanceof KurmaError ? error.code : String(error);
+  // On a connection that stays: there are many.
+  using client = Deno.createHttpClient({ proxy: { transport: "unix", path: `${dir}/kurma.sock` } });
+  const call = async (method: string, request: unknown) => {
+    const answer = await fetch(`http://kurma/kurma.v1.${method}`, {
+      client,
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(request),
     });
-    if (!/^(done|invalid|missing|state)$/.test(code)) got.push({ kind, text, code });
-    if (code !== "done") return;
-    if (kind !== 4 && !good.test(text)) got.push({ kind, text, code });
-    made++;
-    if (kind === 0) await api.call("Containers", "Remove", { container: text });
-    if (kind === 3) await api.call("Containers", "Rename", { container: text, name: "there" });
-    if (kind === 4) {
-      await api.call("Containers", "Update", { container: "there", labels: { [text]: "" } });
-    }
-    if (kind === 5) await api.call("Volumes", "Remove", { volume: text });
+    const said = await answer.json();
+    return answer.ok ? "done" : errorOf(said, "").code;
   };
-  for (let n = 0; n < inputs; n++) await one();
+  const labelled = (labels: Record<string, string>) =>
+    call("Containers/Update", { container: "there", labels });
+  let made = 0;
+  for (let n = 0; n < inputs; n++) {
+    const text = random.text(random.pick(seeds), pieces);
+    const labels = { [text]: text };
+    const [kind, code] = await [
+      async () => ["create", await call("Containers/Create", { name: text, image })],
+      async () => ["get", await call("Containers/Get", { container: text })],
+      async () => ["remove", await call("Containers/Remove", { container: text, force: true })],
+      async () => ["rename", await call("Containers/Rename", { container: "there", name: text })],
+      async () => ["label", await labelled(labels)],
+      async () => ["volume", await call("Volumes/Create", { name: text, labels })],
+    ][random.below(6)]();
+    if (!/^(done|invalid|missing|state)$/.test(code)) got.push({ kind, text, code });
+    if (code !== "done") continue;
+    if (kind !== "label" && !good.test(text)) got.push({ kind, text, code });
+    made++;
+    if (kind === "create") await call("Containers/Remove", { container: text });
+    if (kind === "rename") await call("Containers/Rename", { container: text, name: "there" });
+    if (kind === "label") await labelled({ [text]: "" });
+    if (kind === "volume") await call("Volumes/Remove", { volume: text });
+  }
   assert(made > 0, "No name was a good one");
   const names = (await kurmad.list()).map(({ name }) => name);
   if (names.join() !== "there") got.push(names);

@@ -191,7 +191,7 @@ export class Kurmad implements AsyncDisposable {
     const others = flags.map((flag) => flag.replace("DIR", this.dir));
     return new Running([...prefix, this.program, "daemon", ...folders, ...others], {
       env,
-      limitMs: 600_000,
+      limitMs: 1_800_000,
     });
   }
 

@@ -229,7 +229,6 @@ export class Http1Connection {
         return parseHead(text);
       }
       if (this.#buffer.length > 0) this.#headSince ??= performance.now();
-      else this.#buffer.shrink();
       if (!await this.#fill()) return undefined;
     }
   }
@@ -281,6 +280,7 @@ export class Http1Connection {
       if (this.#busy) this.abort("The client is gone");
       return false;
     };
+    this.#buffer.shrink();
     this.#watch = this.#buffer.fill(this.#options.duplex)
       .then((alive) => alive || gone(), gone);
   }

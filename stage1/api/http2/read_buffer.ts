@@ -15,6 +15,7 @@ export class ReadBuffer {
   /** Where what is not yet understood begins and ends. */
   start = 0;
   end = 0;
+  #reads = false;
 
   /** Bytes that are not yet understood. */
   get length(): number {
@@ -35,9 +36,10 @@ export class ReadBuffer {
     if (size > this.bytes.length) this.#move(Math.min(largest, 2 ** Math.ceil(Math.log2(size))));
   }
 
-  /** Gives memory back, if there is nothing to keep. */
+  /** Gives memory back, if there is nothing to keep and no read is under way into it. */
   shrink(): void {
-    if (this.length === 0 && this.bytes.length > smallest) this.#move(smallest);
+    if (this.length > 0 || this.#reads || this.bytes.length <= smallest) return;
+    this.#move(smallest);
   }
 
   /**
@@ -49,7 +51,10 @@ export class ReadBuffer {
     if (this.start > 0) this.#move(this.bytes.length);
     if (this.end === this.bytes.length) this.#move(Math.min(largest, this.bytes.length * 4));
     const room = this.bytes.subarray(this.end);
-    const count = await duplex.read(room);
+    // A read of nothing answers at once, and whoever waits for more would do so for ever.
+    if (room.length === 0) throw new Error("The buffer is full");
+    this.#reads = true;
+    const count = await duplex.read(room).finally(() => (this.#reads = false));
     if (count === null) return false;
     this.end += count;
     // A read that took all there was room for: the next one may take more.

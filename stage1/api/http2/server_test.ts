@@ -408,6 +408,20 @@ Deno.test("HTTP/1.1: bodies with a length and in chunks, one request behind the 
   assertMatch(said, /abc.*de.*0\r\nx-end: 1\r\n\r\n$/s);
 });
 
+Deno.test("HTTP/1.1: a large request leaves room for the next ones", async () => {
+  await using server = new TestServer();
+  using connection = await server.connect();
+  for (const size of [10, 10_000, 20, 100_000, 2_000, 5]) {
+    const body = `<${"x".repeat(size - 2)}>`;
+    const head = `POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: ${size}\r\n\r\n`;
+    const request = new TextEncoder().encode(head + body);
+    for (let at = 0; at < request.length;) at += await connection.write(request.subarray(at));
+    const said = await answersOf(connection, 1);
+    // Two of them are in the names of fields.
+    assertEquals(said.match(/x/g)?.length, size - 2 + 2, said.slice(0, 200));
+  }
+});
+
 Deno.test("HTTP/1.1: a client that waits to be asked for its body is asked", async () => {
   await using server = new TestServer();
   using connection = await server.connect();
