@@ -137,3 +137,14 @@ export function argument(declared: string): { name: string; arity: Arity } {
     ? { name: declared.slice(0, -1), arity: last }
     : { name: declared, arity: "" };
 }
+
+/** `Usage: kurma run [FLAG...] IMAGE [COMMAND...]` */
+export function usage(path: string, { args, flags }: Pick<Command, "args" | "flags">): string {
+  const words = args.map((declared) => {
+    const { name, arity } = argument(declared);
+    const word = arity === "+" || arity === "*" ? `${name.toUpperCase()}...` : name.toUpperCase();
+    return arity === "?" || arity === "*" ? `[${word}]` : word;
+  });
+  const flagWord = Object.keys(flags).length > 0 ? ["[FLAG...]"] : [];
+  return ["Usage:", path, ...flagWord, ...words].join(" ");
+}

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { paths } from "./builtin.ts";
+
 /** The surroundings of one command line. */
 export interface Context {
   /** The state folder, an absolute path: `--root`, or KURMA_ROOT, or /var/lib/kurma. */
@@ -22,4 +24,9 @@ export interface Context {
   readonly terminal: boolean;
   /** The width to write for: the terminal's, or 80. */
   readonly columns: number;
+}
+
+/** `path` seen from the folder of this process. */
+export function absolute(path: string): string {
+  return /^(?:\/[^./][^/]*)+$/.test(path) ? path : paths().resolve(path);
 }

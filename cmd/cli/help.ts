@@ -4,14 +4,7 @@
  * @module
  */
 
-import {
-  argument,
-  type Command,
-  type Example,
-  type Flags,
-  type Group,
-  isGroup,
-} from "./command.ts";
+import { type Command, type Example, type Flags, type Group, isGroup, usage } from "./command.ts";
 import type { Flag } from "./flags.ts";
 
 /** Text is written for no less and no more than this, however wide the terminal is. */
@@ -19,17 +12,6 @@ const width = { least: 40, most: 100 };
 
 /** Names stand in a column of their own, unless they would take more than this. */
 const widestName = 28;
-
-/** `Usage: kurma run [FLAG...] IMAGE [COMMAND...]` */
-export function usage(path: string, { args, flags }: Pick<Command, "args" | "flags">): string {
-  const words = args.map((declared) => {
-    const { name, arity } = argument(declared);
-    const word = arity === "+" || arity === "*" ? `${name.toUpperCase()}...` : name.toUpperCase();
-    return arity === "?" || arity === "*" ? `[${word}]` : word;
-  });
-  const flagWord = Object.keys(flags).length > 0 ? ["[FLAG...]"] : [];
-  return ["Usage:", path, ...flagWord, ...words].join(" ");
-}
 
 /** What `kurma COMMAND --help` says. `common` are the flags that every command has. */
 export function commandHelp(

@@ -41,10 +41,8 @@ export function statusOf(container: Container, now: number): string {
     return exit === undefined ? state : `${state} (${exit.code ?? 0})${since(exit.time)}`;
   }
   if (state !== "running") return state;
-  const notes = [
-    paused ? "paused" : "",
-    health === "HEALTH_UNSPECIFIED" ? "" : health.replace("HEALTH_", "").toLowerCase(),
-  ].filter((note) => note !== "");
+  const notes = paused ? ["paused"] : [];
+  if (health !== "HEALTH_UNSPECIFIED") notes.push(health.replace("HEALTH_", "").toLowerCase());
   const said = notes.length > 0 ? ` (${notes.join(", ")})` : "";
   return `running${said}${since(startTime).replace(/ ago$/, "")}`;
 }

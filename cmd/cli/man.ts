@@ -4,8 +4,7 @@
  * @module
  */
 
-import { type Command, type Entry, type Flags, isGroup } from "./command.ts";
-import { usage } from "./help.ts";
+import { type Command, type Entry, type Flags, isGroup, usage } from "./command.ts";
 
 /** The first line of each page, by which it is known as ours. */
 export const mark = '.\\" Written by kurma install --man.';

@@ -5,7 +5,7 @@
  */
 
 import { boolean, choice, list, string } from "./flags.ts";
-import type { Column, Surroundings } from "./table.ts";
+import { type Column, type Surroundings, table } from "./table.ts";
 import { filledIn } from "./template.ts";
 
 /** The flag of commands that answer with rows. */
@@ -43,7 +43,6 @@ export async function shown<Row>(
 ): Promise<string> {
   if (form === "json" || form === "yaml") return await structured(rows, form);
   if (form === "name") return rows.map(name).join("\n");
-  const { table } = await import("./table.ts");
   return table(rows, columns.filter(({ wide }) => form === "wide" || !wide), surroundings);
 }
 

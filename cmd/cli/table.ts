@@ -38,22 +38,24 @@ export async function table<Row>(
   columns: readonly Column<Row>[],
   { terminal, columns: room }: Surroundings,
 ): Promise<string> {
-  const cells = [
+  const texts = [
     columns.map(({ title }) => title),
-    ...rows.map((row) => columns.map((column) => printable(column.text(row)) || "-")),
+    ...rows.map((row) => columns.map((column) => column.text(row) || "-")),
   ];
-  const width = await widthOf(cells.flat());
+  // All at once, as this is most of the work of a table.
+  const isPlain = /^[ -~]*$/.test(texts.flat().join(""));
+  const cells = isPlain ? texts : texts.map((line) => line.map(printable));
+  const width: Width = isPlain ? (text) => text.length : await widthOf(cells.flat());
   const widths = columns.map((_, index) => Math.max(...cells.map((line) => width(line[index]))));
   const all = widths.reduce((sum, width) => sum + width, 0) + gap.length * (columns.length - 1);
   const shrinking = columns.findIndex(({ shrinks }) => shrinks);
-  if (terminal && all > room && shrinking >= 0) {
-    widths[shrinking] = Math.max(narrowest, widths[shrinking] - (all - room));
-  }
+  const isCut = terminal && all > room && shrinking >= 0;
+  if (isCut) widths[shrinking] = Math.max(narrowest, widths[shrinking] - (all - room));
   return cells.map((line) => {
     const padded = line.map((text, index) => {
-      const cut = shorten(text, widths[index], width);
-      const space = " ".repeat(widths[index] - width(cut));
-      return columns[index].right ? space + cut : cut + space;
+      const shown = isCut && index === shrinking ? shorten(text, widths[index], width) : text;
+      const length = shown.length + widths[index] - width(shown);
+      return columns[index].right ? shown.padStart(length) : shown.padEnd(length);
     });
     return padded.join(gap).trimEnd();
   }).join("\n");
