@@ -6,7 +6,7 @@
 
 import { KurmaError } from "../ffi/errors.ts";
 import { called, common, entryOf, helpFor } from "./cli/commands.ts";
-import { type Entry, type Flags, isGroup, writtenOut } from "./cli/command.ts";
+import { type Entry, type Flags, isGroup, type Printed, writtenOut } from "./cli/command.ts";
 import { absolute } from "./cli/context.ts";
 import { explain } from "./cli/failure.ts";
 import { boolean } from "./cli/flags.ts";
@@ -14,6 +14,7 @@ import { chosen, isAlone } from "./cli/host.ts";
 import { interpret, read, type Split, split } from "./cli/parse.ts";
 import { printableLines } from "./cli/printable.ts";
 import { commonInstead, shortcuts } from "./cli/words.ts";
+import { paintFor, switchOff } from "./colour.ts";
 import { complain, print, report } from "./print.ts";
 import { versionText } from "./version.ts";
 
@@ -29,9 +30,9 @@ export async function main(args: readonly string[]): Promise<number> {
     const columns = (terminal && Deno.consoleSize().columns) || 80;
     const { path, entry, words, occurrences } = await walk(args);
     if (occurrences.has("version")) return print(versionText());
-    if (occurrences.has("help")) return print(await helpFor(path, columns));
+    if (occurrences.has("help")) return print(await helpFor(path, columns, paintFor(Deno.stdout)));
     if (entry === undefined || isGroup(entry)) {
-      complain(await helpFor(path, columns));
+      complain(await helpFor(path, columns, paintFor(Deno.stderr)));
       return usageStatus;
     }
 
@@ -44,7 +45,10 @@ export async function main(args: readonly string[]): Promise<number> {
       entry.passthrough,
       { ...commonInstead, ...entry.instead },
     );
-    if (line.occurrences.has("help")) return print(await helpFor(path, columns));
+    if (line.occurrences.has("help")) {
+      return print(await helpFor(path, columns, paintFor(Deno.stdout)));
+    }
+    if (line.occurrences.has("no-color")) switchOff();
     const env = Deno.env.toObject();
     const given = new Map([...occurrences, ...line.occurrences]);
     const { root, config, "no-daemon": _, ...daemon } = read(name, common, given, env);
@@ -58,13 +62,16 @@ export async function main(args: readonly string[]): Promise<number> {
         env,
         terminal,
         columns,
+        paint: paintFor(Deno.stdout),
       },
       input.args,
       input.flags,
     );
     if (typeof result === "number") return result;
-    const { text, status } = typeof result === "string" ? { text: result, status: 0 } : result;
-    return (text === "" ? 0 : print(terminal ? printableLines(text) : text)) || status;
+    const { text, status = 0, safe = false }: Printed = typeof result === "string"
+      ? { text: result }
+      : result;
+    return (text === "" ? 0 : print(terminal && !safe ? printableLines(text) : text)) || status;
   } catch (error) {
     const { cause, fix, status } = explain(error);
     report(cause, fix);
@@ -97,6 +104,7 @@ async function walk(words: readonly string[]): Promise<Walk> {
       : common;
     const level = split(typed(path), flags, words, true, commonInstead);
     for (const [flag, values] of level.occurrences) occurrences.set(flag, values);
+    if (occurrences.has("no-color")) switchOff();
     const [word, ...rest] = writtenOut(entry ?? { shortcuts }, level.positionals);
     if (word === undefined || occurrences.has("help") || occurrences.has("version")) break;
     entry = entry === undefined ? await called(word) : entryOf(path, entry, word);

@@ -70,7 +70,19 @@ export interface Spec<Args extends readonly string[], F extends Flags> {
 }
 
 /** What {@linkcode Spec.run} may end with: text to print, the exit status, or both. */
-export type Result = string | number | { readonly text: string; readonly status: number };
+export type Result = string | number | Printed;
+
+/** Text to print, with more to say about it. */
+export interface Printed {
+  readonly text: string;
+  /** The exit status. Default 0. */
+  readonly status?: number;
+  /**
+   * Whether it is for a terminal as it stands: what came from outside is escaped in it, and
+   * it may have colours. Default false: it is escaped as a whole.
+   */
+  readonly safe?: boolean;
+}
 
 /** Arguments of any command, by their bare names. */
 export type AnyArgs = Readonly<Record<string, string | readonly string[] | undefined>>;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Paint, unpainted } from "../colour.ts";
 import { personalities, roleHelp, roleOf } from "../personalities.ts";
 import { closest } from "./closest.ts";
 import { command, type Entry, entryCalled, type Group, isGroup, writtenOut } from "./command.ts";
@@ -34,6 +35,7 @@ export const common = {
     variable: "KURMA_CONTEXT",
   }),
   "no-daemon": boolean("Do without the daemon what can be done without: run, image"),
+  "no-color": boolean("Write without colours, as with NO_COLOR=1 in the environment"),
   help: boolean("Show this help", { short: "h" }),
 };
 
@@ -45,7 +47,9 @@ const help = command({
     ["kurma help", "All commands"],
     ["kurma help install", "One of them"],
   ],
-  run: ({ columns }, { command }) => helpFor(command, columns),
+  async run({ columns, paint }, { command }) {
+    return { text: await helpFor(command, columns, paint), safe: true };
+  },
 });
 
 /**
@@ -123,7 +127,11 @@ const roles: (readonly [string, string])[] = [...personalities.values()]
  *
  * @throws {UsageError} if nothing is called so.
  */
-export async function helpFor(words: readonly string[], columns: number): Promise<string> {
+export async function helpFor(
+  words: readonly string[],
+  columns: number,
+  paint: Paint = unpainted,
+): Promise<string> {
   const role = words.length === 1 ? roleOf(words[0]) : undefined;
   if (role && !Object.hasOwn(commands, words[0])) return roleHelp(role);
   const written = writtenOut({ shortcuts }, words);
@@ -135,8 +143,8 @@ export async function helpFor(words: readonly string[], columns: number): Promis
   const path = ["kurma", ...written].join(" ").toLowerCase();
   const { commandHelp, groupHelp } = await import("./help.ts");
   return isGroup(entry)
-    ? groupHelp(path, entry, first === undefined ? roles : [], common, columns)
-    : commandHelp(path, entry, common, columns);
+    ? groupHelp(path, entry, first === undefined ? roles : [], common, columns, paint)
+    : commandHelp(path, entry, common, columns, paint);
 }
 
 /**

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Paint } from "../colour.ts";
 import { paths } from "./builtin.ts";
 
 /** The surroundings of one command line. */
@@ -22,6 +23,8 @@ export interface Context {
   readonly env: Readonly<Record<string, string>>;
   /** Whether people read standard output, on a terminal. */
   readonly terminal: boolean;
+  /** How standard output is painted. */
+  readonly paint: Paint;
   /** The width to write for: the terminal's, or 80. */
   readonly columns: number;
 }

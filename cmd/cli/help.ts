@@ -5,6 +5,7 @@
  */
 
 import { type Command, type Example, type Flags, type Group, isGroup, usage } from "./command.ts";
+import { type Paint, unpainted } from "../colour.ts";
 import type { Flag } from "./flags.ts";
 
 /** Text is written for no less and no more than this, however wide the terminal is. */
@@ -19,16 +20,17 @@ export function commandHelp(
   command: Command,
   common: Flags,
   columns: number,
+  paint: Paint = unpainted,
 ): string {
   const { flags } = command;
   return page([
     filled(command.summary, columns),
-    usage(path, command),
+    headed(usage(path, command), paint),
     command.aliases ? `Also called ${command.aliases.join(", ")}.` : "",
     ...(command.details ?? []).map((paragraph) => filled(paragraph, columns)),
-    table("Flags", flagRows(flags), columns),
-    table("Flags of every command", flagRows(common), columns),
-    examples(command.examples, columns),
+    headed(table("Flags", flagRows(flags), columns), paint),
+    headed(table("Flags of every command", flagRows(common), columns), paint),
+    headed(examples(command.examples, columns), paint),
   ]);
 }
 
@@ -39,18 +41,19 @@ export function groupHelp(
   roles: readonly (readonly [string, string])[],
   common: Flags,
   columns: number,
+  paint: Paint = unpainted,
 ): string {
   const rows = Object.entries(group.commands)
     .filter(([, entry]) => isGroup(entry) || !entry.hidden)
     .map(([word, { summary }]) => [word, summary] as const);
   return page([
     filled(group.summary, columns),
-    `Usage: ${path} [FLAG...] COMMAND [ARGUMENT...]`,
-    table("Commands", rows, columns),
-    filled(shortcutsText(group), columns),
-    table("Other roles of this program", roles, columns),
-    table("Flags of every command", flagRows(common), columns),
-    examples(group.examples, columns),
+    headed(`Usage: ${path} [FLAG...] COMMAND [ARGUMENT...]`, paint),
+    headed(table("Commands", rows, columns), paint),
+    headed(filled(shortcutsText(group), columns), paint),
+    headed(table("Other roles of this program", roles, columns), paint),
+    headed(table("Flags of every command", flagRows(common), columns), paint),
+    headed(examples(group.examples, columns), paint),
     filled(`More about one: ${path} COMMAND --help`, columns),
   ]);
 }
@@ -60,6 +63,12 @@ function shortcutsText({ shortcuts = {} }: Group): string {
   const words = Object.entries(shortcuts).filter(([, words]) => words.length > 0)
     .map(([word, words]) => `${word} (${words.join(" ")})`);
   return words.length === 0 ? "" : `Also: ${words.join(", ")}.`;
+}
+
+/** `text` with what stands before its first colon in bold. */
+function headed(text: string, paint: Paint): string {
+  const end = text.indexOf(":") + 1;
+  return paint(text.slice(0, end), "bold") + text.slice(end);
 }
 
 function page(parts: readonly string[]): string {

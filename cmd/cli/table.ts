@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Paint, type Style, unpainted } from "../colour.ts";
 import { printable } from "./printable.ts";
 
 /** One column of a table. */
@@ -15,6 +16,8 @@ export interface Column<Row> {
   readonly right?: boolean;
   /** Shown only by `--output wide`. */
   readonly wide?: boolean;
+  /** How its text stands out. */
+  style?(row: Row): Style | undefined;
   /** The column that is cut where a terminal is too narrow. */
   readonly shrinks?: boolean;
 }
@@ -25,6 +28,8 @@ export interface Surroundings {
   readonly terminal: boolean;
   /** Its width. */
   readonly columns: number;
+  /** How it is painted. Default not at all. */
+  readonly paint?: Paint;
 }
 
 const gap = "  ";
@@ -36,7 +41,7 @@ const narrowest = 8;
 export async function table<Row>(
   rows: readonly Row[],
   columns: readonly Column<Row>[],
-  { terminal, columns: room }: Surroundings,
+  { terminal, columns: room, paint = unpainted }: Surroundings,
 ): Promise<string> {
   const texts = [
     columns.map(({ title }) => title),
@@ -51,11 +56,13 @@ export async function table<Row>(
   const shrinking = columns.findIndex(({ shrinks }) => shrinks);
   const isCut = terminal && all > room && shrinking >= 0;
   if (isCut) widths[shrinking] = Math.max(narrowest, widths[shrinking] - (all - room));
-  return cells.map((line) => {
+  return cells.map((line, row) => {
     const padded = line.map((text, index) => {
       const shown = isCut && index === shrinking ? shorten(text, widths[index], width) : text;
-      const length = shown.length + widths[index] - width(shown);
-      return columns[index].right ? shown.padStart(length) : shown.padEnd(length);
+      const space = " ".repeat(widths[index] - width(shown));
+      const { right, style } = columns[index];
+      const stands = paint(shown, row === 0 ? "bold" : style?.(rows[row - 1]));
+      return right ? space + stands : stands + space;
     });
     return padded.join(gap).trimEnd();
   }).join("\n");

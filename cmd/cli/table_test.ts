@@ -1,4 +1,5 @@
 import { assertEquals } from "../../tests/assert.ts";
+import { painted } from "../colour.ts";
 import { type Column, table } from "./table.ts";
 
 interface Image {
@@ -57,5 +58,20 @@ Deno.test("a cell shows escape sequences instead of obeying them, also in a pipe
   assertEquals(
     await table([image], columns, { terminal: false, columns: 80 }),
     "NAME         ID  SIZE\na\\x1b[2J\\nb  -      -",
+  );
+});
+
+Deno.test("table() paints titles and cells, and measures them without their colours", async () => {
+  const states: readonly Column<string>[] = [
+    { title: "A", text: (row) => row, style: () => "green" },
+    { title: "B", text: () => "1", right: true, style: () => "red" },
+  ];
+  assertEquals(
+    await table(["up", "\x1b[5m"], states, { terminal: true, columns: 80, paint: painted }),
+    [
+      "\x1b[1mA\x1b[0m        \x1b[1mB\x1b[0m",
+      "\x1b[32mup\x1b[0m       \x1b[31m1\x1b[0m",
+      "\x1b[32m\\x1b[5m\x1b[0m  \x1b[31m1\x1b[0m",
+    ].join("\n"),
   );
 });
