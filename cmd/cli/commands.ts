@@ -86,6 +86,7 @@ const commands: Readonly<Record<string, Entry | (() => Promise<Entry>)>> = {
   context: async () => (await import("./context_commands.ts")).contextGroup,
   api: async () => (await import("./api.ts")).api,
   status: async () => (await import("./status.ts")).status,
+  doctor: async () => (await import("./doctor.ts")).doctor,
   install: async () => (await import("./install.ts")).installer(surface),
   completion: async () => (await import("./completion.ts")).completion,
   version: async () => (await import("./status.ts")).version,

@@ -128,7 +128,7 @@ function filled(text: string, columns: number): string {
 }
 
 /** `text` in lines that fit beside `indent` columns; a longer word has a line of its own. */
-function wrap(text: string, columns: number, indent: number): string[] {
+export function wrap(text: string, columns: number, indent: number): string[] {
   const room = Math.min(Math.max(columns, width.least), width.most) - indent;
   const lines: string[] = [];
   let line = "";
