@@ -87,6 +87,7 @@ const commands: Readonly<Record<string, Entry | (() => Promise<Entry>)>> = {
   api: async () => (await import("./api.ts")).api,
   status: async () => (await import("./status.ts")).status,
   doctor: async () => (await import("./doctor.ts")).doctor,
+  config: async () => (await import("./config.ts")).config,
   install: async () => (await import("./install.ts")).installer(surface),
   completion: async () => (await import("./completion.ts")).completion,
   version: async () => (await import("./status.ts")).version,
