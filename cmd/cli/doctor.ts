@@ -87,7 +87,7 @@ const columns: readonly Column<Told>[] = [
   { title: "STATE", text: ({ state }) => state, style: ({ state }) => styles[state] },
   { title: "CHECK", text: ({ check }) => check },
   { title: "FINDING", text: ({ finding }) => finding, shrinks: true },
-  { title: "FIX", text: ({ fix = "" }) => fix },
+  { title: "FIX", text: ({ fix = "" }) => fix, shrinks: true },
 ];
 
 async function shown(

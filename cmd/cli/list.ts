@@ -64,13 +64,14 @@ export function shortId(id = ""): string {
 }
 
 const columns: readonly Column<Container>[] = [
-  { title: "NAME", text: ({ name = "" }) => name },
+  { title: "NAME", text: ({ name = "" }) => name, shrinks: true },
   { title: "ID", text: ({ id }) => shortId(id) },
   { title: "IMAGE", text: ({ image = "" }) => image, shrinks: true },
   {
     title: "STATUS",
     text: (container) => statusOf(container, Date.now()),
     style: styleOf,
+    shrinks: true,
   },
   {
     title: "CREATED",

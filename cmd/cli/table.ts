@@ -18,7 +18,7 @@ export interface Column<Row> {
   readonly wide?: boolean;
   /** How its text stands out. */
   style?(row: Row): Style | undefined;
-  /** The column that is cut where a terminal is too narrow. */
+  /** Whether it is cut where a terminal is too narrow: the widest of those first. */
   readonly shrinks?: boolean;
 }
 
@@ -52,13 +52,10 @@ export async function table<Row>(
   const cells = isPlain ? texts : texts.map((line) => line.map(printable));
   const width: Width = isPlain ? (text) => text.length : await widthOf(cells.flat());
   const widths = columns.map((_, index) => Math.max(...cells.map((line) => width(line[index]))));
-  const all = widths.reduce((sum, width) => sum + width, 0) + gap.length * (columns.length - 1);
-  const shrinking = columns.findIndex(({ shrinks }) => shrinks);
-  const isCut = terminal && all > room && shrinking >= 0;
-  if (isCut) widths[shrinking] = Math.max(narrowest, widths[shrinking] - (all - room));
+  if (terminal) shrink(widths, columns, room);
   return cells.map((line, row) => {
     const padded = line.map((text, index) => {
-      const shown = isCut && index === shrinking ? shorten(text, widths[index], width) : text;
+      const shown = terminal ? shorten(text, widths[index], width) : text;
       const space = " ".repeat(widths[index] - width(shown));
       const { right, style } = columns[index];
       const stands = paint(shown, row === 0 ? "bold" : style?.(rows[row - 1]));
@@ -66,6 +63,20 @@ export async function table<Row>(
     });
     return padded.join(gap).trimEnd();
   }).join("\n");
+}
+
+/** Takes from the widest of the columns that may be cut until all fit, or none can be cut more. */
+function shrink(
+  widths: number[],
+  columns: readonly Pick<Column<never>, "shrinks">[],
+  room: number,
+): void {
+  const all = widths.reduce((sum, width) => sum + width, 0) + gap.length * (widths.length - 1);
+  for (let excess = all - room; excess > 0; excess--) {
+    const most = Math.max(...widths.filter((_, index) => columns[index].shrinks), 0);
+    if (most <= narrowest) return;
+    widths[widths.findLastIndex((width, index) => columns[index].shrinks && width === most)]--;
+  }
 }
 
 /** The beginning of `text`, with an ellipsis in place of what is beyond `room`. */

@@ -75,3 +75,17 @@ Deno.test("table() paints titles and cells, and measures them without their colo
     ].join("\n"),
   );
 });
+
+Deno.test("of several columns that may be cut, the widest are cut first and alike", async () => {
+  const two: readonly Column<[string, string]>[] = [
+    { title: "A", text: ([first]) => first, shrinks: true },
+    { title: "FIXED", text: () => "0123456789" },
+    { title: "B", text: ([, second]) => second, shrinks: true },
+  ];
+  const row: [string, string] = ["a".repeat(12), "b".repeat(40)];
+  const at = async (columns: number) =>
+    (await table([row], two, { terminal: true, columns })).split("\n")[1];
+  assertEquals(await at(50), `${"a".repeat(12)}  0123456789  ${"b".repeat(23)}…`);
+  assertEquals(await at(34), `${"a".repeat(9)}…  0123456789  ${"b".repeat(9)}…`);
+  assertEquals(await at(5), `${"a".repeat(7)}…  0123456789  ${"b".repeat(7)}…`);
+});
