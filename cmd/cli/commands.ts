@@ -169,6 +169,12 @@ export async function called(written: string): Promise<Entry> {
 export function entryOf(path: readonly string[], entry: Entry, word: string): Entry {
   const found = isGroup(entry) ? entryCalled(entry, word) : undefined;
   if (found) return found;
+  if (path.length === 0 && roleOf(word)) {
+    throw new UsageError(
+      `"${word}" is a role of this program, and no flag stands before it`,
+      `Write kurma ${word} first, and then its own flags; see kurma ${word} --help`,
+    );
+  }
   const known = isGroup(entry) ? Object.keys(entry.commands) : [];
   const meant = closest(word, path.length > 0 ? known : [...known, ...roles.map(([role]) => role)]);
   const before = ["kurma", ...path].join(" ");

@@ -72,6 +72,13 @@ Deno.test("called() finds a command by its other name too", async () => {
   assertEquals(await called("unpause"), await called("resume"));
 });
 
+Deno.test("called() says of a role that it comes first", async () => {
+  const error = await rejection(() => called("daemon"));
+  assert.ok(error instanceof UsageError);
+  assertMatch(error.message, /"daemon" is a role/);
+  assertMatch(error.fix ?? "", /Write kurma daemon first/);
+});
+
 for (
   const [words, path] of [
     [["rmi"], "kurma image rm"],

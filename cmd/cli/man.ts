@@ -6,6 +6,8 @@
 
 import { type Command, type Entry, type Flags, isGroup, usage } from "./command.ts";
 
+import { statuses } from "./statuses.ts";
+
 /** The first line of each page, by which it is known as ours. */
 export const mark = '.\\" Written by kurma install --man.';
 
@@ -36,6 +38,10 @@ export function manPages(
     ),
     ...flagSection("OPTIONS OF EVERY COMMAND", common),
     ...exampleSection(entry),
+    ...path.length > 1 ? [] : section(
+      "EXIT STATUS",
+      statuses.flatMap(([status, means]) => item(bold(status), means)),
+    ),
     ...section("SEE ALSO", [words.map(([word]) => `.BR ${named([...path, word])} (1)`).join("\n")]),
   ];
   return [

@@ -43,9 +43,12 @@ const optional: Readonly<Record<string, string>> = {
   mount_setattr: "Containers cannot have ids of their own: their root is the host's root",
 };
 
-const kernel: Check = ({ kernel }) => {
+const kernel: Check = ({ kernel, isRoot }) => {
   const [major, minor] = kernel.release.split(".").map(Number);
-  const lacking = Object.entries(kernel.missing).map(([feature, errno]): Finding => ({
+  // What is refused to others says nothing about root.
+  const refused = Object.entries(kernel.missing)
+    .filter(([, errno]) => isRoot || (errno !== "EPERM" && errno !== "EACCES"));
+  const lacking = refused.map(([feature, errno]): Finding => ({
     state: feature in optional ? "note" : "bad",
     finding: `The kernel does not give us ${feature.replaceAll("_", " ")}: ${errno}`,
     meaning: optional[feature] ?? "No container can be made",

@@ -222,3 +222,9 @@ for (const [wrong, check, state, said] of cases) {
     for (const text of [finding, meaning ?? "", fix ?? ""]) assert.doesNotMatch(text, /[.]$/);
   });
 }
+
+Deno.test("what the kernel refuses to others than root is not held against it", () => {
+  const kernel = { ...well.kernel, missing: { fsopen: "EPERM" } };
+  const told = examine({ ...well, kernel, isRoot: false });
+  assertEquals(told.filter(({ state }) => state !== "ok").map(({ check }) => check), ["leftovers"]);
+});

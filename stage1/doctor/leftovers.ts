@@ -78,12 +78,18 @@ export function look(place: Place): readonly Leftover[] {
  * untouched.
  *
  * @param tell Told of each that is gone, and of each that could not be removed, with why.
+ * @throws {KurmaError} `denied`: not root.
  */
 export async function clear(
   kernel: Kernel,
   root: string,
   tell: (path: string, failure?: KurmaError) => void,
 ): Promise<void> {
+  if (Deno.uid() !== 0) {
+    throw new KurmaError("denied", "Cannot remove what containers left: only root may", {
+      fix: "Run it as root, for example with sudo",
+    });
+  }
   const attempt = (path: string, work: () => void) => {
     try {
       work();
