@@ -18,7 +18,7 @@ export const statuses: readonly (readonly [status: string, means: string])[] = [
   ["5", "not allowed"],
   ["6", "the kernel refused; the message names the step and the errno"],
   ["7", "a server elsewhere does not serve; try again later"],
-  ["125", "of kurma run, exec, enter and attach: any failure of Kurma's own"],
+  ["125", "of kurma run, exec, enter and attach: a failure of Kurma's own"],
   ["126", "of these: the command cannot be executed"],
   ["127", "of these: the command is not there"],
   ["128 + N", "signal N ended the command, or kurma itself: 130 after Ctrl-C"],
