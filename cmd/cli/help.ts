@@ -84,7 +84,8 @@ function flagName(name: string, { short, placeholder }: Flag<unknown>): string {
   return `${letter}--${name}${placeholder === undefined ? "" : ` ${placeholder}`}`;
 }
 
-function flagText({ summary, choices, repeated, variable, absent }: Flag<unknown>): string {
+/** What a flag is for, with what there is to know about its values. */
+export function flagText({ summary, choices, repeated, variable, absent }: Flag<unknown>): string {
   const notes = [
     choices && choices.join(", "),
     repeated && "repeatable",
