@@ -6,14 +6,16 @@
 
 import type { Paint, Style } from "../colour.ts";
 import { defaultSocket } from "../../stage1/api/client.ts";
+import { endpointName } from "../../stage1/api/endpoint.ts";
 import { version } from "../version.ts";
 import type { State, Told } from "../../stage1/doctor/checks.ts";
 import { command, type Printed } from "./command.ts";
 import type { Context } from "./context.ts";
 import { boolean, choice } from "./flags.ts";
 import { wrap } from "./help.ts";
-import { socketOf } from "./host.ts";
+import { endpoint } from "./host.ts";
 import { structured } from "./output.ts";
+import { UsageError } from "./parse.ts";
 import { printable } from "./printable.ts";
 import { type Column, table } from "./table.ts";
 
@@ -47,13 +49,13 @@ export const doctor = command({
     ],
   ],
   async run(context, _args, { fix, output }): Promise<Printed> {
-    const { root, host } = context;
+    const { root } = context;
+    const socket = await socketOf(context);
     const [{ gather }, { examine }] = await Promise.all([
       import("../../stage1/doctor/gather.ts"),
       import("../../stage1/doctor/checks.ts"),
     ]);
     const mended = fix ? await mend(root) : [];
-    const socket = host === undefined ? defaultSocket : socketOf(host);
     const { kurma, commit } = version();
     const facts = await gather({ root, socket, version: `${kurma} (${commit})` });
     const told = [...mended, ...examine(facts)];
@@ -61,6 +63,21 @@ export const doctor = command({
     return { ...await shown(told, output, context), status };
   },
 });
+
+/**
+ * The socket of this machine's daemon.
+ *
+ * @throws {UsageError} if another machine's is named.
+ */
+async function socketOf(context: Context): Promise<string> {
+  const named = await endpoint(context);
+  if (named === undefined) return defaultSocket;
+  if (named.kind === "unix") return named.path;
+  throw new UsageError(
+    `Cannot look at "${endpointName(named)}": a doctor sees the machine that it is on`,
+    "Run kurma doctor there, or name a socket of this machine with -H",
+  );
+}
 
 /** Removes what is dead, and tells of each thing. */
 async function mend(root: string): Promise<Told[]> {

@@ -61,6 +61,9 @@ test("kurma doctor needs no daemon, and its status says whether something is bad
   const { status: refused, stderr } = await kurma(["doctor", "--dry-run"]);
   assertEquals(refused, 2);
   assertMatch(stderr, /Unknown flag --dry-run\. Nothing is changed without --fix/);
+  const away = await kurma(["doctor", "-H", "ssh://ann@there.example"]);
+  assertEquals(away.status, 2);
+  assertMatch(away.stderr, /Cannot look at "ssh:.*: a doctor sees the machine that it is on\. Run/);
 });
 
 test("kurma doctor --fix removes what dead containers left, and nothing else", async (scratch) => {

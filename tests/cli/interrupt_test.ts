@@ -5,9 +5,14 @@ import { binary, run, Running } from "../harness.ts";
 import { type Kurmad, kurmadTest } from "../kurmad/daemon.ts";
 import { until } from "../stage2/served.ts";
 
+/** Where the daemon listens. */
+function socketOf({ dir }: Kurmad): string {
+  return `${dir}/kurma.sock`;
+}
+
 /** How many connect to the daemon now. The ends that it has accepted are called as it. proc_net(5) */
 function connections(kurmad: Kurmad): number {
-  const isConnected = new RegExp(` 03 +\\d+ ${RegExp.escape(kurmad.api.socket)}$`);
+  const isConnected = new RegExp(` 03 +\\d+ ${RegExp.escape(socketOf(kurmad))}$`);
   return Deno.readTextFileSync("/proc/net/unix").split("\n")
     .filter((line) => isConnected.test(line)).length;
 }
@@ -40,7 +45,7 @@ const slow: [args: string[], says?: RegExp][] = [
 
 kurmadTest("Ctrl-C ends a call that waits or streams, on both sides", async (kurmad) => {
   await deaf(kurmad);
-  const env = { KURMA_HOST: kurmad.api.socket };
+  const env = { KURMA_HOST: socketOf(kurmad) };
   for (const [args, says] of slow) {
     const what = args.join(" ");
     await connected(kurmad, `the end of what was before ${what}`, (count) => count === 0);
@@ -59,7 +64,7 @@ kurmadTest("Ctrl-C ends a call that waits or streams, on both sides", async (kur
 
 kurmadTest("a stop that is interrupted goes on, and can be hurried", async (kurmad) => {
   await deaf(kurmad);
-  const env = { KURMA_HOST: kurmad.api.socket };
+  const env = { KURMA_HOST: socketOf(kurmad) };
   const state = async (wanted: string) => {
     const { container } = await kurmad.api.call("Containers", "Get", { container: "deaf" });
     return container?.state === `CONTAINER_STATE_${wanted}` || undefined;
@@ -78,7 +83,7 @@ kurmadTest("a stop that is interrupted goes on, and can be hurried", async (kurm
 
 kurmadTest("on a terminal the key does it, which is as it was then", async (kurmad) => {
   await deaf(kurmad);
-  const env = { KURMA_HOST: kurmad.api.socket };
+  const env = { KURMA_HOST: socketOf(kurmad) };
   const script = [
     "trap : INT", // The shell gets the key as well.
     "before=$(stty -g)",
