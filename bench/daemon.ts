@@ -1,8 +1,9 @@
 /**
  * `make bench BENCH=daemon`: what kurmad costs its callers. Prints how long a container takes
  * to be made and started over the API beside the kernel's floor, how long a list of 500
- * takes, and the memory of a daemon at rest; writes build/bench-daemon.json. Runs inside
- * `tests/isolated`, as root.
+ * takes, a whole `kurma list` beside the smallest program of the same compiler, and the
+ * memory of a daemon at rest; writes build/bench-daemon.json. Runs inside `tests/isolated`,
+ * as root.
  *
  *   deno run -A bench/daemon.ts [RUNS]     default 100 starts and lists
  *
@@ -12,7 +13,16 @@
 import { ApiClient } from "../stage1/api/client.ts";
 import { binary, mustRun, Running } from "../tests/harness.ts";
 import { until } from "../tests/stage2/served.ts";
-import { floor, ociLayout, pause, pauseMs, rootFolder, type Subject } from "./subjects.ts";
+import {
+  compiledHello,
+  floor,
+  ociLayout,
+  pause,
+  pauseMs,
+  rootFolder,
+  type Subject,
+  whole,
+} from "./subjects.ts";
 
 const resultFile = "build/bench-daemon.json";
 const runs = Number(Deno.args[0] ?? 100);
@@ -23,6 +33,9 @@ if (!Number.isInteger(runs) || runs < 1) {
 
 /** What the list shows. */
 const listed = 500;
+
+/** What `kurma list` shows, as a whole process. */
+const shown = 50;
 
 /** A daemon at rest has given back what starting took. */
 const restMs = 5_000;
@@ -66,11 +79,8 @@ async function measure(daemon: Running, image: string, floor: Subject): Promise<
   });
   await new Promise((resolve) => setTimeout(resolve, restMs));
   const atRest = memory(daemon.pid);
-  const create = (name: string, start: boolean) =>
-    api.call("Containers", "Create", {
-      ...{ name, image, start },
-      settings: { command: ["/guest", "exit", "0"] },
-    });
+  const create = (name: string, start: boolean, command = ["/guest", "exit", "0"]) =>
+    api.call("Containers", "Create", { ...{ name, image, start }, settings: { command } });
   const remove = (container: string) =>
     api.call("Containers", "Remove", { container, force: true });
 
@@ -88,6 +98,9 @@ async function measure(daemon: Running, image: string, floor: Subject): Promise<
     floors.push(floorUs / 1000);
     starts.push(ms);
   }
+  for (let each = 0; each < shown; each++) await create(`s${each}`, true, ["/guest", "sleep"]);
+  const [hello, list] = await commandLine();
+  for (let each = 0; each < shown; each++) await remove(`s${each}`);
   for (let each = 0; each < listed; each++) await create(`c${each}`, false);
   const lists: number[] = [];
   for (let run = 0; run < runs; run++) {
@@ -105,11 +118,31 @@ async function measure(daemon: Running, image: string, floor: Subject): Promise<
     { name: "create and start, p50", value: start, unit: "ms" },
     { name: "create and start, p99", value: quantile(starts, 0.99), unit: "ms" },
     { name: "create and start over the floor", value: start / bottom, unit: "", goal: 3 },
+    { name: "compiled console.log, p50", value: hello, unit: "ms" },
+    { name: `kurma list, ${shown} containers, p50`, value: list, unit: "ms" },
+    { name: "kurma list over console.log", value: list / hello, unit: "", goal: 1.3 },
     { name: `list of ${listed}, p50`, value: quantile(lists, 0.5), unit: "ms", goal: 20 },
     { name: `list of ${listed}, p99`, value: quantile(lists, 0.99), unit: "ms" },
     { name: "memory at rest", value: atRest, unit: "MB", goal: 70 },
     { name: "memory after all this", value: memory(daemon.pid), unit: "MB" },
   ];
+}
+
+/** Medians of the smallest compiled program and of `kurma list`, run in turns, in ms. */
+async function commandLine(): Promise<[hello: number, list: number]> {
+  const subjects = [
+    await whole("hello", [await compiledHello(dir)]),
+    await whole("list", [binary, "list", "--host", `${dir}/kurma.sock`]),
+  ];
+  const samples = subjects.map((): number[] => []);
+  for (let run = -2; run < runs; run++) {
+    for (const [index, subject] of subjects.entries()) {
+      const [us] = Object.values(await subject.sample());
+      if (run >= 0) samples[index].push(us / 1000);
+      await pause();
+    }
+  }
+  return [quantile(samples[0], 0.5), quantile(samples[1], 0.5)];
 }
 
 /** The nearest-rank quantile. */
@@ -128,7 +161,7 @@ function print(figures: readonly Figure[]): void {
   for (const { name, value, unit, goal } of figures) {
     const aim = goal === undefined ? "" : `  goal ${goal}`;
     console.log(
-      `${name.padEnd(34)}${value.toFixed(2).padStart(8)} ${unit.padEnd(3)}${aim}`.trimEnd(),
+      `${name.padEnd(36)}${value.toFixed(2).padStart(8)} ${unit.padEnd(3)}${aim}`.trimEnd(),
     );
   }
 }

@@ -94,7 +94,7 @@ export async function rootFolder(dir: string): Promise<string> {
 }
 
 /** A whole process, timed from outside. */
-async function whole(name: string, command: readonly string[]): Promise<Subject> {
+export async function whole(name: string, command: readonly string[]): Promise<Subject> {
   const resolved = [await findProgram(command[0]), ...command.slice(1)];
   return {
     async sample() {
@@ -193,8 +193,8 @@ async function runcBundle(dir: string, rootfs: string): Promise<string> {
   return bundle;
 }
 
-/** The smallest program of the same compiler: what `kurma --version` cannot beat. */
-async function compiledHello(dir: string): Promise<string> {
+/** The smallest program of the same compiler, below `dir`: what no command line of it can beat. */
+export async function compiledHello(dir: string): Promise<string> {
   const folder = `${dir}/hello`;
   await Deno.mkdir(folder);
   await Deno.writeTextFile(`${folder}/main.js`, `console.log("hello");\n`);

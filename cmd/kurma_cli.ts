@@ -4,16 +4,17 @@
  * @module
  */
 
-import { resolve } from "node:path";
 import { KurmaError } from "../ffi/errors.ts";
-import { common, entryOf, helpFor, top } from "./cli/commands.ts";
-import { type Entry, type Flags, isGroup, writtenOut } from "./cli/command.ts";
+import { called, common, entryOf, helpFor } from "./cli/commands.ts";
+import { type Entry, type Flags, isGroup, type Printed, writtenOut } from "./cli/command.ts";
+import { absolute } from "./cli/context.ts";
 import { explain } from "./cli/failure.ts";
 import { boolean } from "./cli/flags.ts";
 import { chosen, isAlone } from "./cli/host.ts";
 import { interpret, read, type Split, split } from "./cli/parse.ts";
 import { printableLines } from "./cli/printable.ts";
-import { commonInstead } from "./cli/words.ts";
+import { commonInstead, shortcuts } from "./cli/words.ts";
+import { paintFor, switchOff } from "./colour.ts";
 import { complain, print, report } from "./print.ts";
 import { versionText } from "./version.ts";
 
@@ -27,16 +28,16 @@ export async function main(args: readonly string[]): Promise<number> {
     const terminal = Deno.stdout.isTerminal();
     // A terminal that does not know its width says 0.
     const columns = (terminal && Deno.consoleSize().columns) || 80;
-    const { path, entry, words, occurrences } = walk(args);
+    const { path, entry, words, occurrences } = await walk(args);
     if (occurrences.has("version")) return print(versionText());
-    if (occurrences.has("help")) return print(helpFor(path, columns));
-    if (isGroup(entry)) {
-      complain(helpFor(path, columns));
+    if (occurrences.has("help")) return print(await helpFor(path, columns, paintFor(Deno.stdout)));
+    if (entry === undefined || isGroup(entry)) {
+      complain(await helpFor(path, columns, paintFor(Deno.stderr)));
       return usageStatus;
     }
 
     failure = entry.failure;
-    const name = called(path);
+    const name = typed(path);
     const line = split(
       name,
       { ...common, ...entry.flags },
@@ -44,27 +45,33 @@ export async function main(args: readonly string[]): Promise<number> {
       entry.passthrough,
       { ...commonInstead, ...entry.instead },
     );
-    if (line.occurrences.has("help")) return print(helpFor(path, columns));
+    if (line.occurrences.has("help")) {
+      return print(await helpFor(path, columns, paintFor(Deno.stdout)));
+    }
+    if (line.occurrences.has("no-color")) switchOff();
     const env = Deno.env.toObject();
     const given = new Map([...occurrences, ...line.occurrences]);
     const { root, config, "no-daemon": _, ...daemon } = read(name, common, given, env);
     const input = interpret(name, entry, line, env);
     const result = await entry.run(
       {
-        root: resolve(root),
-        config: resolve(config),
+        root: absolute(root),
+        config: absolute(config),
         ...chosen(given, daemon),
         alone: isAlone(given, env),
         env,
         terminal,
         columns,
+        paint: paintFor(Deno.stdout),
       },
       input.args,
       input.flags,
     );
     if (typeof result === "number") return result;
-    const { text, status } = typeof result === "string" ? { text: result, status: 0 } : result;
-    return (text === "" ? 0 : print(terminal ? printableLines(text) : text)) || status;
+    const { text, status = 0, safe = false }: Printed = typeof result === "string"
+      ? { text: result }
+      : result;
+    return (text === "" ? 0 : print(terminal && !safe ? printableLines(text) : text)) || status;
   } catch (error) {
     const { cause, fix, status } = explain(error);
     report(cause, fix);
@@ -78,8 +85,8 @@ export async function main(args: readonly string[]): Promise<number> {
 interface Walk {
   /** The words that were followed. */
   path: readonly string[];
-  /** What they call. */
-  entry: Entry;
+  /** What they call; undefined if there are none. */
+  entry: Entry | undefined;
   /** The words that are left for it. */
   words: readonly string[];
   /** The flags that stood in front of them. */
@@ -87,19 +94,20 @@ interface Walk {
 }
 
 /** Follows `words` as far as they name groups and a command. */
-function walk(words: readonly string[]): Walk {
+async function walk(words: readonly string[]): Promise<Walk> {
   const path: string[] = [];
   const occurrences = new Map<string, readonly string[]>();
-  let entry: Entry = top;
-  while (isGroup(entry)) {
-    const flags: Flags = entry === top
+  let entry: Entry | undefined;
+  while (entry === undefined || isGroup(entry)) {
+    const flags: Flags = entry === undefined
       ? { ...common, version: boolean("Show the version", { short: "v" }) }
       : common;
-    const level = split(called(path), flags, words, true, commonInstead);
+    const level = split(typed(path), flags, words, true, commonInstead);
     for (const [flag, values] of level.occurrences) occurrences.set(flag, values);
-    const [word, ...rest] = writtenOut(entry, level.positionals);
+    if (occurrences.has("no-color")) switchOff();
+    const [word, ...rest] = writtenOut(entry ?? { shortcuts }, level.positionals);
     if (word === undefined || occurrences.has("help") || occurrences.has("version")) break;
-    entry = entryOf(path, entry, word);
+    entry = entry === undefined ? await called(word) : entryOf(path, entry, word);
     path.push(word.toLowerCase());
     words = rest;
   }
@@ -107,6 +115,6 @@ function walk(words: readonly string[]): Walk {
 }
 
 /** The words that call an entry, as one would type them. */
-function called(path: readonly string[]): string {
+function typed(path: readonly string[]): string {
   return ["kurma", ...path].join(" ");
 }

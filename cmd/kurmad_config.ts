@@ -95,12 +95,8 @@ export async function configCommand(
     return exampleText();
   }
   if (verb === "check" && more.length === 0) {
-    const { file: read, notes, pods } = await configure(
-      file === undefined ? line : { ...line, file },
-      environment,
-    );
-    const subject = read === undefined ? "There is no file; the defaults are" : `${read} is`;
-    return [...notes, `${subject} in order: ${pods.length} initial pods`].join("\n");
+    const { checkedText } = await import("../stage1/config/text.ts");
+    return checkedText(await configure(file === undefined ? line : { ...line, file }, environment));
   }
   throw new KurmaError("invalid", `Unknown command "${line.words.join(" ")}"`, {
     fix: "Write kurmad config check [FILE], or kurmad config example",

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { paintFor } from "./colour.ts";
+
 /** The status of a process that wrote to a closed pipe: 128 + SIGPIPE. */
 const brokenPipe = 141;
 
@@ -32,7 +34,8 @@ export function complain(text: string): void {
  */
 export function report(cause: string, fix?: string): void {
   const between = Deno.stderr.isTerminal() ? "\n  " : ". ";
-  complain(fix ? `kurma: ${cause}${between}${fix}` : `kurma: ${cause}`);
+  const who = paintFor(Deno.stderr)("kurma:", "red");
+  complain(fix ? `${who} ${cause}${between}${fix}` : `${who} ${cause}`);
 }
 
 function lines(text: string): Uint8Array {

@@ -23,6 +23,7 @@ export const symbols = {
   kurma_release_code: { parameters: ["buffer"], result: "i32" },
   kurma_make_raw: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   kurma_restore_terminal: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  kurma_missing: { parameters: ["u32"], result: "u32" },
   kurma_open_root: { parameters: ["i32", "buffer"], result: "i32" },
   kurma_open_in: { parameters: ["i32", "buffer", "u32", "u32", "u32", "u32", "buffer"], result: "i32" },
   kurma_make_folder: { parameters: ["i32", "buffer", "u32", "u32", "u32", "buffer"], result: "i32" },
@@ -267,6 +268,22 @@ export const Inside_access = [
 export const Stream_readiness = [
   "readable",
   "writable",
+] as const;
+
+/** The values of Kernel.feature, by number. */
+export const Kernel_feature = [
+  "clone3",
+  "openat2",
+  "pidfd_open",
+  "pidfd_getfd",
+  "close_range",
+  "fsopen",
+  "open_tree",
+  "move_mount",
+  "mount_setattr",
+  "seccomp",
+  "landlock",
+  "memfd_sealing",
 ] as const;
 
 /**

@@ -30,6 +30,7 @@ pub fn main(init: std.process.Init) !void {
     try enumeration(out, "Memory", "kind", linux.memfd.Kind);
     try enumeration(out, "Inside", "access", inside.Access);
     try enumeration(out, "Stream", "readiness", streams.Readiness);
+    try enumeration(out, "Kernel", "feature", linux.feature.Feature);
     try limitKeys(out);
     try out.writeAll("\n/** errno values by number; what Linux leaves out is missing. */\nexport const errnoNames: Readonly<Record<number, string>> = {\n");
     inline for (comptime std.meta.fieldNames(linux.E)) |name| {

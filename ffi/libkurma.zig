@@ -35,6 +35,7 @@ pub const exports = .{
     .{ .name = "kurma_release_code", .call = &releaseCode, .pool = false },
     .{ .name = "kurma_make_raw", .call = &makeRaw, .pool = false },
     .{ .name = "kurma_restore_terminal", .call = &restoreTerminal, .pool = false },
+    .{ .name = "kurma_missing", .call = &missing, .pool = false },
 } ++ inside.exports ++ streams.exports;
 
 comptime {
@@ -49,6 +50,13 @@ const max_strings = 64 * 1024;
 fn memfd(name: [*:0]const u8, data: [*]const u8, len: usize, kind: u32, failure: *Failure) callconv(.c) i32 {
     if (kind > @backingInt(linux.memfd.Kind.shared)) return invalid(failure, .memfd, .INVAL);
     return linux.memfd.create(failure, name, data[0..len], @fromBackingInt(@intCast(kind))) catch -1;
+}
+
+/// The errno with which the kernel says that it lacks a feature, counted as those of
+/// `linux.feature.Feature`, or 0 if it has it.
+fn missing(feature: u32) callconv(.c) u32 {
+    if (feature > @backingInt(linux.feature.Feature.memfd_sealing)) return @backingInt(linux.E.INVAL);
+    return @backingInt(linux.feature.missing(@fromBackingInt(@intCast(feature))));
 }
 
 /// Starts the program behind `program` with the given arguments and environment in

@@ -15,6 +15,7 @@ import {
   Failure,
   Failure_step,
   Inside_access,
+  Kernel_feature,
   Memory_kind,
   Stream_readiness,
   symbols,
@@ -349,6 +350,22 @@ export const kernel: Kernel = {
     checked("/proc/self/maps", (failure) => native.kurma_release_code(failure));
   },
 };
+
+/** A system call, or what one can be asked for. */
+export type Feature = typeof Kernel_feature[number];
+
+/** All that {@linkcode missing} can be asked about. */
+export const features: readonly Feature[] = Kernel_feature;
+
+/**
+ * Why this process cannot have a feature of the kernel, as an errno by name: `ENOSYS` if the
+ * kernel lacks it, `EPERM` if somebody keeps it from us. Undefined if it is there. Asking
+ * changes nothing.
+ */
+export function missing(feature: Feature): string | undefined {
+  const errno = native.kurma_missing(Kernel_feature.indexOf(feature));
+  return errno === 0 ? undefined : errnoNames[errno] ?? `errno ${errno}`;
+}
 
 /** For attributes of one file at a time, made when the first are read: asked for thousands of them. */
 let attributeSpace: Uint8Array<ArrayBuffer> | undefined;

@@ -11,7 +11,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import type { Authority } from "../../stage1/remote/authority.ts";
 import type { Bundle } from "../../stage1/remote/bundle.ts";
 import type { Credential } from "../../stage1/remote/credentials.ts";
-import { command, type Group } from "./command.ts";
+import { command, type Group, type Printed } from "./command.ts";
 import type { Context } from "./context.ts";
 import { BadValue, boolean, choice, type Flag, list as texts, string, whole } from "./flags.ts";
 import { rowsOutput, shown, structured, textOutput } from "./output.ts";
@@ -314,7 +314,7 @@ async function rowsOf(
   kind: Credential["kind"],
   context: Context,
   { output, ...flags }: { output: Parameters<typeof shown>[1]; dir: string | undefined },
-): Promise<string> {
+): Promise<string | Printed> {
   const { credentials } = await authorityOf(context, flags);
   const rows = [...credentials.all().values()].filter((each) => each.kind === kind);
   const columns = [

@@ -70,7 +70,19 @@ export interface Spec<Args extends readonly string[], F extends Flags> {
 }
 
 /** What {@linkcode Spec.run} may end with: text to print, the exit status, or both. */
-export type Result = string | number | { readonly text: string; readonly status: number };
+export type Result = string | number | Printed;
+
+/** Text to print, with more to say about it. */
+export interface Printed {
+  readonly text: string;
+  /** The exit status. Default 0. */
+  readonly status?: number;
+  /**
+   * Whether it is for a terminal as it stands: what came from outside is escaped in it, and
+   * it may have colours. Default false: it is escaped as a whole.
+   */
+  readonly safe?: boolean;
+}
 
 /** Arguments of any command, by their bare names. */
 export type AnyArgs = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -136,4 +148,15 @@ export function argument(declared: string): { name: string; arity: Arity } {
   return last === "?" || last === "+" || last === "*"
     ? { name: declared.slice(0, -1), arity: last }
     : { name: declared, arity: "" };
+}
+
+/** `Usage: kurma run [FLAG...] IMAGE [COMMAND...]` */
+export function usage(path: string, { args, flags }: Pick<Command, "args" | "flags">): string {
+  const words = args.map((declared) => {
+    const { name, arity } = argument(declared);
+    const word = arity === "+" || arity === "*" ? `${name.toUpperCase()}...` : name.toUpperCase();
+    return arity === "?" || arity === "*" ? `[${word}]` : word;
+  });
+  const flagWord = Object.keys(flags).length > 0 ? ["[FLAG...]"] : [];
+  return ["Usage:", path, ...flagWord, ...words].join(" ");
 }

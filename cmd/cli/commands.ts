@@ -4,39 +4,13 @@
  * @module
  */
 
+import { type Paint, unpainted } from "../colour.ts";
 import { personalities, roleHelp, roleOf } from "../personalities.ts";
-import { version as versionParts } from "../version.ts";
-import { api } from "./api.ts";
 import { closest } from "./closest.ts";
-import {
-  command,
-  type Commands,
-  type Entry,
-  entryCalled,
-  type Group,
-  isGroup,
-  writtenOut,
-} from "./command.ts";
+import { command, type Entry, entryCalled, type Group, isGroup, writtenOut } from "./command.ts";
+import type { Surface } from "./complete.ts";
 import { boolean, setting, string } from "./flags.ts";
-import { commandHelp, groupHelp } from "./help.ts";
-import { completer, completion } from "./completion.ts";
-import { contextGroup as context } from "./context_commands.ts";
-import { cp } from "./cp.ts";
-import { create } from "./create.ts";
-import { dialStdio } from "./dial_stdio.ts";
-import { attach, enter, exec } from "./exec.ts";
-import { image } from "./image.ts";
-import { installer } from "./install.ts";
-import { kill, pause, rename, restart, resume, rm, start, stop, wait } from "./lifecycle.ts";
-import { list, show } from "./list.ts";
-import { events, logs } from "./logs.ts";
-import { manPages } from "./man.ts";
-import { pod } from "./pod.ts";
-import { run } from "./run.ts";
 import { UsageError } from "./parse.ts";
-import { status, version } from "./status.ts";
-import { prune, stats, top as processes, update } from "./usage.ts";
-import { volume } from "./volume.ts";
 import { elsewhere, shortcuts } from "./words.ts";
 
 /** Flags that stand anywhere on the line: before the command or after it. */
@@ -61,6 +35,7 @@ export const common = {
     variable: "KURMA_CONTEXT",
   }),
   "no-daemon": boolean("Do without the daemon what can be done without: run, image"),
+  "no-color": boolean("Write without colours, as with NO_COLOR=1 in the environment"),
   help: boolean("Show this help", { short: "h" }),
 };
 
@@ -72,59 +47,76 @@ const help = command({
     ["kurma help", "All commands"],
     ["kurma help install", "One of them"],
   ],
-  run: ({ columns }, { command }) => helpFor(command, columns),
+  async run({ columns, paint }, { command }) {
+    return { text: await helpFor(command, columns, paint), safe: true };
+  },
 });
 
-/** What `kurma WORD` does, in the order of the help. */
-const commands: Commands = {
-  run,
-  create,
-  start,
-  stop,
-  restart,
-  kill,
-  rm,
-  list,
-  show,
-  exec,
-  enter,
-  attach,
-  logs,
-  events,
-  cp,
-  top: processes,
-  stats,
-  update,
-  wait,
-  pause,
-  resume,
-  rename,
-  prune,
-  pod,
-  image,
-  volume,
-  context,
-  api,
-  status,
-  install: installer(() => manPages(top, common, versionParts().kurma)),
-  completion,
-  version,
+/**
+ * What `kurma WORD` does, in the order of the help. Each is loaded for who calls it: reading
+ * all of them takes longer than most of them run.
+ */
+const commands: Readonly<Record<string, Entry | (() => Promise<Entry>)>> = {
+  run: async () => (await import("./run.ts")).run,
+  create: async () => (await import("./create.ts")).create,
+  start: async () => (await import("./lifecycle.ts")).start,
+  stop: async () => (await import("./lifecycle.ts")).stop,
+  restart: async () => (await import("./lifecycle.ts")).restart,
+  kill: async () => (await import("./lifecycle.ts")).kill,
+  rm: async () => (await import("./lifecycle.ts")).rm,
+  list: async () => (await import("./list.ts")).list,
+  show: async () => (await import("./list.ts")).show,
+  exec: async () => (await import("./exec.ts")).exec,
+  enter: async () => (await import("./exec.ts")).enter,
+  attach: async () => (await import("./exec.ts")).attach,
+  logs: async () => (await import("./logs.ts")).logs,
+  events: async () => (await import("./logs.ts")).events,
+  cp: async () => (await import("./cp.ts")).cp,
+  top: async () => (await import("./usage.ts")).top,
+  stats: async () => (await import("./usage.ts")).stats,
+  update: async () => (await import("./usage.ts")).update,
+  wait: async () => (await import("./lifecycle.ts")).wait,
+  pause: async () => (await import("./lifecycle.ts")).pause,
+  resume: async () => (await import("./lifecycle.ts")).resume,
+  rename: async () => (await import("./lifecycle.ts")).rename,
+  prune: async () => (await import("./usage.ts")).prune,
+  pod: async () => (await import("./pod.ts")).pod,
+  image: async () => (await import("./image.ts")).image,
+  volume: async () => (await import("./volume.ts")).volume,
+  context: async () => (await import("./context_commands.ts")).contextGroup,
+  api: async () => (await import("./api.ts")).api,
+  status: async () => (await import("./status.ts")).status,
+  doctor: async () => (await import("./doctor.ts")).doctor,
+  config: async () => (await import("./config.ts")).config,
+  install: async () => (await import("./install.ts")).installer(surface),
+  completion: async () => (await import("./completion.ts")).completion,
+  version: async () => (await import("./status.ts")).version,
   help,
-  "dial-stdio": dialStdio,
-  complete: completer(() => ({ top, common, roles })),
+  "dial-stdio": async () => (await import("./dial_stdio.ts")).dialStdio,
+  complete: async () => (await import("./completion.ts")).completer(surface),
 };
 
-/** What `kurma` alone calls. */
-export const top: Group = {
-  summary: "Kurma: a container host in one file",
-  commands,
-  shortcuts,
-  elsewhere,
-  examples: [
-    ["kurma run hello", "Look around inside a container"],
-    ["kurma help run", "All that run can do"],
-  ],
-};
+/** All that `kurma` alone calls. */
+export async function top(): Promise<Group> {
+  const entries = Object.entries(commands).map(async ([word, entry]) => {
+    return [word, typeof entry === "function" ? await entry() : entry] as const;
+  });
+  return {
+    summary: "Kurma: a container host in one file",
+    commands: Object.fromEntries(await Promise.all(entries)),
+    shortcuts,
+    elsewhere,
+    examples: [
+      ["kurma run hello", "Look around inside a container"],
+      ["kurma help run", "All that run can do"],
+    ],
+  };
+}
+
+/** The whole table, for who reads all of it. */
+async function surface(): Promise<Surface> {
+  return { top: await top(), common, roles };
+}
 
 /** The roles that a word after `kurma` calls, and what they are; not those that are commands. */
 const roles: (readonly [string, string])[] = [...personalities.values()]
@@ -137,18 +129,36 @@ const roles: (readonly [string, string])[] = [...personalities.values()]
  *
  * @throws {UsageError} if nothing is called so.
  */
-export function helpFor(words: readonly string[], columns: number): string {
+export async function helpFor(
+  words: readonly string[],
+  columns: number,
+  paint: Paint = unpainted,
+): Promise<string> {
   const role = words.length === 1 ? roleOf(words[0]) : undefined;
   if (role && !Object.hasOwn(commands, words[0])) return roleHelp(role);
-  const written = writtenOut(top, words);
-  const entry = written.reduce<Entry>(
-    (entry, word, index) => entryOf(written.slice(0, index), entry, word),
-    top,
-  );
+  const written = writtenOut({ shortcuts }, words);
+  const [first, ...rest] = written;
+  let entry: Entry = first === undefined ? await top() : await called(first);
+  for (const [index, word] of rest.entries()) {
+    entry = entryOf(written.slice(0, index + 1), entry, word);
+  }
   const path = ["kurma", ...written].join(" ").toLowerCase();
+  const { commandHelp, groupHelp } = await import("./help.ts");
   return isGroup(entry)
-    ? groupHelp(path, entry, entry === top ? roles : [], common, columns)
-    : commandHelp(path, entry, common, columns);
+    ? groupHelp(path, entry, first === undefined ? roles : [], common, columns, paint)
+    : commandHelp(path, entry, common, columns, paint);
+}
+
+/**
+ * What a word after `kurma` calls, by its name or by an alias, in letters of any case.
+ *
+ * @throws {UsageError} with the word that was probably meant, if there is none.
+ */
+export async function called(written: string): Promise<Entry> {
+  const word = written.toLowerCase();
+  if (!Object.hasOwn(commands, word)) return entryOf([], await top(), written);
+  const entry = commands[word];
+  return typeof entry === "function" ? await entry() : entry;
 }
 
 /**
@@ -159,9 +169,14 @@ export function helpFor(words: readonly string[], columns: number): string {
 export function entryOf(path: readonly string[], entry: Entry, word: string): Entry {
   const found = isGroup(entry) ? entryCalled(entry, word) : undefined;
   if (found) return found;
-  const known = isGroup(entry) ? entry.commands : {};
-  const words = [...Object.keys(known), ...(entry === top ? roles.map(([role]) => role) : [])];
-  const meant = closest(word, words);
+  if (path.length === 0 && roleOf(word)) {
+    throw new UsageError(
+      `"${word}" is a role of this program, and no flag stands before it`,
+      `Write kurma ${word} first, and then its own flags; see kurma ${word} --help`,
+    );
+  }
+  const known = isGroup(entry) ? Object.keys(entry.commands) : [];
+  const meant = closest(word, path.length > 0 ? known : [...known, ...roles.map(([role]) => role)]);
   const before = ["kurma", ...path].join(" ");
   const { elsewhere = {} } = isGroup(entry) ? entry : {};
   throw new UsageError(

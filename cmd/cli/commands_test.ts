@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
 import { type Command, type Entry, isGroup } from "./command.ts";
-import { common, entryOf, helpFor, top } from "./commands.ts";
+import { called, common, entryOf, helpFor, top } from "./commands.ts";
 import { interpret, split, UsageError } from "./parse.ts";
 
 /** Everything that words call, with those words. */
@@ -18,11 +18,13 @@ function shellWords(line: string): string[] {
   return words.map((word) => word.replace(/^(['"])(.*)\1$/, "$2"));
 }
 
-for (const [path, entry] of entries([], top)) {
+const table = await top();
+
+for (const [path, entry] of entries([], table)) {
   const name = ["kurma", ...path].join(" ");
 
-  Deno.test(`help about ${name} fits 80 columns and has examples`, () => {
-    const help = helpFor(path, 80);
+  Deno.test(`help about ${name} fits 80 columns and has examples`, async () => {
+    const help = await helpFor(path, 80);
     assert.deepEqual(help.split("\n").filter((line) => line.length > 80), []);
     assert.ok(entry.examples.length >= 2, "two examples at least");
     assert.doesNotMatch(entry.summary, /\.$/);
@@ -32,15 +34,15 @@ for (const [path, entry] of entries([], top)) {
     Deno.test(`the example "${line}" is a command line that parses`, () => {
       const [program, ...words] = shellWords(line.slice(line.indexOf("kurma")));
       assertEquals(program, "kurma");
-      let called: Entry = top;
+      let found: Entry = table;
       const followed: string[] = [];
-      while (isGroup(called)) {
+      while (isGroup(found)) {
         const [word] = words.splice(0, 1);
-        called = entryOf(followed, called, word);
+        found = entryOf(followed, found, word);
         followed.push(word);
       }
       assert.deepEqual(followed.slice(0, path.length), path);
-      understood(followed, called, words);
+      understood(followed, found, words);
     });
   }
 }
@@ -52,7 +54,7 @@ function understood(path: string[], command: Command, words: string[]) {
 }
 
 Deno.test("no flag of a command hides one that every command has", () => {
-  for (const [, entry] of entries([], top)) {
+  for (const [, entry] of entries([], table)) {
     if (isGroup(entry)) continue;
     for (const [name, { short }] of Object.entries(entry.flags)) {
       assert.ok(!Object.hasOwn(common, name), name);
@@ -61,8 +63,20 @@ Deno.test("no flag of a command hides one that every command has", () => {
   }
 });
 
-Deno.test("helpFor() knows the roles of the program too", () => {
-  assertMatch(helpFor(["daemon"], 80), /^The daemon.*\n\nUsage: kurmad, or kurma daemon/);
+Deno.test("helpFor() knows the roles of the program too", async () => {
+  assertMatch(await helpFor(["daemon"], 80), /^The daemon.*\n\nUsage: kurmad, or kurma daemon/);
+});
+
+Deno.test("called() finds a command by its other name too", async () => {
+  assertEquals(await called("ps"), await called("list"));
+  assertEquals(await called("unpause"), await called("resume"));
+});
+
+Deno.test("called() says of a role that it comes first", async () => {
+  const error = await rejection(() => called("daemon"));
+  assert.ok(error instanceof UsageError);
+  assertMatch(error.message, /"daemon" is a role/);
+  assertMatch(error.fix ?? "", /Write kurma daemon first/);
 });
 
 for (
@@ -73,24 +87,23 @@ for (
     [["POD", "Create"], "kurma pod create"],
   ] as const
 ) {
-  Deno.test(`helpFor() takes ${words.join(" ")} for ${path}`, () => {
-    assert.ok(helpFor(words, 80).includes(`\nUsage: ${path} [FLAG...]`));
+  Deno.test(`helpFor() takes ${words.join(" ")} for ${path}`, async () => {
+    assert.ok((await helpFor(words, 80)).includes(`\nUsage: ${path} [FLAG...]`));
   });
 }
 
 Deno.test("a word of other tools is refused with what to write here", async () => {
-  assert.ok(isGroup(top));
-  for (const [word, fix] of Object.entries(top.elsewhere ?? {})) {
+  for (const [word, fix] of Object.entries(table.elsewhere ?? {})) {
     const error = await rejection(() => helpFor([word], 80));
     assert.ok(error instanceof UsageError);
     assertEquals([error.message, error.fix], [`Unknown command "${word}"`, fix]);
   }
 });
 
-Deno.test("a shortcut hides no command, and leads to one", () => {
-  for (const [word, words] of Object.entries(top.shortcuts ?? {})) {
-    assert.ok(!Object.hasOwn(top.commands, word), word);
-    helpFor(words, 80);
+Deno.test("a shortcut hides no command, and leads to one", async () => {
+  for (const [word, words] of Object.entries(table.shortcuts ?? {})) {
+    assert.ok(!Object.hasOwn(table.commands, word), word);
+    await helpFor(words, 80);
   }
 });
 

@@ -38,7 +38,7 @@ export const completion = command({
  * The command behind the scripts, for the table that `surface` gives: first a line that
  * says which paths fit, then a candidate a line, a tab, its meaning.
  */
-export function completer(surface: () => Surface) {
+export function completer(surface: () => Promise<Surface>) {
   return command({
     summary: "Print what the last word may become",
     args: ["word*"],
@@ -49,7 +49,7 @@ export function completer(surface: () => Surface) {
       ["kurma complete -- help ''", "All that has help"],
     ],
     async run(context, { word }) {
-      const { words, paths, names, given } = complete(surface(), word);
+      const { words, paths, names, given } = complete(await surface(), word);
       const current = word.at(-1) ?? "";
       const named = (flag: string) => given.get(flag)?.at(-1);
       const [root, host, other] = [named("root"), named("host"), named("context")];

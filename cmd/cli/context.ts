@@ -4,6 +4,9 @@
  * @module
  */
 
+import type { Paint } from "../colour.ts";
+import { paths } from "./builtin.ts";
+
 /** The surroundings of one command line. */
 export interface Context {
   /** The state folder, an absolute path: `--root`, or KURMA_ROOT, or /var/lib/kurma. */
@@ -20,6 +23,13 @@ export interface Context {
   readonly env: Readonly<Record<string, string>>;
   /** Whether people read standard output, on a terminal. */
   readonly terminal: boolean;
+  /** How standard output is painted. */
+  readonly paint: Paint;
   /** The width to write for: the terminal's, or 80. */
   readonly columns: number;
+}
+
+/** `path` seen from the folder of this process. */
+export function absolute(path: string): string {
+  return /^(?:\/[^./][^/]*)+$/.test(path) ? path : paths().resolve(path);
 }

@@ -36,7 +36,16 @@ export function explain(error: unknown): Failure {
 function chain(error: unknown): string {
   const messages: string[] = [];
   for (let each = error; each instanceof Error && messages.length < 5; each = each.cause) {
-    if (!messages.at(-1)?.includes(each.message)) messages.push(each.message);
+    const message = named(each);
+    if (!messages.at(-1)?.includes(message)) messages.push(message);
   }
   return messages.join(": ") || String(error);
+}
+
+/** The message of `error`, with the name of an errno where the runtime has its text and number. */
+function named(error: Error): string {
+  const code = "code" in error ? String(error.code) : "";
+  return /^E[A-Z0-9]+$/.test(code)
+    ? error.message.replace(/[A-Z][^:,()]* \(os error \d+\)/, code)
+    : error.message;
 }

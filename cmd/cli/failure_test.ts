@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch } from "../../tests/assert.ts";
+import { assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
 import { KurmaError } from "../../ffi/errors.ts";
 import { explain } from "./failure.ts";
 
@@ -24,6 +24,12 @@ Deno.test("explain() shows what an image put into a message instead of obeying i
 Deno.test("explain() does not repeat a cause whose words the message has already", () => {
   const error = new KurmaError("kernel", "Cannot mount: EPERM", { cause: new Error("EPERM") });
   assertEquals(explain(error).cause, "Cannot mount: EPERM");
+});
+
+Deno.test("explain() names the errno of what the kernel refused", async () => {
+  const cause = await rejection(() => Deno.readTextFileSync("/nowhere/a"));
+  const error = new KurmaError("missing", "Cannot read it", { cause });
+  assertMatch(explain(error).cause, /^Cannot read it: ENOENT(: [^:]*)?$/);
 });
 
 Deno.test("explain() calls any other error a bug and says where it happened", () => {

@@ -4,14 +4,8 @@
  * @module
  */
 
-import {
-  argument,
-  type Command,
-  type Example,
-  type Flags,
-  type Group,
-  isGroup,
-} from "./command.ts";
+import { type Command, type Example, type Flags, type Group, isGroup, usage } from "./command.ts";
+import { type Paint, unpainted } from "../colour.ts";
 import type { Flag } from "./flags.ts";
 
 /** Text is written for no less and no more than this, however wide the terminal is. */
@@ -20,33 +14,23 @@ const width = { least: 40, most: 100 };
 /** Names stand in a column of their own, unless they would take more than this. */
 const widestName = 28;
 
-/** `Usage: kurma run [FLAG...] IMAGE [COMMAND...]` */
-export function usage(path: string, { args, flags }: Pick<Command, "args" | "flags">): string {
-  const words = args.map((declared) => {
-    const { name, arity } = argument(declared);
-    const word = arity === "+" || arity === "*" ? `${name.toUpperCase()}...` : name.toUpperCase();
-    return arity === "?" || arity === "*" ? `[${word}]` : word;
-  });
-  const flagWord = Object.keys(flags).length > 0 ? ["[FLAG...]"] : [];
-  return ["Usage:", path, ...flagWord, ...words].join(" ");
-}
-
 /** What `kurma COMMAND --help` says. `common` are the flags that every command has. */
 export function commandHelp(
   path: string,
   command: Command,
   common: Flags,
   columns: number,
+  paint: Paint = unpainted,
 ): string {
   const { flags } = command;
   return page([
     filled(command.summary, columns),
-    usage(path, command),
+    headed(usage(path, command), paint),
     command.aliases ? `Also called ${command.aliases.join(", ")}.` : "",
     ...(command.details ?? []).map((paragraph) => filled(paragraph, columns)),
-    table("Flags", flagRows(flags), columns),
-    table("Flags of every command", flagRows(common), columns),
-    examples(command.examples, columns),
+    headed(table("Flags", flagRows(flags), columns), paint),
+    headed(table("Flags of every command", flagRows(common), columns), paint),
+    headed(examples(command.examples, columns), paint),
   ]);
 }
 
@@ -57,18 +41,19 @@ export function groupHelp(
   roles: readonly (readonly [string, string])[],
   common: Flags,
   columns: number,
+  paint: Paint = unpainted,
 ): string {
   const rows = Object.entries(group.commands)
     .filter(([, entry]) => isGroup(entry) || !entry.hidden)
     .map(([word, { summary }]) => [word, summary] as const);
   return page([
     filled(group.summary, columns),
-    `Usage: ${path} [FLAG...] COMMAND [ARGUMENT...]`,
-    table("Commands", rows, columns),
-    filled(shortcutsText(group), columns),
-    table("Other roles of this program", roles, columns),
-    table("Flags of every command", flagRows(common), columns),
-    examples(group.examples, columns),
+    headed(`Usage: ${path} [FLAG...] COMMAND [ARGUMENT...]`, paint),
+    headed(table("Commands", rows, columns), paint),
+    headed(filled(shortcutsText(group), columns), paint),
+    headed(table("Other roles of this program", roles, columns), paint),
+    headed(table("Flags of every command", flagRows(common), columns), paint),
+    headed(examples(group.examples, columns), paint),
     filled(`More about one: ${path} COMMAND --help`, columns),
   ]);
 }
@@ -78,6 +63,12 @@ function shortcutsText({ shortcuts = {} }: Group): string {
   const words = Object.entries(shortcuts).filter(([, words]) => words.length > 0)
     .map(([word, words]) => `${word} (${words.join(" ")})`);
   return words.length === 0 ? "" : `Also: ${words.join(", ")}.`;
+}
+
+/** `text` with what stands before its first colon in bold. */
+function headed(text: string, paint: Paint): string {
+  const end = text.indexOf(":") + 1;
+  return paint(text.slice(0, end), "bold") + text.slice(end);
 }
 
 function page(parts: readonly string[]): string {
@@ -93,7 +84,8 @@ function flagName(name: string, { short, placeholder }: Flag<unknown>): string {
   return `${letter}--${name}${placeholder === undefined ? "" : ` ${placeholder}`}`;
 }
 
-function flagText({ summary, choices, repeated, variable, absent }: Flag<unknown>): string {
+/** What a flag is for, with what there is to know about its values. */
+export function flagText({ summary, choices, repeated, variable, absent }: Flag<unknown>): string {
   const notes = [
     choices && choices.join(", "),
     repeated && "repeatable",
@@ -137,7 +129,7 @@ function filled(text: string, columns: number): string {
 }
 
 /** `text` in lines that fit beside `indent` columns; a longer word has a line of its own. */
-function wrap(text: string, columns: number, indent: number): string[] {
+export function wrap(text: string, columns: number, indent: number): string[] {
   const room = Math.min(Math.max(columns, width.least), width.most) - indent;
   const lines: string[] = [];
   let line = "";

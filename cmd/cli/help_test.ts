@@ -1,7 +1,7 @@
 import { assertEquals } from "../../tests/assert.ts";
-import { command } from "./command.ts";
+import { command, usage } from "./command.ts";
 import { boolean, choice, duration, list, setting } from "./flags.ts";
-import { commandHelp, groupHelp, usage } from "./help.ts";
+import { commandHelp, groupHelp } from "./help.ts";
 
 const stop = command({
   summary: "Stop containers and release what they hold",

@@ -4,14 +4,13 @@
  * @module
  */
 
-import { resolve } from "node:path";
 import { KurmaError } from "../../ffi/errors.ts";
-import type { ApiClient } from "../../stage1/api/client.ts";
+import { ApiClient } from "../../stage1/api/client.ts";
 import type { ApiStreams } from "../../stage1/api/client_streams.ts";
-import type { Endpoint } from "../../stage1/api/endpoint.ts";
+import { type Endpoint, endpointOf } from "../../stage1/api/endpoint.ts";
 import { defaultSocket } from "../../stage1/api/socket.ts";
 import { report } from "../print.ts";
-import type { Context } from "./context.ts";
+import { absolute, type Context } from "./context.ts";
 import { explain } from "./failure.ts";
 import { UsageError } from "./parse.ts";
 
@@ -66,7 +65,6 @@ export function isAlone(
  * @throws {KurmaError} `invalid`: the host is none; `missing`: there is no such context.
  */
 export async function daemon(where: Where): Promise<ApiClient> {
-  const { ApiClient } = await import("../../stage1/api/client.ts");
   return new ApiClient(await endpoint(where));
 }
 
@@ -86,7 +84,6 @@ export async function daemonIfAny(
   const named = await endpoint(where);
   // What nobody listens to is found out without a client.
   if (named === undefined && !isSocket(defaultSocket)) return undefined;
-  const { ApiClient } = await import("../../stage1/api/client.ts");
   const api = new ApiClient(named);
   try {
     await api.call("System", "Ping", {}, { signal });
@@ -107,17 +104,20 @@ export function needsDaemon(what: string): KurmaError {
 
 /** Where the daemon is; undefined for the usual socket. */
 export async function endpoint({ host, context, env }: Where): Promise<Endpoint | undefined> {
+  const named = host === undefined ? undefined : endpointOfHost(host);
+  if (named !== undefined && named.kind !== "tcp") return named;
   const { Contexts } = await import("./contexts.ts");
   const contexts = new Contexts(env);
-  if (host === undefined) {
-    const name = context ?? contexts.current();
-    return name === undefined ? undefined : await contexts.endpoint(name);
-  }
-  const { endpointOf } = await import("../../stage1/api/endpoint.ts");
-  // A bare word may be a socket that is there, as it could in the original.
-  if (/^[\w.-]+$/.test(host) && isSocket(host)) return { kind: "unix", path: resolve(host) };
-  const named = endpointOf(host, Deno.cwd());
-  return named.kind === "tcp" ? await contexts.withCredential(named) : named;
+  if (named !== undefined) return await contexts.withCredential(named);
+  const name = context ?? contexts.current();
+  return name === undefined ? undefined : await contexts.endpoint(name);
+}
+
+/** What `-H` or KURMA_HOST names. A bare word may be a socket that is there, as in the original. */
+function endpointOfHost(host: string): Endpoint {
+  return /^[\w.-]+$/.test(host) && isSocket(host)
+    ? { kind: "unix", path: absolute(host) }
+    : endpointOf(host, Deno.cwd());
 }
 
 function isSocket(path: string): boolean {

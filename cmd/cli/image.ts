@@ -6,7 +6,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Damage, Removed } from "../../stage1/images/mod.ts";
-import { command, type Group } from "./command.ts";
+import { command, type Group, type Printed } from "./command.ts";
 import { boolean, bytes, choice, string } from "./flags.ts";
 import { type ImageRow, imageStore } from "./image_store.ts";
 import { listed, listFlags, shown, structured } from "./output.ts";
@@ -48,14 +48,19 @@ interface Answer<Row> {
   columns: readonly Column<Row>[];
 }
 
-async function answered<Row>(answer: Answer<Row>, form: Form, context: Surroundings) {
-  if (form === "text") return answer.text;
-  if (form !== "table") return await structured(answer.value, form);
-  return await shown({ ...answer, name: () => "" }, form, context);
+async function answered<Row>(
+  answer: Answer<Row>,
+  form: Form,
+  context: Surroundings,
+): Promise<Printed> {
+  if (form === "text") return { text: answer.text };
+  if (form !== "table") return { text: await structured(answer.value, form) };
+  const said = await shown({ ...answer, name: () => "" }, form, context);
+  return typeof said === "string" ? { text: said } : said;
 }
 
 /** An image that was brought in. */
-function broughtIn(value: ImageRow, form: Form, context: Surroundings): Promise<string> {
+function broughtIn(value: ImageRow, form: Form, context: Surroundings): Promise<Printed> {
   return answered({ text: value.id, value, rows: [value], columns }, form, context);
 }
 
@@ -76,7 +81,7 @@ function one(
 }
 
 /** What went: names, and images with their last. */
-function gone(removed: Removed, text: string, form: Form, context: Surroundings): Promise<string> {
+function gone(removed: Removed, text: string, form: Form, context: Surroundings): Promise<Printed> {
   const rows = [
     ...removed.names.map((name) => ({ removed: "name", name })),
     ...removed.images.map((id) => ({ removed: "image", name: id })),
@@ -328,9 +333,9 @@ const verify = command({
       rows: damages,
       columns: damageColumns,
     };
-    const text = await answered(answer, output, context);
     const isDamaged = damages.some(({ repaired }) => repaired === undefined);
-    return { text, status: isDamaged ? damagedStatus : 0 };
+    const status = isDamaged ? damagedStatus : 0;
+    return { ...await answered(answer, output, context), status };
   },
 });
 

@@ -6,17 +6,19 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import { personalities } from "../personalities.ts";
+import { version } from "../version.ts";
 import { command } from "./command.ts";
+import type { Surface } from "./complete.ts";
 import { string } from "./flags.ts";
-import { mark, type Page } from "./man.ts";
+import { manPages, mark, type Page } from "./man.ts";
 import { UsageError } from "./parse.ts";
 import { unitMark, units } from "./systemd_unit.ts";
 
 /** What stands at a link's path before it is made. */
 type Found = "nothing" | "ours" | "other";
 
-/** @param pages Gives the manual pages, for those who ask for them. */
-export function installer(pages: () => readonly Page[]) {
+/** @param surface Gives the table, for the manual pages. */
+export function installer(surface: () => Promise<Surface>) {
   return command({
     summary: "Make links for the names of this program, its manual pages, its service",
     details: [
@@ -49,10 +51,15 @@ export function installer(pages: () => readonly Page[]) {
         ...(symlinks === undefined ? [] : linkNames(symlinks, Deno.execPath())),
         ...(systemd === undefined ? [] : [writeUnits(systemd, Deno.execPath())]),
         ...(init === undefined ? [] : [await writeInit(init)]),
-        ...(man === undefined ? [] : writePages(man, pages())),
+        ...(man === undefined ? [] : writePages(man, await pagesOf(surface))),
       ].join("\n");
     },
   });
+}
+
+async function pagesOf(surface: () => Promise<Surface>): Promise<Page[]> {
+  const { top, common } = await surface();
+  return manPages(top, common, version().kurma);
 }
 
 /**

@@ -6,6 +6,7 @@
 
 import type { MessageJsonType } from "@bufbuild/protobuf";
 import type { ContainerSchema, ListContainersRequestSchema } from "../../stage1/api/kurma.gen.ts";
+import type { Style } from "../colour.ts";
 import { command } from "./command.ts";
 import { boolean, choice, string } from "./flags.ts";
 import { filtered, type Filters, labelFilter } from "./filters.ts";
@@ -41,12 +42,20 @@ export function statusOf(container: Container, now: number): string {
     return exit === undefined ? state : `${state} (${exit.code ?? 0})${since(exit.time)}`;
   }
   if (state !== "running") return state;
-  const notes = [
-    paused ? "paused" : "",
-    health === "HEALTH_UNSPECIFIED" ? "" : health.replace("HEALTH_", "").toLowerCase(),
-  ].filter((note) => note !== "");
+  const notes = paused ? ["paused"] : [];
+  if (health !== "HEALTH_UNSPECIFIED") notes.push(health.replace("HEALTH_", "").toLowerCase());
   const said = notes.length > 0 ? ` (${notes.join(", ")})` : "";
   return `running${said}${since(startTime).replace(/ ago$/, "")}`;
+}
+
+/** What runs well is green, what went wrong red, what may go either way yellow. */
+export function styleOf(container: Container): Style | undefined {
+  const { paused, health, exit } = container;
+  const state = stateOf(container);
+  if (state === "exited") return exit?.code ? "red" : undefined;
+  if (state === "new" || state === "stopped") return undefined;
+  if (state !== "running" || paused || health === "HEALTH_STARTING") return "yellow";
+  return health === "HEALTH_UNHEALTHY" ? "red" : "green";
 }
 
 /** Twelve digits of an id, as people compare them. */
@@ -55,10 +64,15 @@ export function shortId(id = ""): string {
 }
 
 const columns: readonly Column<Container>[] = [
-  { title: "NAME", text: ({ name = "" }) => name },
+  { title: "NAME", text: ({ name = "" }) => name, shrinks: true },
   { title: "ID", text: ({ id }) => shortId(id) },
   { title: "IMAGE", text: ({ image = "" }) => image, shrinks: true },
-  { title: "STATUS", text: (container) => statusOf(container, Date.now()) },
+  {
+    title: "STATUS",
+    text: (container) => statusOf(container, Date.now()),
+    style: styleOf,
+    shrinks: true,
+  },
   {
     title: "CREATED",
     text: ({ createTime }) =>

@@ -4,8 +4,10 @@
  * @module
  */
 
-import { type Command, type Entry, type Flags, isGroup } from "./command.ts";
-import { usage } from "./help.ts";
+import { type Command, type Entry, type Flags, isGroup, usage } from "./command.ts";
+import { flagText } from "./help.ts";
+
+import { statuses } from "./statuses.ts";
 
 /** The first line of each page, by which it is known as ours. */
 export const mark = '.\\" Written by kurma install --man.';
@@ -37,6 +39,13 @@ export function manPages(
     ),
     ...flagSection("OPTIONS OF EVERY COMMAND", common),
     ...exampleSection(entry),
+    ...path.length > 1 ? [] : [
+      ...section(
+        "ENVIRONMENT",
+        variables(common).flatMap(([name, text]) => item(bold(name), text)),
+      ),
+      ...section("EXIT STATUS", statuses.flatMap(([status, text]) => item(bold(status), text))),
+    ],
     ...section("SEE ALSO", [words.map(([word]) => `.BR ${named([...path, word])} (1)`).join("\n")]),
   ];
   return [
@@ -70,7 +79,13 @@ function commandSections(path: readonly string[], command: Command, common: Flag
   const rest = usage(name, command).slice(`Usage: ${name}`.length).trim();
   return [
     ...section("SYNOPSIS", [`.B ${escaped(name)}`, ...(rest ? [escaped(rest)] : [])]),
-    ...section("DESCRIPTION", (command.details ?? []).flatMap((text) => [".PP", escaped(text)])),
+    ...section(
+      "DESCRIPTION",
+      [
+        ...command.aliases ? [`Also called ${command.aliases.join(", ")}.`] : [],
+        ...command.details ?? [],
+      ].flatMap((text) => [".PP", escaped(text)]),
+    ),
     ...flagSection("OPTIONS", command.flags),
     ...flagSection("OPTIONS OF EVERY COMMAND", common),
     ...exampleSection(command),
@@ -81,13 +96,24 @@ function commandSections(path: readonly string[], command: Command, common: Flag
 function flagSection(heading: string, flags: Flags): string[] {
   return section(
     heading,
-    Object.entries(flags).flatMap(([name, { short, placeholder, summary, absent, choices }]) => {
+    Object.entries(flags).flatMap(([name, flag]) => {
+      const { short, placeholder } = flag;
       const names = [...(short ? [`-${short}`] : []), `--${name}`].map(bold).join(", ");
       const value = placeholder ? ` \\fI${escaped(placeholder)}\\fR` : "";
-      const notes = [choices?.join(", "), absent].filter((note) => note).join("; ");
-      return item(names + value, notes ? `${summary} (${notes})` : summary);
+      return item(names + value, flagText(flag));
     }),
   );
+}
+
+/** What the environment may say to every command. */
+function variables(common: Flags): (readonly [name: string, text: string])[] {
+  return [
+    ...Object.values(common).flatMap(({ variable, summary }) =>
+      variable === undefined ? [] : [[variable, summary] as const]
+    ),
+    ["NO_COLOR", "If it is not empty: write without colours, also on a terminal"],
+    ["CLICOLOR_FORCE, FORCE_COLOR", "If one is neither empty nor 0: colours in a pipe as well"],
+  ];
 }
 
 function exampleSection({ examples }: Entry): string[] {

@@ -1,7 +1,8 @@
-import { assertEquals } from "../../tests/assert.ts";
+import { assertEquals, assertMatch } from "../../tests/assert.ts";
 import { command, type Entry } from "./command.ts";
 import { choice } from "./flags.ts";
 import { manPages } from "./man.ts";
+import { statuses } from "./statuses.ts";
 
 const say = command({
   summary: "Say it",
@@ -45,4 +46,13 @@ Says hello
 .BR kurma (1)
 `.slice(1),
   );
+});
+
+Deno.test("the first page and README.md name the same exit statuses", () => {
+  const [{ text }] = manPages(top, {}, "1.0");
+  const readme = Deno.readTextFileSync(new URL("../../README.md", import.meta.url));
+  for (const [status, means] of statuses) {
+    assertMatch(readme, new RegExp(RegExp.escape(`| ${status} | ${means} |`)));
+    assertMatch(text, new RegExp(`\n${RegExp.escape(`\\fB${status}\\fR`)}\n`));
+  }
 });

@@ -4,8 +4,9 @@
  * @module
  */
 
+import type { Printed } from "./command.ts";
 import { boolean, choice, list, string } from "./flags.ts";
-import type { Column, Surroundings } from "./table.ts";
+import { type Column, type Surroundings, table } from "./table.ts";
 import { filledIn } from "./template.ts";
 
 /** The flag of commands that answer with rows. */
@@ -40,11 +41,11 @@ export async function shown<Row>(
   { rows, columns, name }: Rows<Row>,
   form: "table" | "wide" | "name" | "json" | "yaml",
   surroundings: Surroundings,
-): Promise<string> {
+): Promise<string | Printed> {
   if (form === "json" || form === "yaml") return await structured(rows, form);
   if (form === "name") return rows.map(name).join("\n");
-  const { table } = await import("./table.ts");
-  return table(rows, columns.filter(({ wide }) => form === "wide" || !wide), surroundings);
+  const chosen = columns.filter(({ wide }) => form === "wide" || !wide);
+  return { text: await table(rows, chosen, surroundings), safe: true };
 }
 
 /** The flags of commands that list what there is. */
@@ -66,7 +67,7 @@ export async function listed<Row>(
     readonly output: "table" | "wide" | "name" | "json" | "yaml";
   },
   surroundings: Surroundings,
-): Promise<string> {
+): Promise<string | Printed> {
   if (format !== undefined) return rows.rows.map((row) => filledIn(format, row)).join("\n");
   if (quiet) return rows.rows.map(id).join("\n");
   return await shown(rows, output, surroundings);

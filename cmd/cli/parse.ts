@@ -4,12 +4,18 @@
  * @module
  */
 
-import { parseArgs } from "node:util";
 import { KurmaError } from "../../ffi/errors.ts";
+import { util } from "./builtin.ts";
 import { closest } from "./closest.ts";
-import { type AnyArgs, argument, type Command, type Flags, type FlagValues } from "./command.ts";
+import {
+  type AnyArgs,
+  argument,
+  type Command,
+  type Flags,
+  type FlagValues,
+  usage,
+} from "./command.ts";
 import { BadValue, type Flag } from "./flags.ts";
-import { usage } from "./help.ts";
 import { singleHyphens } from "./words.ts";
 
 /** A command line that nobody could carry out; `fix` says how it is written. */
@@ -45,7 +51,11 @@ export function split(
   leading = false,
   instead: Readonly<Record<string, string>> = {},
 ): Split {
-  const { tokens } = parseArgs({
+  // The library is loaded for who needs it.
+  if (!(leading ? words.slice(0, 1) : words).some((word) => word.startsWith("-"))) {
+    return { positionals: words, occurrences: new Map() };
+  }
+  const { tokens } = util().parseArgs({
     args: withTwoHyphens(words),
     options: Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, option(flag)])),
     strict: false, // Its errors name neither a cause nor a fix as ours do.

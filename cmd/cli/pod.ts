@@ -10,6 +10,7 @@ import type {
   ListPodsRequestSchema,
   PodSchema,
 } from "../../stage1/api/kurma.gen.ts";
+import type { Style } from "../colour.ts";
 import { command, type Group } from "./command.ts";
 import { absolute, labelsOf, limitFlags, limitsOf, networkOf } from "./create.ts";
 import { filtered, type Filters, labelFilter } from "./filters.ts";
@@ -234,16 +235,25 @@ export function podStatus(pod: Pod): string {
   return notes.length > 0 ? `${state} (${notes.join(", ")})` : state;
 }
 
+/** What runs whole is green, what runs in part or is on its way yellow. */
+function styleOf(pod: Pod): Style | undefined {
+  const state = stateOf(pod);
+  if (state === "running" && !isPaused(pod)) {
+    return runs(pod).length < (pod.containers?.length ?? 0) ? "yellow" : "green";
+  }
+  return ["starting", "running", "stopping"].includes(state) ? "yellow" : undefined;
+}
+
 /** What an app is called in its pod. */
 function appNames({ name = "", containers = [] }: Pod): string[] {
   return containers.map((app) => (app.name ?? "").replace(`${name}-`, ""));
 }
 
 const columns: readonly Column<Pod>[] = [
-  { title: "NAME", text: ({ name = "" }) => name },
+  { title: "NAME", text: ({ name = "" }) => name, shrinks: true },
   { title: "ID", text: ({ id }) => shortId(id) },
   { title: "APPS", text: (pod) => appNames(pod).join(", "), shrinks: true },
-  { title: "STATUS", text: podStatus },
+  { title: "STATUS", text: podStatus, style: styleOf },
   {
     title: "CREATED",
     text: ({ createTime }) =>

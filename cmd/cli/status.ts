@@ -22,6 +22,7 @@ export const status = command({
     ["kurma status --output json | jq .containers", "How many containers there are, by state"],
   ],
   async run(context, _args, { output }) {
+    const { paint } = context;
     const answer = await (await daemon(context)).call("System", "Status", {});
     if (output !== "text") return await structured(answer, output);
     const { version, startTime, features = [], warnings = [], containers = {} } = answer;
@@ -49,8 +50,11 @@ export const status = command({
       ...warnings.map((warning): [string, string] => ["Warning", warning]),
     ];
     const width = Math.max(...rows.map(([title]) => title.length));
-    return rows.map(([title, text]) => `${title.padEnd(width)}  ${printable(text) || "-"}`)
-      .join("\n");
+    const lines = rows.map(([title, text]) => {
+      const style = title === "Lacking" || title === "Warning" ? "yellow" : "bold";
+      return `${paint(title, style)}${" ".repeat(width - title.length)}  ${printable(text) || "-"}`;
+    });
+    return { text: lines.join("\n"), safe: true };
   },
 });
 

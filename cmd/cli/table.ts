@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Paint, type Style, unpainted } from "../colour.ts";
 import { printable } from "./printable.ts";
 
 /** One column of a table. */
@@ -15,7 +16,9 @@ export interface Column<Row> {
   readonly right?: boolean;
   /** Shown only by `--output wide`. */
   readonly wide?: boolean;
-  /** The column that is cut where a terminal is too narrow. */
+  /** How its text stands out. */
+  style?(row: Row): Style | undefined;
+  /** Whether it is cut where a terminal is too narrow: the widest of those first. */
   readonly shrinks?: boolean;
 }
 
@@ -25,6 +28,8 @@ export interface Surroundings {
   readonly terminal: boolean;
   /** Its width. */
   readonly columns: number;
+  /** How it is painted. Default not at all. */
+  readonly paint?: Paint;
 }
 
 const gap = "  ";
@@ -36,27 +41,42 @@ const narrowest = 8;
 export async function table<Row>(
   rows: readonly Row[],
   columns: readonly Column<Row>[],
-  { terminal, columns: room }: Surroundings,
+  { terminal, columns: room, paint = unpainted }: Surroundings,
 ): Promise<string> {
-  const cells = [
+  const texts = [
     columns.map(({ title }) => title),
-    ...rows.map((row) => columns.map((column) => printable(column.text(row)) || "-")),
+    ...rows.map((row) => columns.map((column) => column.text(row) || "-")),
   ];
-  const width = await widthOf(cells.flat());
+  // All at once, as this is most of the work of a table.
+  const isPlain = /^[ -~]*$/.test(texts.flat().join(""));
+  const cells = isPlain ? texts : texts.map((line) => line.map(printable));
+  const width: Width = isPlain ? (text) => text.length : await widthOf(cells.flat());
   const widths = columns.map((_, index) => Math.max(...cells.map((line) => width(line[index]))));
-  const all = widths.reduce((sum, width) => sum + width, 0) + gap.length * (columns.length - 1);
-  const shrinking = columns.findIndex(({ shrinks }) => shrinks);
-  if (terminal && all > room && shrinking >= 0) {
-    widths[shrinking] = Math.max(narrowest, widths[shrinking] - (all - room));
-  }
-  return cells.map((line) => {
+  if (terminal) shrink(widths, columns, room);
+  return cells.map((line, row) => {
     const padded = line.map((text, index) => {
-      const cut = shorten(text, widths[index], width);
-      const space = " ".repeat(widths[index] - width(cut));
-      return columns[index].right ? space + cut : cut + space;
+      const shown = terminal ? shorten(text, widths[index], width) : text;
+      const space = " ".repeat(widths[index] - width(shown));
+      const { right, style } = columns[index];
+      const stands = paint(shown, row === 0 ? "bold" : style?.(rows[row - 1]));
+      return right ? space + stands : stands + space;
     });
     return padded.join(gap).trimEnd();
   }).join("\n");
+}
+
+/** Takes from the widest of the columns that may be cut until all fit, or none can be cut more. */
+function shrink(
+  widths: number[],
+  columns: readonly Pick<Column<never>, "shrinks">[],
+  room: number,
+): void {
+  const all = widths.reduce((sum, width) => sum + width, 0) + gap.length * (widths.length - 1);
+  for (let excess = all - room; excess > 0; excess--) {
+    const most = Math.max(...widths.filter((_, index) => columns[index].shrinks), 0);
+    if (most <= narrowest) return;
+    widths[widths.findLastIndex((width, index) => columns[index].shrinks && width === most)]--;
+  }
 }
 
 /** The beginning of `text`, with an ellipsis in place of what is beyond `room`. */

@@ -1,4 +1,5 @@
 import { assertEquals } from "../../tests/assert.ts";
+import { painted } from "../colour.ts";
 import { type Column, table } from "./table.ts";
 
 interface Image {
@@ -58,4 +59,33 @@ Deno.test("a cell shows escape sequences instead of obeying them, also in a pipe
     await table([image], columns, { terminal: false, columns: 80 }),
     "NAME         ID  SIZE\na\\x1b[2J\\nb  -      -",
   );
+});
+
+Deno.test("table() paints titles and cells, and measures them without their colours", async () => {
+  const states: readonly Column<string>[] = [
+    { title: "A", text: (row) => row, style: () => "green" },
+    { title: "B", text: () => "1", right: true, style: () => "red" },
+  ];
+  assertEquals(
+    await table(["up", "\x1b[5m"], states, { terminal: true, columns: 80, paint: painted }),
+    [
+      "\x1b[1mA\x1b[0m        \x1b[1mB\x1b[0m",
+      "\x1b[32mup\x1b[0m       \x1b[31m1\x1b[0m",
+      "\x1b[32m\\x1b[5m\x1b[0m  \x1b[31m1\x1b[0m",
+    ].join("\n"),
+  );
+});
+
+Deno.test("of several columns that may be cut, the widest are cut first and alike", async () => {
+  const two: readonly Column<[string, string]>[] = [
+    { title: "A", text: ([first]) => first, shrinks: true },
+    { title: "FIXED", text: () => "0123456789" },
+    { title: "B", text: ([, second]) => second, shrinks: true },
+  ];
+  const row: [string, string] = ["a".repeat(12), "b".repeat(40)];
+  const at = async (columns: number) =>
+    (await table([row], two, { terminal: true, columns })).split("\n")[1];
+  assertEquals(await at(50), `${"a".repeat(12)}  0123456789  ${"b".repeat(23)}…`);
+  assertEquals(await at(34), `${"a".repeat(9)}…  0123456789  ${"b".repeat(9)}…`);
+  assertEquals(await at(5), `${"a".repeat(7)}…  0123456789  ${"b".repeat(7)}…`);
 });

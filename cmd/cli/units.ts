@@ -18,21 +18,21 @@ export function size(bytes: number): string {
   return `${value.toFixed(digits)} ${prefixes[unit]}B`;
 }
 
-const spans: readonly (readonly [name: string, seconds: number])[] = [
-  ["year", 365 * 86_400],
-  ["month", 30 * 86_400],
-  ["week", 7 * 86_400],
-  ["day", 86_400],
-  ["hour", 3_600],
-  ["minute", 60],
-  ["second", 1],
+const spans = [
+  { name: "year", seconds: 365 * 86_400 },
+  { name: "month", seconds: 30 * 86_400 },
+  { name: "week", seconds: 7 * 86_400 },
+  { name: "day", seconds: 86_400 },
+  { name: "hour", seconds: 3_600 },
+  { name: "minute", seconds: 60 },
+  { name: "second", seconds: 1 },
 ];
 
 /** How long ago `time` was at `now`, both in milliseconds since 1970: `3 hours ago`. */
 export function ago(time: number, now: number): string {
   const seconds = Math.floor((now - time) / 1000);
-  const span = spans.find(([, length]) => seconds >= length);
+  const span = spans.find((each) => seconds >= each.seconds);
   if (!span) return "just now";
-  const count = Math.floor(seconds / span[1]);
-  return `${count} ${span[0]}${count === 1 ? "" : "s"} ago`;
+  const count = Math.floor(seconds / span.seconds);
+  return `${count} ${span.name}${count === 1 ? "" : "s"} ago`;
 }

@@ -13,6 +13,7 @@ pub const pid_t = os.pid_t;
 
 pub const Failure = @import("failure.zig").Failure;
 pub const code = @import("code.zig");
+pub const feature = @import("feature.zig");
 pub const file = @import("file.zig");
 pub const memfd = @import("memfd.zig");
 pub const mount = @import("mount.zig");

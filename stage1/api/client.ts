@@ -51,6 +51,9 @@ export interface CallOptions {
 /** The largest answer to a unary call, in bytes. */
 const maxAnswer = 64 * 1024 * 1024;
 
+/** What most answers fit into, in bytes. */
+const usualAnswer = 64 * 1024;
+
 export class ApiClient {
   readonly endpoint: Endpoint;
 
@@ -114,18 +117,16 @@ async function post(
   using connection = await connect(endpoint);
   const close = () => connection.close();
   signal?.addEventListener("abort", close, { once: true });
-  const body = new TextEncoder().encode(json);
+  const length = new TextEncoder().encode(json).length;
   const limit = timeoutMs === undefined ? "" : `connect-timeout-ms: ${Math.ceil(timeoutMs)}\r\n`;
-  const head = new TextEncoder().encode(
+  const request = new TextEncoder().encode(
     `POST ${path} HTTP/1.1\r\nhost: ${authority(endpoint)}\r\nconnection: close\r\n` +
       `content-type: application/json\r\n` +
       `connect-protocol-version: 1\r\n${limit}${authorization(endpoint)}` +
-      `content-length: ${body.length}\r\n\r\n`,
+      `content-length: ${length}\r\n\r\n${json}`,
   );
   try {
-    for (const part of [head, body]) {
-      for (let at = 0; at < part.length;) at += await connection.write(part.subarray(at));
-    }
+    for (let at = 0; at < request.length;) at += await connection.write(request.subarray(at));
     return answerOf(await readAll(connection));
   } catch (cause) {
     signal?.throwIfAborted();
@@ -194,7 +195,7 @@ export function unreachable(socket: string, cause: unknown): KurmaError {
 }
 
 async function readAll(connection: { read(into: Uint8Array): Promise<number | null> }) {
-  let bytes = new Uint8Array(4096);
+  let bytes = new Uint8Array(usualAnswer);
   let length = 0;
   while (true) {
     const count = await connection.read(bytes.subarray(length));

@@ -7,7 +7,7 @@ import {
   paths,
   variableName,
 } from "./load.ts";
-import { exampleText, referenceText } from "./text.ts";
+import { effective, exampleText, referenceText } from "./text.ts";
 
 /** Calls `use` with the path of a file of that text, which is removed afterwards. */
 async function withFile<T>(text: string, use: (path: string) => Promise<T>): Promise<T> {
@@ -183,4 +183,11 @@ Deno.test("the example is right, names every setting, and is the defaults where 
 Deno.test("docs/configuration.md has every setting as the program has it", async () => {
   const page = await Deno.readTextFile(new URL("../../docs/configuration.md", import.meta.url));
   assert(page.includes(referenceText()), `The table has to be:\n\n${referenceText()}`);
+});
+
+Deno.test("effective() is what the same settings could be written as", async () => {
+  const { settings } = await load("log: { maxSize: 5MiB }\nsocketPermissions: 0o600\n");
+  const written = effective(settings);
+  assertEquals(checkSettings(written, "it").settings, settings);
+  assert.match(JSON.stringify(written), /"socketPermissions":"0o600".*"maxSize":"5MiB"/);
 });

@@ -6,8 +6,8 @@
 
 import { stringify } from "yaml";
 import { durationText, sizeText } from "../units.ts";
-import { defaultFile, flagName, paths, variableName } from "./load.ts";
-import { isSetting, type Section, type Setting, settings } from "./settings.ts";
+import { type Configuration, defaultFile, flagName, paths, variableName } from "./load.ts";
+import { isSetting, type Section, type Setting, type Settings, settings } from "./settings.ts";
 
 /** A file with every setting, each with what it is for; all but comments is commented out. */
 export function exampleText(): string {
@@ -46,6 +46,29 @@ export function referenceText(): string {
     "| --- | --- | --- | --- |",
     ...rows,
   ].join("\n");
+}
+
+/** What there is to say of settings that are in order: notes, then from where they are. */
+export function checkedText({ file, notes, pods }: Configuration): string {
+  const subject = file === undefined ? "There is no file; the defaults are" : `${file} is`;
+  return [...notes, `${subject} in order: ${pods.length} initial pods`].join("\n");
+}
+
+/** All settings with their values, as one would write them: sections in sections. */
+export function effective(values: Settings): object {
+  return effectiveOf(settings, values, "");
+}
+
+type Tree = Readonly<Record<string, unknown>>;
+
+function effectiveOf(section: Section, values: Tree, before: string): Tree {
+  const entries = Object.entries(section).flatMap(([name, entry]) => {
+    if (!isSetting(entry)) {
+      return [[name, effectiveOf(entry, values[name] as Tree, `${before}${name}.`)]];
+    }
+    return entry.obsolete === undefined ? [[name, readable(before + name, values[name])]] : [];
+  });
+  return Object.fromEntries(entries);
 }
 
 /** Each setting's flag and variable, for the help. */

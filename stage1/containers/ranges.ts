@@ -45,3 +45,9 @@ export function freeRange(
     },
   );
 }
+
+/** All ids that containers are given. */
+export const allIds = {
+  first: firstRange,
+  count: (daemonRanges.count + foregroundRanges.count) * rangeSize,
+};

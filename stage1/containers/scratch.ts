@@ -72,8 +72,30 @@ export function claim(
   };
 }
 
+/**
+ * Clears up after dead ones, as the next claim would.
+ *
+ * @param tell Told the path of each.
+ * @param meanwhile Done while nobody can claim anything, with the names of those that live.
+ */
+export function clearRuns(
+  kernel: Kernel,
+  root: string,
+  tell: (path: string) => void,
+  meanwhile: (living: ReadonlySet<string>) => void,
+): void {
+  const runs = `${root}/runs`;
+  using alone = ifThere(() => lockFolder(runs));
+  const living = alone === undefined ? [] : clearDead(kernel, runs, tell).keys();
+  meanwhile(new Set(living));
+}
+
 /** Removes what owners that were killed could not, and returns the ranges of the others. */
-function clearDead(kernel: Kernel, runs: string): Map<string, number> {
+function clearDead(
+  kernel: Kernel,
+  runs: string,
+  tell: (path: string) => void = () => {},
+): Map<string, number> {
   const taken = new Map<string, number>();
   for (const { name } of [...Deno.readDirSync(runs)]) {
     const path = `${runs}/${name}`;
@@ -81,6 +103,7 @@ function clearDead(kernel: Kernel, runs: string): Map<string, number> {
     if (folder === undefined) continue;
     if (folder.tryLockSync(true)) {
       kernel.remove(path);
+      tell(path);
     } else {
       const range = ifThere(() => Deno.readTextFileSync(`${path}/range`));
       if (range !== undefined) taken.set(name, Number(range));

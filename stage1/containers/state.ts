@@ -276,6 +276,39 @@ function prepareAll(database: Database) {
   };
 }
 
+/**
+ * The ids of the containers and pods below `root`, told from a copy: whoever takes the state
+ * over meanwhile is not held up. Undefined if they cannot be read.
+ */
+export function recordedIds(root: string): ReadonlySet<string> | undefined {
+  const copy = Deno.makeTempDirSync({ prefix: "kurma-" });
+  try {
+    for (const name of ["state.db", "state.db-wal"]) {
+      copyIfThere(`${root}/state/${name}`, `${copy}/${name}`);
+    }
+    using database = new Database(`${copy}/state.db`);
+    const tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all();
+    if (!tables.some(({ name }) => name === "containers")) return new Set();
+    const rows = database.prepare("SELECT id FROM containers UNION SELECT id FROM pods").all();
+    return new Set(rows.map(({ id }) => String(id)));
+  } catch (error) {
+    if (error instanceof KurmaError) return undefined;
+    throw error;
+  } finally {
+    Deno.removeSync(copy, { recursive: true });
+  }
+}
+
+function copyIfThere(from: string, to: string): void {
+  try {
+    Deno.copyFileSync(from, to);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
+    throw new KurmaError("denied", `Cannot read "${from}": EACCES`, { fix: "Run it as root" });
+  }
+}
+
 /** Takes the folder for this process. */
 function own(folder: string): Deno.FsFile {
   const path = `${folder}/lock`;

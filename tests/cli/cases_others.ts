@@ -145,6 +145,34 @@ export const otherCases: Cases = {
     mistake: ["status -H $DIR/none.sock", 7, /Start it as root, with kurma daemon/],
     json: ["status -o json", ".containers.RUNNING > 0", "true"],
   },
+  doctor: {
+    main: (shop) => shop.is("doctor --root $DIR/state", /^ok +daemon +kurmad .* answers/m),
+    mistake: ["doctor -f", 2, /Unknown flag -f\. See kurma doctor --help/],
+    json: [
+      "doctor --root $DIR/state -o json",
+      '.[] | select(.check == "daemon").state',
+      "ok",
+    ],
+  },
+  "config check": {
+    async main(shop) {
+      await Deno.writeTextFile(`${shop.kurmad.dir}/a.yml`, "log: { level: warn }\n");
+      await shop.is(
+        "config check $DIR/a.yml",
+        `${shop.kurmad.dir}/a.yml is in order: 0 initial pods`,
+      );
+    },
+    mistake: ["config check $DIR/none.yml", 3, /no such file/],
+  },
+  "config example": {
+    main: (shop) => shop.is("config example", /^#stateDirectory: \/var\/lib\/kurma$/m),
+    mistake: ["config example a.yml", 2, /config example has no use for "a\.yml"/],
+  },
+  "config show": {
+    main: (shop) => shop.is("config show $DIR/a.yml", /^ {2}level: warn$/m),
+    mistake: ["config show $DIR/none.yml", 3, /no such file/],
+    json: ["config show $DIR/a.yml -o json", ".log.level", "warn"],
+  },
   install: {
     async main(shop) {
       await Deno.mkdir(`${shop.kurmad.dir}/links`);

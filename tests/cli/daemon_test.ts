@@ -256,8 +256,7 @@ test("without a daemon, commands say how to start one", async ({ dir, kurma }) =
     assertEquals(await kurma([...args, "-H", socket]), {
       status: 7,
       stdout: "",
-      stderr:
-        `kurma: Cannot reach kurmad at "${socket}": No such file or directory (os error 2). ` +
+      stderr: `kurma: Cannot reach kurmad at "${socket}": ENOENT. ` +
         "Start it as root, with kurma daemon or systemctl start kurmad, or name its socket with -H\n",
     }, args.join(" "));
   }

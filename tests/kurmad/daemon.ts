@@ -82,8 +82,18 @@ export class Kurmad implements AsyncDisposable {
 
   /** Ends it with `kill -9`, and starts another; how many ms until that one answered. */
   async killed(): Promise<number> {
+    await this.kill();
+    return await this.again();
+  }
+
+  /** Ends it with `kill -9`. */
+  async kill(): Promise<void> {
     this.signal("SIGKILL");
     await this.#process.output;
+  }
+
+  /** Starts another in place of one that has ended; how many ms until that one answered. */
+  async again(): Promise<number> {
     this.#process = this.#spawn();
     return await this.ready();
   }
