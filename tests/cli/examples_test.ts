@@ -234,7 +234,7 @@ test("the examples of the help work as they stand", async ({ dir }) => {
   await world.furnish();
   const left: string[] = [];
   let count = 0;
-  for (const [path, example] of examples("", top)) {
+  for (const [path, example] of examples("", await top())) {
     if (!covered.includes(path) || elsewhere.test(example)) {
       left.push(example);
       continue;
