@@ -5,7 +5,7 @@
  */
 
 import type { Paint, Style } from "../colour.ts";
-import { defaultSocket } from "../../stage1/api/client.ts";
+import { defaultSocket } from "../../stage1/api/socket.ts";
 import { endpointName } from "../../stage1/api/endpoint.ts";
 import { version } from "../version.ts";
 import type { State, Told } from "../../stage1/doctor/checks.ts";
