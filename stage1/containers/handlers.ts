@@ -40,8 +40,9 @@ export async function runPreStart(
 ): Promise<void> {
   const { limitMs } = meaningOf(host, container).eventHandlers;
   const ran = await capture(host, container, { args: command }, limitMs)
-    .catch((cause) => {
-      throw failed(command, cause);
+    .catch((error) => {
+      // As text: the container's command is not what cannot be run.
+      throw failed(command, new Error(oneLine(error)));
     });
   const problem = problemOf(ran.code, limitMs);
   tell(host, container, "pre-start", ran.code, problem);
