@@ -13,7 +13,7 @@ export ZIG_GLOBAL_CACHE_DIR := $(TOOLS)/zig-cache
 
 DENO_FLAGS := $(if $(CI),--frozen)
 SOURCES := $(shell find main.ts cmd ffi stage1 stage2 stage3 -name '*.ts' ! -name '*_test.ts' 2>/dev/null)
-ZIG_SOURCES := build.zig native.zig $(shell find ffi stage1 stage2 stage3 -name '*.zig' 2>/dev/null)
+ZIG_SOURCES := build.zig native.zig toolchain/bare.zig $(shell find ffi stage1 stage2 stage3 -name '*.zig' 2>/dev/null)
 TOOL_SOURCES := $(shell find bench tests -name '*.zig' 2>/dev/null)
 
 .PHONY: run

@@ -8,7 +8,7 @@ pub fn build(b: *std.Build) void {
     const native: Native = .init(b, .shipped, options);
 
     b.getInstallStep().dependOn(native.install(native.library()));
-    b.getInstallStep().dependOn(native.install(native.smallProgram("kurma-stage3", "native.zig")));
+    b.getInstallStep().dependOn(native.installBare(native.smallProgram("kurma-stage3", "native.zig")));
     b.getInstallStep().dependOn(native.install(native.program("kurma-unpack", "stage1/images/unpack/main.zig")));
     b.getInstallStep().dependOn(native.install(native.program("kurma-hello", "stage1/images/hello/hello.zig")));
     b.getInstallStep().dependOn(native.install(native.program("kurma-init", "stage1/boot/main.zig")));
@@ -174,6 +174,16 @@ const Native = struct {
     fn install(native: *const Native, artifact: *std.Build.Step.Compile) *std.Build.Step {
         const options: std.Build.Step.InstallArtifact.Options = .{ .dest_dir = .{ .override = .prefix } };
         return &native.b.addInstallArtifact(artifact, options).step;
+    }
+
+    /// Without what the kernel does not read.
+    fn installBare(native: *const Native, artifact: *std.Build.Step.Compile) *std.Build.Step {
+        const b = native.b;
+        const tool = b.createModule(.{ .root_source_file = b.path("toolchain/bare.zig"), .target = b.graph.host });
+        const run = b.addRunArtifact(b.addExecutable(.{ .name = "bare", .root_module = tool }));
+        run.addArtifactArg(artifact);
+        const bare = run.addOutputFileArg(artifact.name);
+        return &b.addInstallFileWithDir(bare, .prefix, artifact.name).step;
     }
 
     /// Runs on the build machine, with the standard library's own I/O.
