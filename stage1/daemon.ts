@@ -181,6 +181,8 @@ export class Daemon {
     }
     await this.#fetchAndStart();
     this.#log.write("info", "Read the configuration again", { applied: now, pending: later });
+    const told = { kind: "daemon", id: "", name: "kurmad", action: "reload" } as const;
+    this.#manager.host.state.tell(told);
     return { applied: now, pending: later };
   }
 
@@ -239,7 +241,11 @@ export class Daemon {
   #route(router: ConnectRouter): void {
     const { directories, settings } = this.#options.configuration;
     const images = { root: directories.images, config: settings.images.configDirectory };
-    const stored = imagesService(images);
+    const { state } = this.#manager.host;
+    const stored = imagesService({
+      ...images,
+      onChange: (action, image) => state.tell({ kind: "image", ...image, action }),
+    });
     router.service(Containers, containerService(this.#manager));
     router.service(Pods, podService(this.#manager));
     router.service(Volumes, volumeService(this.#manager));

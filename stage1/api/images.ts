@@ -14,6 +14,7 @@ import {
   listImages,
   type Progress,
   pruneImages,
+  type Removed,
   removeImage,
   showImage,
   type StoredImage,
@@ -37,13 +38,23 @@ export interface ImagesHost {
   readonly root: string;
   /** The folder of `hosts.yaml`, `policy.yaml`, `trust/` and `auth.json`. */
   readonly config: string;
+  /** Told what was done to an image, by its id and the name that it was called by. */
+  readonly onChange?: (action: ImageAction, image: { id: string; name: string }) => void;
 }
+
+/** What is done to images: the action of an event. */
+export type ImageAction = "pull" | "import" | "push" | "tag" | "remove";
 
 /** What an exported image is sent in, in bytes. */
 const pieceSize = 256 * 1024;
 
 /** The service over the store of `host`. */
 export function imagesService(host: ImagesHost): ServiceImpl<typeof Images> {
+  const tell = (action: ImageAction, id: string, name: string) =>
+    host.onChange?.(action, { id, name });
+  const tellRemoved = ({ names, images }: Removed) => {
+    for (const id of images) tell("remove", id, names.length === 1 ? names[0] : "");
+  };
   return {
     async *pull({ reference }, { signal, values }) {
       requireReference(reference);
@@ -53,7 +64,10 @@ export function imagesService(host: ImagesHost): ServiceImpl<typeof Images> {
         signal,
         (onProgress, signal) => pullImage(reference, { ...host, reach, onProgress, signal }),
       );
-      for await (const told of pull) yield { message: imageMessage(told) };
+      for await (const told of pull) {
+        if ("result" in told) tell("pull", told.result.record.id, reference);
+        yield { message: imageMessage(told) };
+      }
     },
 
     async *import(requests, { signal }) {
@@ -69,7 +83,10 @@ export function imagesService(host: ImagesHost): ServiceImpl<typeof Images> {
             signal,
           }),
       );
-      for await (const told of work) yield { message: imageMessage(told) };
+      for await (const told of work) {
+        if ("result" in told) tell("import", told.result.record.id, name);
+        yield { message: imageMessage(told) };
+      }
     },
 
     async *push({ image, target }, { signal }) {
@@ -80,6 +97,7 @@ export function imagesService(host: ImagesHost): ServiceImpl<typeof Images> {
           pushImage(image, target || undefined, { ...host, onProgress, signal }),
       );
       for await (const told of push) {
+        if ("result" in told) tell("push", showImage(image, host).record.id, target || image);
         yield {
           message: "progress" in told
             ? { case: "progress" as const, value: progressMessage(told.progress) }
@@ -106,17 +124,23 @@ export function imagesService(host: ImagesHost): ServiceImpl<typeof Images> {
       if (told.length > 0) yield { progress: told.splice(0) };
     },
 
-    tag: ({ image, name }) => ({ name: tagImage(image, name, host) }),
+    tag({ image, name }) {
+      const given = tagImage(image, name, host);
+      tell("tag", showImage(given, host).record.id, given);
+      return { name: given };
+    },
 
     async remove({ image }) {
-      const { names, images } = await removeImage(image, host);
-      return { names: [...names], ids: [...images] };
+      const removed = await removeImage(image, host);
+      tellRemoved(removed);
+      return { names: [...removed.names], ids: [...removed.images] };
     },
 
     async prune({ maxBytes }) {
       const limit = maxBytes === undefined ? undefined : Number(maxBytes);
-      const { names, images } = await pruneImages({ root: host.root, maxBytes: limit });
-      return { names: [...names], ids: [...images] };
+      const removed = await pruneImages({ root: host.root, maxBytes: limit });
+      tellRemoved(removed);
+      return { names: [...removed.names], ids: [...removed.images] };
     },
 
     async *verify({ checkOnly }, { signal }) {

@@ -289,6 +289,33 @@ kurmadTest("volumes outlive their containers", async (kurmad) => {
   assertEquals((await kurmad.api.call("Volumes", "List", {})).volumes ?? [], []);
 });
 
+kurmadTest("events tell of images and of the daemon too", async (kurmad) => {
+  await kurmad.api.call("System", "Reload", {});
+  using streams = await kurmad.api.streams();
+  const { aci } = await images();
+  const archive = await Deno.readFile(aci);
+  async function* sent() {
+    yield { message: { case: "start" as const, value: { name: "example.com/told" } } };
+    for (let at = 0; at < archive.length; at += 65_536) {
+      const value = archive.subarray(at, at + 65_536);
+      yield { message: { case: "chunk" as const, value } };
+    }
+  }
+  let imported = "";
+  for await (const { message } of streams.images.import(sent())) {
+    if (message.case === "image") imported = message.value.id;
+  }
+  await kurmad.api.call("Images", "Tag", { image: imported, name: "told:1" });
+  await kurmad.api.call("Images", "Remove", { image: imported });
+  const told = (await kurmad.told()).map(({ action, name, id }) => [action, name, id]);
+  assertEquals(told, [
+    ["reload", "kurmad", ""],
+    ["import", "example.com/told", imported],
+    ["tag", "docker.io/library/told:1", imported],
+    ["remove", "", imported],
+  ]);
+});
+
 kurmadTest("a list of 500 containers is quick", async (kurmad) => {
   const total = count(100, 500);
   for (let n = 0; n < total; n++) {
