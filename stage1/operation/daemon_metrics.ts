@@ -62,6 +62,11 @@ export class DaemonMetrics {
       "Resident memory of the daemon.",
       () => [[{}, Deno.memoryUsage().rss]],
     );
+    this.registry.observed(
+      "process_heap_bytes",
+      "Objects of the daemon, garbage among them.",
+      () => [[{}, Deno.memoryUsage().heapUsed]],
+    );
     this.registry.gauge(
       "process_start_time_seconds",
       "When the daemon was started, in seconds since 1970.",
