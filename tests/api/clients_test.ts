@@ -93,7 +93,7 @@ served("reflection lists every service with every method, in both versions", asy
     const methods = Object.fromEntries(said);
     assertEquals(methods["grpc.health.v1.Health"], ["Check", "Watch"]);
     assertEquals(methods["kurma.v1.System"], ["Ping", "Version", "Status", "Reload"]);
-    assertEquals(methods["kurma.v1.Containers"].length, 22);
+    assertEquals(methods["kurma.v1.Containers"].length, 23);
     assertEquals([methods.error, said.length], [5, 7]);
   }
 });

@@ -123,6 +123,10 @@ kurmadTest("grpcio calls every method that reflection lists", async ({ dir, imag
     ]),
     ...calls("Containers", [
       ["Create", { name: "web", image, settings }],
+      [
+        "Run",
+        start({ name: "ran", image, settings: { command: ["true"], removeWhenEnded: true } }),
+      ],
       ["Start", container],
       ["Get", container],
       ["List", {}],
