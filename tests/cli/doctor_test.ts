@@ -27,9 +27,10 @@ const ours = ["state", "daemon", "leftovers"];
 
 /** What `kurma doctor` finds below `dir`; `odd` is what is of ours and not ok. */
 async function found({ dir, kurma }: Pick<Scratch, "dir" | "kurma">, ...flags: string[]) {
-  const output: Output = await kurma([
-    ...["doctor", "--root", `${dir}/state`, "-H", `${dir}/kurma.sock`, "-o", "json", ...flags],
-  ]);
+  const output: Output = await kurma(
+    ["doctor", "--root", `${dir}/state`, "-o", "json", ...flags],
+    { env: { KURMA_HOST: `${dir}/kurma.sock` } },
+  );
   assertEquals(output.stderr, "");
   const told: Told[] = JSON.parse(output.stdout);
   const odd = told.filter(({ state, check }) => state !== "ok" && ours.includes(check))
