@@ -254,6 +254,8 @@ export class Lifecycle {
       return await this.#host.supervisor.ask((stage2) => forget(stage2, name));
     }
     if (isUp(container)) return;
+    // Removed while this waited for its turn, with all that is known of it.
+    if (!this.#host.state.containers.has(container.id)) return;
     // As long as our disk does not have its end, stage2 is not to forget it.
     if (this.#unsaved.has(container.id)) return;
     await this.clear(container);

@@ -362,10 +362,10 @@ kurmadTest("churn leaves kurmad as it was", async (kurmad) => {
   };
   // Until as many events are kept as ever will be.
   for (let n = 0; n < count(10, 1_100); n++) await cycle();
-  const before = await least(count(40, 200));
+  const before = await least(count(40, 1_500));
   const cycles = count(60, 10_000);
   for (let n = 0; n < cycles; n++) await cycle();
-  const after = await least(count(40, 200));
+  const after = await least(count(40, 1_500));
   const grown = (key: keyof typeof before) => after[key] - before[key];
   console.log(
     `${cycles} cycles: the heap grew by ${(grown("bytes") / 1e6).toFixed(2)} MB, ` +
