@@ -29,7 +29,8 @@ export function meaningOf(host: Host, container: Container): Resolved {
     });
   }
   const pod = container.pod === undefined ? undefined : host.state.pods.get(container.pod);
-  return live.meant ??= resolve(
+  if (live.meant !== undefined) return live.meant;
+  const meant = resolve(
     live.use.image.config,
     { ...container.spec, hostname: container.spec.hostname ?? hostnameOf(container.name) },
     {
@@ -38,6 +39,9 @@ export function meaningOf(host: Host, container: Container): Resolved {
       appName: container.app,
     },
   );
+  // Until its pod is recorded, nothing is known of the pod's volumes: that was a check.
+  if (container.pod === undefined || pod !== undefined) live.meant = meant;
+  return meant;
 }
 
 /** Makes the plan of the run that the status counts. */

@@ -5,6 +5,8 @@
  */
 
 import { assert, assertEquals, rejection } from "../assert.ts";
+import { mustRun } from "../harness.ts";
+import { images } from "../images_fixture.ts";
 import { managedTest } from "./managed.ts";
 import { pause } from "../stage2/served.ts";
 
@@ -139,3 +141,37 @@ managedTest("a clock that is set changes no time limit", async (managed) => {
   const { reason } = (await managed.get("slow")).status;
   assert(reason?.includes("it took longer than 0.7 s"), reason);
 });
+
+managedTest(
+  "a pod's volume fills the mount point of its name from the first start on",
+  async (managed) => {
+    const { folder } = await images();
+    const layout = `${managed.dir}/aci`;
+    await Deno.mkdir(layout);
+    await mustRun(["cp", "-a", `${folder}/aci/rootfs`, layout]);
+    await Deno.writeTextFile(
+      `${layout}/manifest`,
+      JSON.stringify({
+        acKind: "ImageManifest",
+        acVersion: "0.8.11",
+        name: "example.com/points",
+        app: {
+          exec: ["/bin/sh", "-c", "grep -q ' /data ' /proc/mounts"],
+          user: "0",
+          group: "0",
+          mountPoints: [{ name: "work", path: "/data" }],
+        },
+      }),
+    );
+    await mustRun(["actool", "build", layout, `${layout}.aci`]);
+    await managed.createPod({
+      name: "points",
+      apps: [{ name: "app", image: `${layout}.aci` }],
+      volumes: [{ name: "work", kind: "empty" }],
+    });
+    await managed.call("startPod", "points");
+    const { status } = await managed.becomes("points-app", ({ phase }) => phase === "exited");
+    assertEquals(status.exit?.code, 0);
+    await managed.call("removePod", "points");
+  },
+);
