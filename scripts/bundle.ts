@@ -8,8 +8,12 @@
 
 import * as esbuild from "esbuild";
 import { createRequire, isBuiltin } from "node:module";
+import { resolve } from "node:path";
 
 const out = "build/app";
+
+/** What the commonest commands load, which is thus put together: a file takes 0.2 ms to load. */
+const common = ["cmd/kurma_cli.ts", "cmd/cli/list.ts", "cmd/cli/table.ts"];
 
 const version = (await Deno.readTextFile("VERSION")).trim();
 const describe = await new Deno.Command("git", { args: ["rev-parse", "--short=12", "HEAD"] })
@@ -35,7 +39,11 @@ await esbuild.build({
   // CommonJS libraries ask for Node's modules at run time; no module of ours does.
   banner: { js: "const require = (name) => process.getBuiltinModule(name);" },
   define: { build: JSON.stringify({ version, commit, zig }) },
-  plugins: [{ name: "embed", setup: embed }, { name: "libraries", setup: libraries }],
+  plugins: [
+    { name: "embed", setup: embed },
+    { name: "libraries", setup: libraries },
+    { name: "together", setup: together },
+  ],
 });
 esbuild.stop();
 await Deno.writeTextFile(`${out}/deno.json`, "{}");
@@ -69,4 +77,24 @@ function libraries(build: esbuild.PluginBuild): void {
       : createRequire(importer).resolve(path);
     return { path: path === "openpgp" ? file.replace(/\.mjs$/, ".min.mjs") : file };
   });
+}
+
+/**
+ * Puts {@linkcode common} and what it imports into one file. A module gets into the file of those
+ * that the same entries import; so each `import()`, which is an entry, imports all of it as
+ * well. Not those of main.ts: what they lead to starts without.
+ */
+function together(build: esbuild.PluginBuild): void {
+  const root = Deno.cwd();
+  build.onResolve({ filter: /^\./ }, ({ path, kind, importer, resolveDir }) => {
+    if (kind !== "dynamic-import" || importer === `${root}/main.ts`) return undefined;
+    return { path: resolve(resolveDir, path), namespace: "entry" };
+  });
+  build.onLoad({ filter: /^/, namespace: "entry" }, ({ path }) => ({
+    contents: [
+      ...common.map((module) => `import "${root}/${module}";`),
+      `export * from "${path}";`,
+    ].join("\n"),
+    resolveDir: root,
+  }));
 }
