@@ -204,7 +204,11 @@ export interface Kernel {
    * @throws {KernelError} `step` is `socket`: EAGAIN if it went away again.
    */
   accept(socket: Descriptor): Promise<Accepted>;
-  /** Who is connected to the unix stream socket of this process that listens at `path`. */
+  /**
+   * Who is connected to the unix stream socket of this process that listens at `path`.
+   *
+   * @throws {KernelError} `step` is `open`: looking takes a descriptor.
+   */
   peers(path: string): PeerSocket[];
   /** A pipe: the end to read from, then the one to write to. */
   pipe(): [Descriptor, Descriptor];

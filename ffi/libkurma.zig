@@ -247,21 +247,40 @@ fn accept(socket: i32, who: *[3]u32, failure: *Failure) callconv(.c) i32 {
     return fd;
 }
 
-/// For each of `fds`, four numbers: what the kernel tells this socket apart by, and the
-/// pid, uid and gid of who connected to it. All are 0 unless accept(2) made it from a stream
-/// socket that listens at `path`. unix(7), SO_PEERCRED; socket(7)
-fn peers(path: [*:0]const u8, fds: [*]const i32, count: u32, out: [*]u64) callconv(.c) void {
+/// How many connections accept(2) made from a stream socket that listens at `path`, or -1. For each
+/// of the first `capacity`, four numbers: what the kernel tells this socket apart by, and the
+/// pid, uid and gid of who connected to it.
+fn peers(path: [*:0]const u8, out: [*]u64, capacity: u32, failure: *Failure) callconv(.c) i32 {
     const os = linux.os;
-    for (fds[0..count], 0..) |fd, index| {
-        const peer = out[index * 4 ..][0..4];
-        @memset(peer, 0);
-        const kind = option(i32, fd, os.SO.TYPE) orelse continue;
-        const listens = option(i32, fd, os.SO.ACCEPTCONN) orelse continue;
-        if (kind != os.SOCK.STREAM or listens != 0 or !isAt(fd, path)) continue;
-        const who = option([3]u32, fd, os.SO.PEERCRED) orelse continue;
-        const cookie = option(u64, fd, os.SO.COOKIE) orelse continue;
-        peer.* = .{ cookie, who[0], who[1], who[2] };
+    const folder = linux.file.open(failure, "/proc/self/fd", .{ .DIRECTORY = true, .CLOEXEC = true }, 0) catch return -1;
+    defer linux.file.close(folder);
+    var buffer: [4096]u8 align(8) = undefined;
+    var count: u32 = 0;
+    while (true) {
+        const len = failure.check(.open, os.getdents64(folder, &buffer, buffer.len)) catch return -1;
+        if (len == 0) return @intCast(count);
+        var at: usize = 0;
+        while (at < len) {
+            const record: *align(1) const os.dirent64 = @ptrCast(&buffer[at]);
+            at += record.reclen;
+            const name = std.mem.sliceTo(@as([*:0]const u8, @ptrCast(&record.name)), 0);
+            const fd = std.fmt.parseInt(i32, name, 10) catch continue;
+            const peer = peerOf(fd, path) orelse continue;
+            if (count < capacity) out[count * 4 ..][0..4].* = peer;
+            count += 1;
+        }
     }
+}
+
+/// unix(7), SO_PEERCRED; socket(7), SO_COOKIE
+fn peerOf(fd: i32, path: [*:0]const u8) ?[4]u64 {
+    const os = linux.os;
+    const kind = option(i32, fd, os.SO.TYPE) orelse return null;
+    const listens = option(i32, fd, os.SO.ACCEPTCONN) orelse return null;
+    if (kind != os.SOCK.STREAM or listens != 0 or !isAt(fd, path)) return null;
+    const who = option([3]u32, fd, os.SO.PEERCRED) orelse return null;
+    const cookie = option(u64, fd, os.SO.COOKIE) orelse return null;
+    return .{ cookie, who[0], who[1], who[2] };
 }
 
 /// Makes a terminal raw; `before` becomes how it was. 0, or -1.

@@ -21,7 +21,7 @@ import {
   symbols,
   Terminal,
 } from "./abi.gen.ts";
-import { type Kernel, KernelError, type PeerSocket } from "./kernel.ts";
+import { type Kernel, KernelError } from "./kernel.ts";
 
 /** The C library makes the memory file that the rest is loaded from. */
 const libc = Deno.dlopen("libc.so.6", {
@@ -222,17 +222,21 @@ export const kernel: Kernel = {
   },
 
   peers(path) {
-    const descriptors = Deno.readDirSync("/proc/self/fd").map(({ name }) => Number(name));
-    const fds = Int32Array.from([...descriptors]);
-    const numbers = new BigUint64Array(fds.length * 4);
-    native.kurma_peers(cString(path), fds, fds.length, numbers);
-    const found: PeerSocket[] = [];
-    fds.forEach((_, index) => {
+    let numbers = new BigUint64Array(64 * 4);
+    const look = () =>
+      checked(
+        "/proc/self/fd",
+        (failure) => native.kurma_peers(cString(path), numbers, numbers.length / 4, failure),
+      );
+    let count = look();
+    while (count * 4 > numbers.length) {
+      numbers = new BigUint64Array(count * 4);
+      count = look();
+    }
+    return Array.from({ length: count }, (_, index) => {
       const [cookie, pid, uid, gid] = numbers.subarray(index * 4, index * 4 + 4);
-      if (cookie === 0n) return;
-      found.push({ cookie, pid: Number(pid), uid: Number(uid), gid: Number(gid) });
+      return { cookie, pid: Number(pid), uid: Number(uid), gid: Number(gid) };
     });
-    return found;
   },
 
   hangUp(socket) {

@@ -54,6 +54,9 @@ const maxAnswer = 64 * 1024 * 1024;
 /** What most answers fit into, in bytes. */
 const usualAnswer = 64 * 1024;
 
+/** The largest head of an answer, in bytes. */
+const maxHead = 16 * 1024;
+
 export class ApiClient {
   readonly endpoint: Endpoint;
 
@@ -127,7 +130,7 @@ async function post(
   );
   try {
     for (let at = 0; at < request.length;) at += await connection.write(request.subarray(at));
-    return answerOf(await readAll(connection));
+    return await readAnswer(connection);
   } catch (cause) {
     signal?.throwIfAborted();
     if (cause instanceof KurmaError) throw cause;
@@ -194,13 +197,21 @@ export function unreachable(socket: string, cause: unknown): KurmaError {
   });
 }
 
-async function readAll(connection: { read(into: Uint8Array): Promise<number | null> }) {
+/**
+ * Reads an answer whose length the server tells, which it does for all unary calls. What the
+ * server does once we have it all, such as to close the connection, is not waited for.
+ */
+async function readAnswer(
+  connection: Pick<Duplex, "read">,
+): Promise<{ status: number; body: Uint8Array }> {
   let bytes = new Uint8Array(usualAnswer);
   let length = 0;
-  while (true) {
+  let head: AnswerHead | undefined;
+  while (head === undefined || length < head.end) {
     const count = await connection.read(bytes.subarray(length));
-    if (count === null) return bytes.subarray(0, length);
+    if (count === null) throw new Error("The answer is not whole");
     length += count;
+    head ??= headOf(bytes.subarray(0, length));
     if (length > maxAnswer) throw new Error("The answer is too large");
     if (length === bytes.length) {
       const larger = new Uint8Array(length * 4);
@@ -208,17 +219,27 @@ async function readAll(connection: { read(into: Uint8Array): Promise<number | nu
       bytes = larger;
     }
   }
+  return { status: head.status, body: bytes.subarray(head.size, head.end) };
 }
 
-/** An answer whose length the server told, which it does for all unary calls. */
-function answerOf(bytes: Uint8Array): { status: number; body: Uint8Array } {
+/** What the head of an answer says, and where its body stands. */
+interface AnswerHead {
+  readonly status: number;
+  readonly size: number;
+  readonly end: number;
+}
+
+/** The head that `bytes` begin with; undefined if it is not whole. */
+function headOf(bytes: Uint8Array): AnswerHead | undefined {
   // The head is short; the body may be long, and is not made text before it is parsed.
-  const head = new TextDecoder("latin1").decode(bytes.subarray(0, 16_384)).split("\r\n\r\n", 1)[0];
-  const body = bytes.subarray(head.length + 4);
+  const text = new TextDecoder("latin1").decode(bytes.subarray(0, maxHead));
+  const size = text.indexOf("\r\n\r\n") + 4;
+  if (size < 4 && bytes.length < maxHead) return undefined;
+  const head = text.slice(0, size);
   const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1]);
   const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1]);
-  if (!(status >= 200) || body.length !== length) throw new Error("The answer is not whole");
-  return { status, body };
+  if (!(status >= 200 && length >= 0)) throw new Error("This is no answer");
+  return { status, size, end: size + length };
 }
 
 function parsed(body: Uint8Array): unknown {

@@ -235,6 +235,8 @@ function closedOnce(duplex: Duplex): Duplex {
 
 /** EMFILE, ENFILE, ENOMEM and ENOBUFS: what others release helps. accept(2) */
 function isExhausted(error: unknown): boolean {
-  return error instanceof Error && "code" in error &&
-    ["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"].includes(String(error.code));
+  if (!(error instanceof Error)) return false;
+  // Deno has the errno as `code`, our own errors as `errno`.
+  const errno = "errno" in error ? error.errno : "code" in error ? error.code : "";
+  return ["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"].includes(String(errno));
 }
