@@ -4,8 +4,8 @@
  * @module
  */
 
-/** Set by the bundler (scripts/bundle.ts); absent where the sources run unbundled. */
-declare const build: { version: string; commit: string; zig: string };
+/** JSON, set by the bundler (scripts/bundle.ts); absent where the sources run unbundled. */
+declare const build: string;
 
 /** The parts of a version, in the order in which they are printed. */
 export interface Version {
@@ -19,9 +19,9 @@ export interface Version {
 
 /** The version of this executable, of what made it and of the kernel under it. */
 export function version(): Version {
-  const made = typeof build === "undefined"
+  const made: { version: string; commit: string; zig: string } = typeof build === "undefined"
     ? { version: "unbundled", commit: "unknown", zig: "unknown" }
-    : build;
+    : JSON.parse(build);
   return {
     kurma: made.version,
     commit: made.commit,

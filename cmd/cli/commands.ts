@@ -10,6 +10,7 @@ import { closest } from "./closest.ts";
 import { command, type Entry, entryCalled, type Group, isGroup, writtenOut } from "./command.ts";
 import type { Surface } from "./complete.ts";
 import { boolean, setting, string } from "./flags.ts";
+import { list, show } from "./list.ts";
 import { UsageError } from "./parse.ts";
 import { elsewhere, shortcuts } from "./words.ts";
 
@@ -53,8 +54,8 @@ const help = command({
 });
 
 /**
- * What `kurma WORD` does, in the order of the help. Each is loaded for who calls it: reading
- * all of them takes longer than most of them run.
+ * What `kurma WORD` does, in the order of the help. Each but the commonest is loaded for who
+ * calls it: reading all of them takes longer than most of them run.
  */
 const commands: Readonly<Record<string, Entry | (() => Promise<Entry>)>> = {
   run: async () => (await import("./run.ts")).run,
@@ -64,8 +65,8 @@ const commands: Readonly<Record<string, Entry | (() => Promise<Entry>)>> = {
   restart: async () => (await import("./lifecycle.ts")).restart,
   kill: async () => (await import("./lifecycle.ts")).kill,
   rm: async () => (await import("./lifecycle.ts")).rm,
-  list: async () => (await import("./list.ts")).list,
-  show: async () => (await import("./list.ts")).show,
+  list,
+  show,
   exec: async () => (await import("./exec.ts")).exec,
   enter: async () => (await import("./exec.ts")).enter,
   attach: async () => (await import("./exec.ts")).attach,
