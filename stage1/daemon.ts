@@ -28,7 +28,7 @@ import { Health as HealthService } from "./api/standard/grpc/health/v1/health.ge
 import { systemService } from "./api/system.ts";
 import { volumeService } from "./api/volumes.ts";
 import { type Configuration, differences } from "./config/load.ts";
-import { isUp, oneLine } from "./containers/host.ts";
+import { apiFolderOf, isUp, oneLine } from "./containers/host.ts";
 import { Images } from "./containers/images.ts";
 import { Manager } from "./containers/manager.ts";
 import { State } from "./containers/state.ts";
@@ -37,6 +37,8 @@ import { DaemonMetrics } from "./operation/daemon_metrics.ts";
 import type { Log } from "./operation/log.ts";
 import { logOptions, openAudit, openLog, serveMetrics } from "./operation/open.ts";
 import { hostStatus } from "./operation/status.ts";
+import { roleOrder } from "./remote/rights.ts";
+import { scoped } from "./remote/scoped.ts";
 
 /** What a daemon is started with. */
 export interface DaemonOptions {
@@ -106,7 +108,7 @@ export class Daemon {
       }),
       log: log.write,
       settings: () => {
-        const { containers, socketPath } = current.configuration.settings;
+        const { containers } = current.configuration.settings;
         return {
           containerDefaults: {
             resources: containers.resources,
@@ -114,7 +116,6 @@ export class Daemon {
             log: { maxSize: containers.logMaxSize, maxFiles: containers.logMaxFiles },
             stopLimitMs: containers.stopLimit,
           },
-          apiSocket: socketPath,
         };
       },
     });
@@ -136,7 +137,7 @@ export class Daemon {
     this.#audit = openAudit(options.configuration.settings, log);
     this.#manager = manager;
     this.#metrics = new DaemonMetrics(options.version.kurma, () => this.#counts());
-    this.#api = this.#apiOf((router) => this.#route(router), [restricted(manager)]);
+    this.#api = this.#apiOf((router) => this.#route(router), [scoped, restricted(manager)]);
   }
 
   #apiOf(services: (router: ConnectRouter) => void, interceptors: Interceptor[] = []): Api {
@@ -206,6 +207,7 @@ export class Daemon {
       mode: socketPermissions,
       group: this.#groupNumber(socketGroup),
     });
+    await this.#serveInside();
     if (metrics.address !== "") {
       this.#metricsServer = serveMetrics(metrics.address, this.#metrics.registry);
     }
@@ -213,6 +215,15 @@ export class Daemon {
     this.#log.write("info", "kurmad serves", { socket: socketPath, pid: Deno.pid });
     Deno.unrefTimer(setTimeout(() => this.#options.kernel.releaseCode(), settledMs));
     await this.#fetchAndStart();
+  }
+
+  /** The same API for containers that are given it: what may be done is the socket's. */
+  async #serveInside(): Promise<void> {
+    for (const role of roleOrder) {
+      const folder = `${apiFolderOf(this.#options.configuration.directories)}/${role}`;
+      Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+      await this.#api.listenUnix(`${folder}/kurma.sock`, { mode: 0o600, role });
+    }
   }
 
   async #serveLegacy(address: string): Promise<void> {
@@ -352,7 +363,10 @@ export class Daemon {
 function callerOf(peer: AuditEntry["peer"]): Caller {
   switch (peer?.kind) {
     case "unix":
-      return { pid: peer.pid, uid: peer.uid, gid: peer.gid };
+      return {
+        ...{ pid: peer.pid, uid: peer.uid, gid: peer.gid },
+        ...(peer.role === undefined ? {} : { role: peer.role }),
+      };
     case "tls":
       return peer.credential === "certificate"
         ? { certificate: peer.name, address: peer.address }

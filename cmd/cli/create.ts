@@ -79,6 +79,11 @@ export const containerFlags = {
     { placeholder: "OPTION" },
   ),
   privileged: boolean("Nothing of the host is kept from it"),
+  api: choice(
+    "Give it kurmad's API, at /var/lib/kurma/kurma.sock, for what the role may do",
+    ["none", "viewer", "operator", "admin"],
+    { placeholder: "ROLE" },
+  ),
   userns: choice("User ids: a range of its own, or the host's", ["private", "host"]),
   pid: string("Process numbers: private, host, or container:NAME", { placeholder: "NAMESPACE" }),
   ipc: string("Shared memory and queues, likewise", { placeholder: "NAMESPACE" }),
@@ -350,7 +355,7 @@ function ulimitOf(text: string): NonNullable<Resources["processLimits"]>[number]
 }
 
 function securityOf(flags: Given): Security {
-  const { pid, ipc, uts } = flags;
+  const { api, pid, ipc, uts } = flags;
   return {
     privileged: flags.privileged,
     capabilitiesAdd: flags["cap-add"].map(capability),
@@ -359,6 +364,7 @@ function securityOf(flags: Given): Security {
     readOnlyRoot: flags["read-only"],
     devices: flags.device.map(deviceOf),
     sysctls: labelsOf(flags.sysctl),
+    ...(api === "none" ? {} : { apiAccess: true, apiRole: `API_ROLE_${upper(api)}` }),
     ...(pid === undefined ? {} : { pidNamespace: pid }),
     ...(ipc === undefined ? {} : { ipcNamespace: ipc }),
     ...(uts === undefined ? {} : { utsNamespace: uts }),

@@ -97,6 +97,9 @@ const cases: [words: string[], part: Record<string, unknown>][] = [
       hostUsers: true,
     },
   }],
+  [["--api", "viewer"], {
+    security: { ...nothing.security, apiAccess: true, apiRole: "API_ROLE_VIEWER" },
+  }],
   [["--security-opt", "no-new-privileges:false", "--security-opt", "seccomp=unconfined"], {
     security: { ...nothing.security, noNewPrivileges: false, seccomp: "none" },
   }],

@@ -21,7 +21,7 @@ import {
 } from "@connectrpc/connect";
 import { apiError } from "./errors.ts";
 import type { Peer } from "./http2/exchange.ts";
-import { readVia, type Via, viaKey } from "./via.ts";
+import { readVia, restrictionsKey, type Via } from "./via.ts";
 
 /** Who calls: `context.values.get(peerKey)` in a handler. */
 export const peerKey = createContextKey<Peer | undefined>(undefined);
@@ -97,7 +97,7 @@ export function watched({ onAudit, onCall, onBug }: CallListeners): Interceptor 
     };
     try {
       via = readVia(request.header, peer);
-      request.contextValues.set(viaKey, via);
+      request.contextValues.set(restrictionsKey, via?.restrictions);
       if (!request.stream) {
         const response = await orAborted(next(request), request.signal);
         over();

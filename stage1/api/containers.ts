@@ -24,7 +24,7 @@ import { run } from "./run.ts";
 import { containerSpec, milliseconds, resourceSpec, restartSpec } from "./settings.ts";
 import { attach, enter, execute } from "./streams.ts";
 import { statsOf, topOf } from "./usage.ts";
-import { viaKey } from "./via.ts";
+import { restrictionsKey } from "./via.ts";
 
 /** The methods of `kurma.v1.Containers`. */
 export function containerService(manager: Manager): ServiceImpl<typeof Containers> {
@@ -37,12 +37,12 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
         await manager.create(containerSpec(request), {
           start: request.start,
           pull: pullPolicy(request.pull),
-          restrictions: values.get(viaKey)?.restrictions,
+          restrictions: values.get(restrictionsKey),
         }),
       );
     },
     run: (requests, { signal, values }) => {
-      return run(manager, requests, { signal, restrictions: values.get(viaKey)?.restrictions });
+      return run(manager, requests, { signal, restrictions: values.get(restrictionsKey) });
     },
     start: async ({ container }) => answer(await manager.start(container)),
     async stop({ container, signal, timeout }) {
@@ -120,7 +120,7 @@ export function containerService(manager: Manager): ServiceImpl<typeof Container
     },
     async prune({ until, labels }, { values }) {
       const before = timeOf(until) ?? Infinity;
-      const restrictions = values.get(viaKey)?.restrictions;
+      const restrictions = values.get(restrictionsKey);
       const { removed, bytes } = await manager.prune((record) =>
         hasLabels(record.spec.labels, labels) && endOf(record) < before &&
         isReachable(manager.host, record, restrictions)

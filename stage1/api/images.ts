@@ -30,7 +30,7 @@ import {
   ImportImageRequestSchema,
 } from "./kurma.gen.ts";
 import { withProgress } from "./progress.ts";
-import { viaKey } from "./via.ts";
+import { restrictionsKey } from "./via.ts";
 
 /** Where images are, and how they come from elsewhere. */
 export interface ImagesHost {
@@ -58,7 +58,7 @@ export function imagesService(host: ImagesHost): ServiceImpl<typeof Images> {
   return {
     async *pull({ reference }, { signal, values }) {
       requireReference(reference);
-      const reach = values.get(viaKey)?.restrictions;
+      const reach = values.get(restrictionsKey);
       const { pullImage } = await import("../images/pull.ts");
       const pull = withProgress(
         signal,

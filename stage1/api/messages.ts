@@ -19,7 +19,9 @@ import { pathOf } from "../containers/restrictions.ts";
 import type { MountSpec, ResourceSpec, RestartSpec } from "../containers/spec.ts";
 import { volumeFolder } from "../containers/volumes.ts";
 import type { Volume as VolumeRecord } from "../containers/record.ts";
+import type { Role } from "../remote/roles.ts";
 import {
+  ApiRole,
   type Container,
   ContainerSchema,
   type ContainerSettings,
@@ -71,6 +73,12 @@ const states: { readonly [phase in Phase]: ContainerState } = {
   stopping: ContainerState.STOPPING,
   stopped: ContainerState.STOPPED,
   exited: ContainerState.EXITED,
+};
+
+const apiRoles: { readonly [role in Role]: ApiRole } = {
+  viewer: ApiRole.VIEWER,
+  operator: ApiRole.OPERATOR,
+  admin: ApiRole.ADMIN,
 };
 
 const healths = {
@@ -154,6 +162,7 @@ function settingsMessage(manager: Manager, container: Record): ContainerSettings
       hostUsers: container.range === undefined,
       readOnlyRoot: security?.readOnlyRoot ?? false,
       apiAccess: security?.apiAccess ?? false,
+      apiRole: security?.apiRole && apiRoles[security.apiRole],
       devices: (spec.devices ?? []).map(({ path, target = "", access = "rwm" }) => ({
         ...{ path, target, access },
       })),

@@ -17,7 +17,7 @@ import { hasLabels, pullPolicy, signalOf } from "./containers.ts";
 import type { CreatePodRequest, Pods } from "./kurma.gen.ts";
 import { podMessage, timeOf } from "./messages.ts";
 import { milliseconds, podSpec } from "./settings.ts";
-import { viaKey } from "./via.ts";
+import { restrictionsKey } from "./via.ts";
 
 /** The methods of `kurma.v1.Pods`. */
 export function podService(manager: Manager): ServiceImpl<typeof Pods> {
@@ -38,7 +38,7 @@ export function podService(manager: Manager): ServiceImpl<typeof Pods> {
     async create(request, { values }) {
       const pod = await pods.create(specOf(request), request.manifest, {
         pull: pullPolicy(request.pull),
-        restrictions: values.get(viaKey)?.restrictions,
+        restrictions: values.get(restrictionsKey),
       });
       if (!request.start) return answer(pod);
       try {
@@ -70,7 +70,7 @@ export function podService(manager: Manager): ServiceImpl<typeof Pods> {
     },
     async prune({ until }, { values }) {
       const before = timeOf(until) ?? Infinity;
-      const restrictions = values.get(viaKey)?.restrictions;
+      const restrictions = values.get(restrictionsKey);
       const { host } = manager;
       const ids: string[] = [];
       let freed = 0;

@@ -15,7 +15,7 @@ import type { Manager } from "../containers/manager.ts";
 import type { Restrictions } from "../containers/restrictions.ts";
 import { startOf } from "./calls.ts";
 import { Containers, Pods } from "./kurma.gen.ts";
-import { viaKey } from "./via.ts";
+import { restrictionsKey } from "./via.ts";
 
 /** Methods that heed restrictions by themselves: they make things, or choose what they touch. */
 const heeding: readonly DescMethod[] = [
@@ -38,7 +38,7 @@ function reachesIn(method: DescMethod): boolean {
 /** Refuses calls about containers and pods of `manager` that the caller may not reach. */
 export function restricted(manager: Manager): Interceptor {
   return (next) => (request) => {
-    const restrictions = request.contextValues.get(viaKey)?.restrictions;
+    const restrictions = request.contextValues.get(restrictionsKey);
     const { method } = request;
     if (restrictions === undefined || !reachesIn(method)) return next(request);
     const hold = (message: unknown) => holdTo(manager, restrictions, method, message);

@@ -33,9 +33,10 @@ export class Api {
    * @throws {KurmaError} `state`: somebody listens there; `denied`.
    */
   async listenUnix(path: string, options: SocketOptions): Promise<void> {
-    if (Deno.env.has("LISTEN_FDS") && await this.#serveInherited()) return;
+    const isOurs = options.role === undefined;
+    if (isOurs && Deno.env.has("LISTEN_FDS") && await this.#serveInherited()) return;
     const listener = await listenUnix(path, options);
-    const peers = new Peers(this.#kernel, path);
+    const peers = new Peers(this.#kernel, path, options.role);
     this.#server.listen(listener, () => peers.identify());
   }
 

@@ -9,7 +9,9 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { ContainerSpec, PodSpec, ResourceSpec, RestartSpec } from "../containers/spec.ts";
 import { parseContainerSpec, parsePodSpec, parseResourceSpec } from "../containers/validate.ts";
+import type { Role } from "../remote/roles.ts";
 import {
+  ApiRole,
   type ContainerSettings,
   type CreateContainerRequest,
   type CreatePodRequest,
@@ -218,9 +220,16 @@ function confinement(
       readOnlyRoot: security.readOnlyRoot || undefined,
       landlock: json(security.landlock, "landlock"),
       apiAccess: security.apiAccess || undefined,
+      apiRole: apiRoles[security.apiRole],
     }),
   };
 }
+
+const apiRoles: { readonly [role in ApiRole]?: Role } = {
+  [ApiRole.VIEWER]: "viewer",
+  [ApiRole.OPERATOR]: "operator",
+  [ApiRole.ADMIN]: "admin",
+};
 
 function seccomp(text: string | undefined): unknown {
   if (text === undefined || text === "default") return text;

@@ -26,8 +26,11 @@ export interface Via {
   readonly restrictions?: Restrictions;
 }
 
-/** Who called the one who calls: `context.values.get(viaKey)` in a handler. */
-export const viaKey = createContextKey<Via | undefined>(undefined);
+/**
+ * What a caller may not give to containers: `context.values.get(restrictionsKey)` in a handler.
+ * Undefined: he may give everything.
+ */
+export const restrictionsKey = createContextKey<Restrictions | undefined>(undefined);
 
 export const viaHeader = "kurma-via";
 
@@ -55,7 +58,7 @@ export function writeVia(via: Via): string {
 export function readVia(header: Headers, peer: Peer | undefined): Via | undefined {
   const value = header.get(viaHeader);
   if (value === null) return undefined;
-  if (peer?.kind !== "unix" || peer.uid !== 0) {
+  if (peer?.kind !== "unix" || peer.uid !== 0 || (peer.role ?? "admin") !== "admin") {
     throw new KurmaError("denied", `Cannot call on behalf of another: ${viaHeader} is root's`, {
       fix: "Run kurma-api as root, or leave the header out",
     });

@@ -261,5 +261,6 @@ export const security: Schema<SecuritySpec> = object<SecuritySpec>({
   readOnlyPaths: optional(listOf(absolutePath, 256)),
   landlock: optional(landlock),
   apiAccess: optional(boolean),
+  apiRole: optional(word("viewer", "operator", "admin")),
   hostTree: optional(boolean),
 });

@@ -58,8 +58,6 @@ export interface Host {
 /** The part of the configuration that containers are made with. */
 export interface Settings {
   readonly containerDefaults?: ContainerDefaults;
-  /** The socket of the API, for containers that may have it. */
-  readonly apiSocket?: string;
 }
 
 /** What is known of a container beside its record. */
@@ -135,6 +133,11 @@ export class LiveTable {
   clear(): void {
     for (const id of [...this.#entries.keys()]) this.delete({ id });
   }
+}
+
+/** The folder with a folder for each role, each with the socket `kurma.sock` for containers. */
+export function apiFolderOf(folders: Pick<Folders, "state">): string {
+  return `${folders.state}/api`;
 }
 
 /** What a container's folder and files are called. */

@@ -28,8 +28,8 @@ export interface Place {
   readonly capabilities?: readonly string[];
   /** What stage2 calls the containers whose namespaces it joins, by the words of the request. */
   readonly containers?: ReadonlyMap<string, string>;
-  /** The API's socket on the host, for containers that may have it. */
-  readonly apiSocket?: string;
+  /** A folder on the host with one for each role, which the API's socket for the role is in. */
+  readonly apiFolder?: string;
   /**
    * What it writes is never read again, by another run or after a power cut: an fsync(2) inside
    * and its end do not wait for the disk. Default false.
@@ -56,8 +56,8 @@ export interface DeviceNode {
   readonly mode: number;
 }
 
-/** Where a container finds the API it was given. The original had it there. */
-const apiTarget = "/var/lib/kurma/kurma.sock";
+/** Where a container finds the API it was given, as `kurma.sock`. The original had it there. */
+const apiTarget = "/var/lib/kurma";
 
 /** OCI runtime-spec 1.3, config-linux.md "Default Filesystems", and what users expect beside. */
 export function defaultMounts(meant: Resolved, ownUsers: boolean): Mount[] {
@@ -109,17 +109,17 @@ export function mountsOf(place: Place, meant: Resolved, ownUsers: boolean): Moun
   if (meant.security.hostTree) {
     given.push({ ...bound("/", ["rbind", "rslave"]), destination: "/host" });
   }
-  if (meant.security.apiAccess) {
-    if (place.apiSocket === undefined) {
+  const { apiRole } = meant.security;
+  if (apiRole !== undefined) {
+    if (place.apiFolder === undefined) {
       throw new KurmaError("state", "Cannot give the container the API: nobody serves it", {
         fix: "Start the container through kurmad",
       });
     }
-    given.push({
-      // Its owner inside is the one outside, or root inside could not connect.
-      ...bound(place.apiSocket, ["nosuid", "noexec", "nodev", ...mapping(true, false, ownUsers)]),
-      destination: apiTarget,
-    });
+    // The folder, as the socket is another one after a restart of kurmad. Nobody inside may put
+    // one of his own there, for others; its owner is the one outside, or root could not connect.
+    const options = ["nosuid", "noexec", "nodev", "ro", ...mapping(true, false, ownUsers)];
+    given.push({ ...bound(`${place.apiFolder}/${apiRole}`, options), destination: apiTarget });
   }
   const depth = ({ destination }: Mount) => destination.split("/").length;
   return [...given, ...asked].sort((one, other) => depth(one) - depth(other));

@@ -288,11 +288,11 @@ Deno.test("a container in the host's UTS namespace does not name the host", () =
 
 Deno.test("the API is given where there is one", async () => {
   const security = { apiAccess: true };
-  const path = "/var/lib/kurma/kurma.sock";
-  assertEquals(
-    mountAt(path, plan({ security }, { apiSocket: "/run/k.sock" }))?.source,
-    "/run/k.sock",
-  );
+  const given = (more: ContainerSpec["security"]) =>
+    mountAt("/var/lib/kurma", plan({ security: { ...security, ...more } }, { apiFolder: "/api" }));
+  assertEquals(given({})?.source, "/api/admin");
+  assertEquals(given({ apiRole: "viewer" })?.source, "/api/viewer");
+  assert(given({})?.options?.includes("ro"));
   const error = await rejection(() => plan({ security }));
   assertEquals(error.message, "Cannot give the container the API: nobody serves it");
 });

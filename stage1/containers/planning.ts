@@ -9,7 +9,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import type { ExecPlan, Plan } from "../../stage2/spec.ts";
 import { ownCapabilities } from "./capabilities.ts";
 import { lookUpDevices } from "./device_nodes.ts";
-import { folderOf, type Host, isUp, runName } from "./host.ts";
+import { apiFolderOf, folderOf, type Host, isUp, runName } from "./host.ts";
 import { findNamed } from "./names.ts";
 import { planContainer } from "./plan.ts";
 import type { VolumePlace } from "./plan_mounts.ts";
@@ -60,7 +60,7 @@ export function planFor(host: Host, container: Container): Plan {
       devices: lookUpDevices({ ...container.spec, resources: meant.resources }),
       capabilities: meant.allCapabilities ? ownCapabilities() : [],
       containers: pod?.containers ?? joined(host, container.spec),
-      apiSocket: host.settings().apiSocket,
+      apiFolder: apiFolderOf(host.folders),
     },
     meant,
   );

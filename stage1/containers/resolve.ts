@@ -64,10 +64,15 @@ export interface Resolved {
   readonly isolators: readonly Outcome[];
 }
 
-/** With the default lists of paths where these are undefined. */
+/** With the default lists of paths where these are undefined; without `apiRole` there is no API. */
 export type ResolvedSecurity =
-  & Required<Omit<SecuritySpec, "maskedPaths" | "readOnlyPaths" | "landlock">>
-  & Pick<SecuritySpec, "maskedPaths" | "readOnlyPaths" | "landlock">;
+  & Required<
+    Pick<
+      SecuritySpec,
+      "privileged" | "seccomp" | "noNewPrivileges" | "readOnlyRoot" | "hostTree"
+    >
+  >
+  & Pick<SecuritySpec, "maskedPaths" | "readOnlyPaths" | "landlock" | "apiRole">;
 
 /** What the daemon's configuration says for all containers. */
 export interface ContainerDefaults {
@@ -177,7 +182,7 @@ function resolveSecurity(
     seccomp: wanted.seccomp ?? (privileged ? "unconfined" : "default"),
     noNewPrivileges: wanted.noNewPrivileges ?? image.noNewPrivileges ?? !privileged,
     readOnlyRoot: wanted.readOnlyRoot ?? false,
-    apiAccess: wanted.apiAccess ?? image.apiAccess ?? false,
+    apiRole: wanted.apiAccess ?? image.apiAccess ? wanted.apiRole ?? "admin" : undefined,
     maskedPaths: wanted.maskedPaths ?? (privileged ? [] : undefined),
     readOnlyPaths: wanted.readOnlyPaths ?? (privileged ? [] : undefined),
     landlock: wanted.landlock,

@@ -97,7 +97,7 @@ type Judged = {
   container:
     | ("security" | "namespaces" | "devices" | "capabilities" | "sysctls" | "mounts")
     | ("ulimits" | "resources");
-  security: "privileged" | "hostTree" | "apiAccess" | "seccomp" | "maskedPaths" | "readOnlyPaths";
+  security: "privileged" | "hostTree" | "apiRole" | "seccomp" | "maskedPaths" | "readOnlyPaths";
   pod: "namespaces" | "sysctls" | "volumes";
 };
 
@@ -125,7 +125,7 @@ export function* holdsOf(
   if (security.maskedPaths !== undefined || security.readOnlyPaths !== undefined) {
     yield { thing: "privileged", words: "paths of /proc and /sys that others do not see" };
   }
-  if (security.apiAccess) yield { thing: "api-access", words: "the API of kurmad" };
+  if (security.apiRole) yield { thing: "api-access", words: "the API of kurmad" };
   yield* namespaceHolds(namespaces);
   if (hostUsers && namespaces.user !== "host") yield hostUserIds;
   for (const { path } of devices) yield { thing: "devices", words: `the device "${path}"` };

@@ -73,7 +73,7 @@ fuzz("holdsOf()", 20_000, (mutator) => {
   }
   if (forbiddenHold(holdsOf(meant, !own), restrictions)) throw refused();
   const plan = planContainer({
-    ...{ id: "0123456789abcdef", layers: ["/low"], scratch: "/scratch", apiSocket: "/api" },
+    ...{ id: "0123456789abcdef", layers: ["/low"], scratch: "/scratch", apiFolder: "/api" },
     firstId: own ? 1_000_000 : undefined,
     volumes: new Map([["v", { path: "/volumes/v" }]]),
     devices: new Map([["/dev/kvm", { type: "c", major: 10, minor: 232, mode: 0o660 }]]),

@@ -9,6 +9,7 @@
  */
 
 import type { Landlock } from "../../stage2/spec.ts";
+import type { Role } from "../remote/roles.ts";
 
 /** One container. */
 export interface ContainerSpec {
@@ -248,8 +249,10 @@ export interface SecuritySpec {
   readonly readOnlyPaths?: readonly string[];
   /** What Landlock takes from every process. Default nothing. */
   readonly landlock?: Landlock;
-  /** The daemon's API at /var/lib/kurma/kurma.sock: whoever has it has the machine. Default false. */
+  /** The daemon's API at /var/lib/kurma/kurma.sock. Default false. */
   readonly apiAccess?: boolean;
+  /** What may be done with it. Default `admin`: whoever has it has the machine. */
+  readonly apiRole?: Role;
   /** The host's file tree at /host, and the host's ids to read it with. Default false. */
   readonly hostTree?: boolean;
 }

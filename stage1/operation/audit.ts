@@ -6,12 +6,19 @@
  */
 
 import type { KurmaError } from "../../ffi/errors.ts";
+import type { Role } from "../remote/roles.ts";
 import type { Log } from "./log.ts";
 import type { Sink } from "./log_sinks.ts";
 
 /** Who called, as the kernel or TLS says it. */
 export type Caller =
-  | { readonly pid: number; readonly uid: number; readonly gid: number }
+  | {
+    readonly pid: number;
+    readonly uid: number;
+    readonly gid: number;
+    /** Whose API it is, in a container. */
+    readonly role?: Role;
+  }
   | { readonly certificate: string; readonly address: string }
   | { readonly token: string; readonly address: string }
   | { readonly address: string };

@@ -43,13 +43,17 @@ async function reachable(kurmad: Kurmad): Promise<unknown[]> {
   return [...lines(stdout), ...socket.status === 0 ? [socket.stdout] : [], ...lines(world)];
 }
 
-/** Who called, as the audit has it. */
-async function caller(kurmad: Kurmad, subject: string): Promise<unknown> {
-  const found = await until(`a line about ${subject}`, async () => {
+/** What the audit has about a call. */
+async function audit(kurmad: Kurmad, subject: string): Promise<{ uid: number; role?: string }> {
+  return await until(`a line about ${subject}`, async () => {
     const all = lines(await Deno.readTextFile(`${kurmad.dir}/audit`));
     return all.map((line) => JSON.parse(line)).find((line) => line.subject === subject);
   });
-  return found.uid;
+}
+
+/** Who called, as the audit has it. */
+async function caller(kurmad: Kurmad, subject: string): Promise<number> {
+  return (await audit(kurmad, subject)).uid;
 }
 
 async function otherUserNamespace(kurmad: Kurmad): Promise<unknown[]> {
@@ -81,7 +85,8 @@ async function apiAccess(kurmad: Kurmad): Promise<unknown[]> {
   const got: unknown[] = [];
   const inside = "/var/lib/kurma/kurma.sock";
   await kurmad.run("without", "sleep 1000");
-  await kurmad.run("with", "sleep 1000", { security: { apiAccess: true } });
+  const security = { apiAccess: true, apiRole: "API_ROLE_OPERATOR" } as const;
+  await kurmad.run("with", "sleep 1000", { security });
   const there = async (name: string) =>
     (await kurmad.exec(name, ["test", "-e", inside])).code === 0;
   if (await there("without")) got.push("a socket that nobody granted");
@@ -97,8 +102,8 @@ async function apiAccess(kurmad: Kurmad): Promise<unknown[]> {
   if (outside.status === 0) got.push(outside.stdout);
   const granted = await run(asInside(`/proc/${container?.pid}/root${inside}`));
   assertMatch(granted.stdout, /not_found/, granted.stderr);
-  const uid = await caller(kurmad, "inside");
-  if (!(Number(uid) >= 0x1000_0000)) got.push({ uid });
+  const { uid, role } = await audit(kurmad, "inside");
+  if (!(uid >= 0x1000_0000) || role !== "operator") got.push({ uid, role });
   return got;
 }
 

@@ -4,136 +4,32 @@
  * @module
  */
 
-import {
-  create,
-  type DescMessage,
-  type DescMethod,
-  fromJson,
-  type JsonValue,
-  type Message,
-} from "@bufbuild/protobuf";
-import { type Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
+import { create, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
+import { type Code } from "@connectrpc/connect";
 import type { KurmaError } from "../../ffi/errors.ts";
 import { kurmaError, openTransport } from "../../stage1/api/client_streams.ts";
-import {
-  Containers,
-  CreateContainerRequestSchema,
-  file_kurma,
-  Pods,
-  PullPolicy,
-} from "../../stage1/api/kurma.gen.ts";
-import { Health } from "../../stage1/api/standard/grpc/health/v1/health.gen.ts";
-import { ServerReflection } from "../../stage1/api/standard/grpc/reflection/v1/reflection.gen.ts";
-import { ServerReflection as ServerReflectionAlpha } from "../../stage1/api/standard/grpc/reflection/v1alpha/reflection.gen.ts";
+import { Containers, CreateContainerRequestSchema, Pods } from "../../stage1/api/kurma.gen.ts";
 import { openPolicy } from "../../stage1/remote/policy.ts";
 import type { Role } from "../../stage1/remote/roles.ts";
 import { assert, assertEquals, assertMatch, rejection } from "../assert.ts";
 import { binary, mustRun } from "../harness.ts";
 import { until } from "../stage2/served.ts";
 import { tar } from "../tar_fixture.ts";
+import { attempt, harmless, isAllowed, methods, nameOf } from "./every_method.ts";
 import { type Brokered, brokerTest, roles, storedImage } from "./brokered.ts";
-
-/** All methods that there are, whether anybody has thought of them or not. */
-const methods = [...file_kurma.services, Health, ServerReflection, ServerReflectionAlpha]
-  .flatMap((service) => service.methods);
-
-const nameOf = ({ parent, name }: DescMethod) => `${parent.typeName}/${name}`;
-
-/** What a viewer is to be allowed, written down once more. */
-const viewers = [
-  "kurma.v1.Containers/List",
-  "kurma.v1.Containers/Stats",
-  "kurma.v1.Containers/Wait",
-  "kurma.v1.Pods/List",
-  "kurma.v1.Images/List",
-  "kurma.v1.Volumes/Get",
-  "kurma.v1.Volumes/List",
-  "kurma.v1.Events/Watch",
-  "kurma.v1.System/Ping",
-  "kurma.v1.System/Version",
-  "kurma.v1.System/Status",
-  "grpc.health.v1.Health/Check",
-  "grpc.health.v1.Health/Watch",
-  "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-  "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-];
-
-/** What an operator is not. */
-const admins = [
-  "kurma.v1.Images/Import",
-  "kurma.v1.Images/Push",
-  "kurma.v1.Images/Tag",
-  "kurma.v1.Images/Verify",
-  "kurma.v1.System/Reload",
-];
-
-/** A request that does nothing: what it is about is not there. */
-function harmless(schema: DescMessage): Message {
-  const message = create(schema) as Message & Record<string, unknown>;
-  for (const field of schema.fields) {
-    if (field.fieldKind === "scalar" && typeof message[field.localName] === "string") {
-      message[field.localName] = field.name === "reference" ? "no name" : "not-there";
-    }
-    if (field.localName === "pull") message.pull = PullPolicy.NEVER;
-  }
-  // Of a pod there is no manifest, and no container is made in one.
-  for (const name of ["manifest", "pod"]) {
-    if (schema.field.image && name in message) message[name] = "";
-  }
-  if ("manifest" in message) message.manifest = "";
-  const start = schema.fields.find(({ name }) => name === "start");
-  if (start?.message) {
-    message.message = { case: "start", value: harmless(start.message) };
-  }
-  return message;
-}
-
-/** Calls a method until its first answer, and tells why that failed. */
-async function attempt(
-  transport: Transport,
-  method: DescMethod,
-  message = harmless(method.input),
-): Promise<ConnectError | undefined> {
-  const cancelled = new AbortController();
-  async function* input() {
-    yield await Promise.resolve(message);
-  }
-  try {
-    if (method.methodKind === "unary") {
-      const client = createClient(method.parent, transport) as Record<
-        string,
-        (message: Message) => Promise<unknown>
-      >;
-      await client[method.localName](message);
-      return undefined;
-    }
-    const stream = await transport.stream(
-      method as Parameters<Transport["stream"]>[0],
-      ...[cancelled.signal, undefined, undefined, input()] as const,
-    );
-    for await (const _ of stream.message) break;
-    return undefined;
-  } catch (error) {
-    return ConnectError.from(error);
-  } finally {
-    cancelled.abort();
-  }
-}
 
 brokerTest("each role may call its methods, and no other", async (broker) => {
   const counts = { allowed: 0, denied: 0 };
   for (const role of roles) {
     using open = openTransport(broker.socket(role));
     for (const method of methods) {
-      const name = nameOf(method);
-      const isAllowed = role === "admin" || viewers.includes(name) ||
-        (role === "operator" && !admins.includes(name));
+      const mayCall = isAllowed(role, method);
       const error = await attempt(open.transport, method);
-      const said = `${role} ${name}: ${error?.message}`;
+      const said = `${role} ${nameOf(method)}: ${error?.message}`;
       const isDenied = /^Cannot call \w/.test(error?.rawMessage ?? "");
-      assertEquals(isDenied, !isAllowed, said);
-      counts[isAllowed ? "allowed" : "denied"]++;
-      if (isAllowed) continue;
+      assertEquals(isDenied, !mayCall, said);
+      counts[mayCall ? "allowed" : "denied"]++;
+      if (mayCall) continue;
       const { code, fix } = kurmaError(error) as { code: string; fix: string };
       assertEquals(code, "denied", said);
       assertMatch(fix, /^Use a certificate or a token of the role (operator|admin)$/);

@@ -19,7 +19,14 @@ export interface Duplex {
 
 /** Who is at the other end. */
 export type Peer =
-  | { readonly kind: "unix"; readonly pid: number; readonly uid: number; readonly gid: number }
+  | {
+    readonly kind: "unix";
+    readonly pid: number;
+    readonly uid: number;
+    readonly gid: number;
+    /** What may be done over the socket; left out: everything. */
+    readonly role?: Role;
+  }
   | { readonly kind: "tcp"; readonly address: string }
   | {
     readonly kind: "tls";

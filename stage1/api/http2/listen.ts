@@ -6,6 +6,7 @@
 
 import { KurmaError } from "../../../ffi/errors.ts";
 import type { Kernel } from "../../../ffi/kernel.ts";
+import type { Role } from "../../remote/roles.ts";
 import type { Peer } from "./exchange.ts";
 
 /** Who may connect to a unix socket. */
@@ -14,6 +15,8 @@ export interface SocketOptions {
   readonly mode: number;
   /** The number of its group. Default: that of this process. */
   readonly group?: number;
+  /** What may be done over it. Default: everything. */
+  readonly role?: Role;
 }
 
 /**
@@ -84,12 +87,17 @@ async function removeStale(path: string): Promise<void> {
 export class Peers {
   readonly #kernel: Kernel;
   readonly #path: string;
+  readonly #role: Pick<Peer & { kind: "unix" }, "role">;
   #known: ReadonlySet<bigint> = new Set();
 
-  /** @param path As the listener was given it. */
-  constructor(kernel: Kernel, path: string) {
+  /**
+   * @param path As the listener was given it.
+   * @param role What may be done over the socket. Default: everything.
+   */
+  constructor(kernel: Kernel, path: string, role?: Role) {
     this.#kernel = kernel;
     this.#path = path;
+    this.#role = role === undefined ? {} : { role };
   }
 
   /**
@@ -105,6 +113,6 @@ export class Peers {
       throw new Error(`Cannot tell who connected: ${fresh.length} new sockets`);
     }
     const [{ pid, uid, gid }] = fresh;
-    return { kind: "unix", pid, uid, gid };
+    return { kind: "unix", pid, uid, gid, ...this.#role };
   }
 }

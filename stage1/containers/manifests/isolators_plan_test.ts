@@ -23,7 +23,7 @@ function planOf(spec: Partial<ContainerSpec>, image: readonly Isolator[] = []): 
     id: "a1",
     layers: ["/low"],
     scratch: "/scratch",
-    apiSocket: "/run/kurma/kurma.sock",
+    apiFolder: "/state/api",
     capabilities: allCapabilities,
     ...(meant.namespaces.user === "auto" ? { firstId: 1_000_000 } : {}),
   };
@@ -158,7 +158,7 @@ const privileges: [name: string, what: (plan: Plan) => unknown, value: unknown][
     namespaces(plan).includes("user"),
     bounding(plan)?.includes("CAP_SYS_ADMIN"),
   ], ["/", false, false]],
-  ["host/api-access", mounted("/var/lib/kurma/kurma.sock"), "/run/kurma/kurma.sock"],
+  ["host/api-access", mounted("/var/lib/kurma"), "/state/api/admin"],
 ];
 for (const [name, what, value] of privileges) {
   Deno.test(`${name} is in the plan where the request says so`, async () => {
