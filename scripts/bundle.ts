@@ -15,6 +15,8 @@ const out = "build/app";
 /** What every command loads, which is thus put together: a file takes 0.2 ms to load. */
 const common = "cmd/kurma_cli.ts";
 
+const ourLibraries = Object.keys(JSON.parse(await Deno.readTextFile("deno.json")).imports);
+
 const version = (await Deno.readTextFile("VERSION")).trim();
 const describe = await new Deno.Command("git", { args: ["rev-parse", "--short=12", "HEAD"] })
   .output()
@@ -30,9 +32,9 @@ const options: esbuild.BuildOptions = {
   format: "esm",
   platform: "node",
   target: "esnext",
-  // Every start reads through all that is embedded: 1 MB takes 1.5 ms. Only spaces go, in lines
-  // that a report of a bug can name. With `minifySyntax`, esbuild 0.25 folds a `using` variable
-  // with one use into that use, and what it stands for is never disposed of.
+  // Every start reads through all that is embedded: 1 MB takes 1.5 ms. Of what is ours only
+  // spaces go, in lines that a report of a bug can name. With `minifySyntax`, esbuild 0.25 folds a
+  // `using` variable with one use into that use, and what it stands for is never disposed of.
   minifyWhitespace: true,
   lineLimit: 160,
   // CommonJS libraries ask for Node's modules at run time; no module of ours does.
@@ -68,18 +70,41 @@ function embed(build: esbuild.PluginBuild): void {
 }
 
 /**
- * Finds npm libraries where Deno keeps them: ours by deno.json, theirs as Node would. Of the
- * largest, OpenPGP.js, its own small form.
+ * Finds npm libraries where Deno keeps them: ours by deno.json, theirs as Node would. One that
+ * is both is ours for them too: as CommonJS it would be there a second time. They come in a
+ * small form, the largest, OpenPGP.js, in its own.
  */
 function libraries(build: esbuild.PluginBuild): void {
   build.onResolve({ filter: /^[^./]/ }, ({ path, importer, kind }) => {
     if (kind === "entry-point" || isBuiltin(path)) return undefined;
-    const ours = !importer.includes("/npm/");
-    const file = ours
-      ? new URL(import.meta.resolve(path)).pathname
-      : createRequire(importer).resolve(path);
+    const file = importer.includes("/npm/")
+      ? oursIfSame(path, kind, createRequire(importer).resolve(path))
+      : oursOf(path);
     return { path: path === "openpgp" ? file.replace(/\.mjs$/, ".min.mjs") : file };
   });
+  build.onLoad({ filter: /\/npm\/.*\.[cm]?js$/ }, async ({ path }) => {
+    const source = await Deno.readTextFile(path);
+    return { contents: (await esbuild.transform(source, { minify: true })).code };
+  });
+}
+
+function oursOf(path: string): string {
+  return new URL(import.meta.resolve(path)).pathname;
+}
+
+function oursIfSame(path: string, kind: esbuild.ImportKind, theirs: string): string {
+  if (
+    kind !== "import-statement" || !ourLibraries.some((name) => `${path}/`.startsWith(`${name}/`))
+  ) {
+    return theirs;
+  }
+  const ours = oursOf(path);
+  return packageOf(ours) === packageOf(theirs) ? ours : theirs;
+}
+
+/** The folder of a file's package: Deno keeps it below its name and its version. */
+function packageOf(file: string): string | undefined {
+  return /^.*\/npm\/.*?\/\d+\.\d+\.\d+[^/]*\//.exec(file)?.[0];
 }
 
 /**
