@@ -33,7 +33,8 @@ interface Head {
   readonly keepAlive: boolean;
 }
 
-const crlf = 0x0d0a;
+const cr = 0x0d;
+const lf = 0x0a;
 /** Of a chunk's size, with extensions. */
 const maxChunkLine = 256;
 
@@ -259,9 +260,10 @@ export class Http1Connection {
   /** Where line ends stand in the buffer, from its start; -1 if they do not. */
   #find(ends: "\r\n" | "\r\n\r\n"): number {
     const { bytes, start, end } = this.#buffer;
-    const isEnd = (at: number) => (bytes[at] << 8 | bytes[at + 1]) === crlf;
-    for (let at = start; at + ends.length <= end; at++) {
-      if (isEnd(at) && (ends.length === 2 || isEnd(at + 2))) return at - start;
+    const last = end - ends.length;
+    for (let at = bytes.indexOf(cr, start); at >= 0 && at <= last; at = bytes.indexOf(cr, at + 1)) {
+      if (bytes[at + 1] !== lf) continue;
+      if (ends.length === 2 || (bytes[at + 2] === cr && bytes[at + 3] === lf)) return at - start;
     }
     return -1;
   }
@@ -334,10 +336,14 @@ function parseHead(text: string): Head {
 // deno-lint-ignore no-control-regex -- RFC 9110, 5.5 has no other control characters.
 const linePattern = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*$/;
 
+const decoder = new TextDecoder("latin1");
+
 function textOf(bytes: Uint8Array): string {
-  return new TextDecoder("latin1").decode(bytes);
+  return decoder.decode(bytes);
 }
 
 function latin1(text: string): Uint8Array {
-  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
+  return bytes;
 }
