@@ -7,7 +7,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Mount } from "../../stage2/spec.ts";
-import type { Resolved } from "./resolve.ts";
+import { apiInside, type Resolved } from "./resolve.ts";
 import { type BindMount, defaults, type TmpfsMount, type VolumeMount } from "./spec.ts";
 
 /** Where a container is, what it is made of, and what of the host it may need. */
@@ -55,9 +55,6 @@ export interface DeviceNode {
   /** Permissions. */
   readonly mode: number;
 }
-
-/** Where a container finds the API it was given, as `kurma.sock`. The original had it there. */
-const apiTarget = "/var/lib/kurma";
 
 /** OCI runtime-spec 1.3, config-linux.md "Default Filesystems", and what users expect beside. */
 export function defaultMounts(meant: Resolved, ownUsers: boolean): Mount[] {
@@ -119,7 +116,7 @@ export function mountsOf(place: Place, meant: Resolved, ownUsers: boolean): Moun
     // The folder, as the socket is another one after a restart of kurmad. Nobody inside may put
     // one of his own there, for others; its owner is the one outside, or root could not connect.
     const options = ["nosuid", "noexec", "nodev", "ro", ...mapping(true, false, ownUsers)];
-    given.push({ ...bound(`${place.apiFolder}/${apiRole}`, options), destination: apiTarget });
+    given.push({ ...bound(`${place.apiFolder}/${apiRole}`, options), destination: apiInside });
   }
   const depth = ({ destination }: Mount) => destination.split("/").length;
   return [...given, ...asked].sort((one, other) => depth(one) - depth(other));

@@ -92,6 +92,9 @@ export interface ResolveOptions {
   readonly appName?: string;
 }
 
+/** Where a container finds the API it was given, as `kurma.sock`. The original had it there. */
+export const apiInside = "/var/lib/kurma";
+
 /** The search path of a container whose image sets none. appc spec 0.8.11, ace.md */
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -118,7 +121,7 @@ export function resolve(
   };
   return {
     args: commandLine(config, spec),
-    env: environment(config, spec, options.appName),
+    env: environment(config, spec, security, options.appName),
     workingDir: workingDir(config, spec),
     user: account(config, spec),
     extraGroups: [...new Set([...config.supplementaryGids ?? [], ...spec.extraGroups ?? []])],
@@ -203,15 +206,17 @@ function commandLine(image: ImageConfig, { entrypoint, command = [] }: Container
 
 /**
  * The image's variables with the request's over them, and what every container has: PATH
- * and `container`, TERM on a terminal, an ACI's AC_APP_NAME.
+ * and `container`, TERM on a terminal, an ACI's AC_APP_NAME, where kurma finds the API.
  */
 function environment(
   image: ImageConfig,
   { env = [], terminal, name }: ContainerSpec,
+  { apiRole }: Pick<ResolvedSecurity, "apiRole">,
   appName = name,
 ): string[] {
   const variables = new Map([["PATH", defaultPath], ["container", "kurma"]]);
   if (terminal) variables.set("TERM", "xterm");
+  if (apiRole !== undefined) variables.set("KURMA_HOST", `${apiInside}/kurma.sock`);
   if (image.isolators && appName !== undefined) variables.set("AC_APP_NAME", appName);
   for (const variable of [...image.env, ...env]) {
     const equals = variable.indexOf("=");

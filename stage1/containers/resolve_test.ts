@@ -157,6 +157,12 @@ Deno.test("the configuration's defaults come after request and image", () => {
   assertEquals(stop.limitMs, 7);
 });
 
+Deno.test("a container that has the API is told where it is", () => {
+  const where = "KURMA_HOST=/var/lib/kurma/kurma.sock";
+  assert(meant({}, { security: { apiAccess: true } }).env.includes(where));
+  assert(!meant({}).env.includes(where));
+});
+
 Deno.test("an ACI knows its name, and its mount points take the pod's volumes of their names", () => {
   const { env, mounts } = meant(
     {

@@ -9,7 +9,8 @@ import { ApiClient } from "../../stage1/api/client.ts";
 import type { Role } from "../../stage1/remote/roles.ts";
 import { type Via, viaHeader, writeVia } from "../../stage1/api/via.ts";
 import { assert, assertEquals, assertMatch, rejection } from "../assert.ts";
-import { binary, mustRun } from "../harness.ts";
+import { binary, mustRun, run } from "../harness.ts";
+import { until } from "../stage2/served.ts";
 import { attempt, isAllowed, methods, nameOf } from "../remote/every_method.ts";
 import { roles } from "../remote/brokered.ts";
 import { type Kurmad, kurmadTest } from "./daemon.ts";
@@ -100,3 +101,42 @@ kurmadTest(
     }
   },
 );
+
+/** Kurma itself, where a container has no other program: with the libraries of this machine. */
+const withKurma = [
+  { target: "/bin/kurma", readOnly: true, bind: { path: binary } },
+  ...["/lib", "/lib64"].map((target) => ({
+    target,
+    readOnly: true,
+    bind: { path: Deno.realPathSync(target) },
+  })),
+];
+
+kurmadTest("kurma inside finds the API that it was given", async (kurmad) => {
+  const security = { apiAccess: true, apiRole: "API_ROLE_VIEWER" } as const;
+  await kurmad.run("looks", "sleep 1000", { security, mounts: withKurma });
+  assertMatch((await kurmad.exec("looks", ["kurma", "list"])).output, /^looks +/m);
+  const { code, errorOutput } = await kurmad.exec("looks", ["kurma", "stop", "looks"]);
+  assertMatch(errorOutput, /Cannot call Containers\/Stop: the API is here for viewers/);
+  assertMatch(errorOutput, /Make the container with the API for operators: --api operator/);
+  assertEquals(code, 5);
+});
+
+kurmadTest("kurma-api serves out of a container", async (kurmad) => {
+  const papers = `${kurmad.dir}/papers`;
+  const admin = `${kurmad.dir}/admin.json`;
+  await mustRun([binary, "api", "init", "--dir", papers, "--name", "localhost", "-f", admin]);
+  const serve = "kurma api serve --dir /papers --listen 127.0.0.1:12312 --socket $KURMA_HOST";
+  await kurmad.run("broker", `exec ${serve} 2>&1`, {
+    network: "host",
+    security: { apiAccess: true, hostUsers: true },
+    mounts: [...withKurma, { target: "/papers", bind: { path: papers } }],
+  });
+  const env = { HOME: kurmad.dir, XDG_CONFIG_HOME: `${kurmad.dir}/config` };
+  await mustRun([binary, "context", "import", admin, "--use"], { env });
+  const listed = await until("an answer of kurma-api", async () => {
+    const { status, stdout } = await run([binary, "list"], { env });
+    return status === 0 ? stdout : undefined;
+  });
+  assertMatch(listed, /^broker +/m);
+});
