@@ -3,7 +3,7 @@
  * to be made and started over the API beside the kernel's floor, how long a list of 500
  * takes, a whole `kurma list` beside the smallest program of the same compiler, and the
  * memory of a daemon at rest; writes build/bench-daemon.json. Runs inside `tests/isolated`,
- * as root.
+ * as root, where the daemon has its usual socket to itself.
  *
  *   deno run -A bench/daemon.ts [RUNS]     default 100 starts and lists
  *
@@ -57,7 +57,7 @@ try {
     ...[binary, "image", "import", "--root", `${dir}/state`, "--name", image, layout],
   ]);
   const daemon = new Running([
-    ...[binary, "daemon", `--state-directory=${dir}/state`, `--socket-path=${dir}/kurma.sock`],
+    ...[binary, "daemon", `--state-directory=${dir}/state`],
   ], { limitMs: 3_600_000 });
   try {
     const figures = await measure(daemon, image, await floor(dir, rootfs));
@@ -73,7 +73,7 @@ try {
 }
 
 async function measure(daemon: Running, image: string, floor: Subject): Promise<Figure[]> {
-  const api = new ApiClient(`${dir}/kurma.sock`);
+  const api = new ApiClient();
   await until("an answer of kurmad", () => {
     return api.call("System", "Ping", {}).then(() => true, () => undefined);
   });
@@ -132,7 +132,7 @@ async function measure(daemon: Running, image: string, floor: Subject): Promise<
 async function commandLine(): Promise<[hello: number, list: number]> {
   const subjects = [
     await whole("hello", [await compiledHello(dir)]),
-    await whole("list", [binary, "list", "--host", `${dir}/kurma.sock`]),
+    await whole("list", [binary, "list"]),
   ];
   const samples = subjects.map((): number[] => []);
   for (let run = -2; run < runs; run++) {
