@@ -11,6 +11,7 @@ import { type Endpoint, endpointOf } from "../../stage1/api/endpoint.ts";
 import { defaultSocket } from "../../stage1/api/socket.ts";
 import { report } from "../print.ts";
 import { absolute, type Context } from "./context.ts";
+import { Contexts } from "./contexts.ts";
 import { explain } from "./failure.ts";
 import { UsageError } from "./parse.ts";
 
@@ -106,7 +107,6 @@ export function needsDaemon(what: string): KurmaError {
 export async function endpoint({ host, context, env }: Where): Promise<Endpoint | undefined> {
   const named = host === undefined ? undefined : endpointOfHost(host);
   if (named !== undefined && named.kind !== "tcp") return named;
-  const { Contexts } = await import("./contexts.ts");
   const contexts = new Contexts(env);
   if (named !== undefined) return await contexts.withCredential(named);
   const name = context ?? contexts.current();
