@@ -99,20 +99,72 @@ for (const [what, [request, status]] of Object.entries(bad)) {
   });
 }
 
-Deno.test("HTTP/1.1: a client that goes away ends its request", async () => {
-  let ended = false;
-  await using server = new TestServer({}, async (request: Request) => {
-    await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
-    ended = true;
-    return { status: 204 };
+/** A server whose answers wait for `answer`; `ended` when the client is taken for gone. */
+function patient() {
+  const answer = Promise.withResolvers<void>();
+  const seen = { isAsked: false, isEnded: false };
+  const server = new TestServer({}, async ({ signal, body }: Request) => {
+    for await (const _ of body);
+    seen.isAsked = true;
+    signal.addEventListener("abort", () => {
+      seen.isEnded = true;
+      answer.resolve();
+    });
+    await answer.promise;
+    return { status: 200, header: new Headers({ "x-end": "1" }) };
   });
-  const connection = await server.connect();
-  await connection.write(new TextEncoder().encode("GET /never HTTP/1.1\r\nHost: x\r\n\r\n"));
-  await until("the connection", () => server.server.connections === 1);
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  connection.close();
-  await until("the end", () => ended);
-});
+  return { server, seen, answer: answer.resolve };
+}
+
+const requests = {
+  "without a body": "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+  "with a body": "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok",
+};
+for (const [kind, text] of Object.entries(requests)) {
+  const request = new TextEncoder().encode(text);
+
+  Deno.test(`HTTP/1.1: a client that goes away ends its request ${kind}`, async () => {
+    const { server, seen } = patient();
+    await using _server = server;
+    const connection = await server.connect();
+    await connection.write(request);
+    await until("the request", () => seen.isAsked);
+    assertEquals(seen.isEnded, false);
+    connection.close();
+    const before = performance.now();
+    await until("the end", () => seen.isEnded);
+    assert(performance.now() - before < 500, "it was waited for");
+  });
+
+  Deno.test(`HTTP/1.1: a client that sends nothing more is answered, ${kind}`, async () => {
+    const { server, seen, answer } = patient();
+    await using _server = server;
+    using connection = await server.connect();
+    await connection.write(request);
+    await connection.closeWrite();
+    await until("the request", () => seen.isAsked);
+    // The server looks once a second.
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    assertEquals(seen.isEnded, false);
+    answer();
+    const said = await new Response(connection.readable).text();
+    assertMatch(said, /^HTTP\/1\.1 200 [^]*x-end: 1\r\n/);
+    await until("the end of the connection", () => server.server.connections === 0);
+  });
+
+  Deno.test(`HTTP/1.1: one that goes away later ends its request ${kind}`, async () => {
+    const { server, seen } = patient();
+    await using _server = server;
+    const connection = await server.connect();
+    await connection.write(request);
+    await connection.closeWrite();
+    await until("the request", () => seen.isAsked);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assertEquals(seen.isEnded, false);
+    connection.close();
+    await until("the end", () => seen.isEnded);
+  });
+}
 
 Deno.test("HTTP/1.1: an answer goes at the pace of who reads it", async () => {
   let made = 0;
