@@ -34,8 +34,9 @@ export const dialStdio = command({
     } catch (cause) {
       throw unreachable(found.path, cause);
     }
-    // The daemon's end is ours; that of standard input is only passed on.
-    copy(Deno.stdin, connection).then(() => connection.closeWrite()).catch(gone);
+    // The daemon's end is ours. So is that of standard input: a pipe does not tell whether whoever
+    // is there only has nothing more to say or is gone, and then the daemon has to know.
+    copy(Deno.stdin, connection).then(() => connection.close()).catch(gone);
     await copy(connection, Deno.stdout).catch(gone);
     return 0;
   },

@@ -8,13 +8,12 @@ import type { MessageJsonType } from "@bufbuild/protobuf";
 import type { ContainerSchema, ListContainersRequestSchema } from "../../stage1/api/kurma.gen.ts";
 import type { Style } from "../colour.ts";
 import { command } from "./command.ts";
-import { boolean, choice, string } from "./flags.ts";
+import { boolean } from "./flags.ts";
 import { filtered, type Filters, labelFilter } from "./filters.ts";
 import { daemon } from "./host.ts";
-import { listed, listFlags, structured } from "./output.ts";
+import { inFull, listed, listFlags, showFlags } from "./output.ts";
 import { UsageError } from "./parse.ts";
 import type { Column } from "./table.ts";
-import { filledIn } from "./template.ts";
 import { ago } from "./units.ts";
 
 /** A container as `--output json` lists it: the API's own message. */
@@ -161,12 +160,9 @@ export const show = command({
   ],
   args: ["container"],
   flags: {
-    format: string("A line made of fields, as for kurma list", {
-      short: "f",
-      placeholder: "TEMPLATE",
-    }),
+    format: showFlags.format,
     plan: boolean("What it last ran as, instead"),
-    output: choice("How to show it", ["json", "yaml"], { short: "o", placeholder: "FORM" }),
+    output: showFlags.output,
   },
   instead: {
     "--type": "Leave it out; images have kurma image show",
@@ -178,7 +174,7 @@ export const show = command({
     ["kurma show web --format '{{.pid}}'", "One field, for a script"],
     ["kurma show web --plan | jq .config.linux.namespaces", "What it was made with"],
   ],
-  async run(context, { container }, { format, plan, output }) {
+  async run(context, { container }, { plan, ...how }) {
     const api = await daemon(context);
     const answer = await api.call("Containers", "Get", { container });
     if (plan && !answer.plan) {
@@ -188,6 +184,6 @@ export const show = command({
       );
     }
     const value: unknown = plan ? JSON.parse(answer.plan ?? "") : answer.container;
-    return format === undefined ? await structured(value, output) : filledIn(format, value);
+    return await inFull(value, how);
   },
 });

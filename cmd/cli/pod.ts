@@ -19,10 +19,9 @@ import { daemon, seconds } from "./host.ts";
 import { shortId, stateOf, statusFilter } from "./list.ts";
 import { moment } from "./moments.ts";
 import { force, moving, removed } from "./moving.ts";
-import { listed, listFlags, structured, textOutput } from "./output.ts";
+import { inFull, listed, listFlags, showFlags, structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";
 import type { Column } from "./table.ts";
-import { filledIn } from "./template.ts";
 import { ago } from "./units.ts";
 
 type Pod = MessageJsonType<typeof PodSchema>;
@@ -297,22 +296,14 @@ const show = command({
   summary: "Show all that is known of a pod, and of its containers",
   aliases: ["inspect"],
   args: ["pod"],
-  flags: {
-    format: string("A line made of fields, as for kurma list", {
-      short: "f",
-      placeholder: "TEMPLATE",
-    }),
-    output: choice("How to show it", ["json", "yaml"], { short: "o", placeholder: "FORM" }),
-  },
+  flags: showFlags,
   examples: [
     ["kurma pod show shop", "As JSON"],
     ["kurma pod show shop | jq -r '.containers[].name'", "What its containers are called"],
   ],
-  async run(context, { pod }, { format, output }) {
+  async run(context, { pod }, how) {
     const answer = await (await daemon(context)).call("Pods", "Get", { pod });
-    return format === undefined
-      ? await structured(answer.pod, output)
-      : filledIn(format, answer.pod);
+    return await inFull(answer.pod, how);
   },
 });
 

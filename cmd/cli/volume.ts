@@ -9,13 +9,12 @@ import type { ListVolumesRequestSchema, VolumeSchema } from "../../stage1/api/ku
 import { command, type Group } from "./command.ts";
 import { labelsOf } from "./create.ts";
 import { filtered, type Filters, labelFilter } from "./filters.ts";
-import { boolean, bytes, choice, list as several, string } from "./flags.ts";
+import { boolean, bytes, list as several } from "./flags.ts";
 import { daemon } from "./host.ts";
 import { moving, removed } from "./moving.ts";
-import { listed, listFlags, structured, textOutput } from "./output.ts";
+import { inFull, listed, listFlags, showFlags, structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";
 import type { Column } from "./table.ts";
-import { filledIn } from "./template.ts";
 import { ago, size } from "./units.ts";
 
 type Volume = MessageJsonType<typeof VolumeSchema>;
@@ -121,22 +120,14 @@ const show = command({
   summary: "Show all that is known of a volume",
   aliases: ["inspect"],
   args: ["volume"],
-  flags: {
-    format: string("A line made of fields, as for kurma list", {
-      short: "f",
-      placeholder: "TEMPLATE",
-    }),
-    output: choice("How to show it", ["json", "yaml"], { short: "o", placeholder: "FORM" }),
-  },
+  flags: showFlags,
   examples: [
     ["kurma volume show site", "As JSON"],
     ["kurma volume show site --format '{{.path}}'", "Where it is on the host"],
   ],
-  async run(context, { volume }, { format, output }) {
+  async run(context, { volume }, how) {
     const answer = await (await daemon(context)).call("Volumes", "Get", { volume });
-    return format === undefined
-      ? await structured(answer.volume, output)
-      : filledIn(format, answer.volume);
+    return await inFull(answer.volume, how);
   },
 });
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Attached, connectTo } from "../containers/conversations.ts";
+import { connectTo, type Conversation } from "../containers/conversations.ts";
 import type { Manager } from "../containers/manager.ts";
 import type { Container } from "../containers/record.ts";
 import type { Restrictions } from "../containers/restrictions.ts";
@@ -74,10 +74,10 @@ async function started(
   manager: Manager,
   request: CreateContainerRequest,
   { signal, restrictions }: Call,
-): Promise<{ container: Container; process: Attached }> {
+): Promise<{ container: Container; process: Conversation }> {
   const spec = containerSpec(request);
   const input = spec.openStdin ?? false;
-  let process: Attached | undefined;
+  let process: Conversation | undefined;
   const attach = async (container: Container) => {
     signal.throwIfAborted();
     process = await connectTo(manager.host, container, input);

@@ -6,12 +6,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Exit } from "../../stage2/server.ts";
-import {
-  type Attached,
-  attachTo,
-  type Conversation,
-  converse,
-} from "../containers/conversations.ts";
+import { attachTo, type Conversation, converse } from "../containers/conversations.ts";
 import type { Manager } from "../containers/manager.ts";
 import { readLog } from "../containers/logs.ts";
 import { shellOf } from "../containers/shell.ts";
@@ -61,22 +56,8 @@ export async function* execute(
   yield { message: { case: "started" as const, value: { pid: process.pid } } };
   if (settings.detach && !settings.openInput) return;
   const hear = async () => {
-    for await (const { message } of rest) {
-      switch (message.case) {
-        case "input":
-          await process.input?.write(message.value);
-          break;
-        case "closeInput":
-          endInput(process);
-          break;
-        case "resize":
-          await process.resize(sizeOf(message.value));
-          break;
-        case "signal":
-          await process.signal(signalOf(message.value));
-      }
-    }
-    endInput(process);
+    await hearAll(process, rest);
+    await process.closeInput();
   };
   for await (const message of talk(process, hear, signal, !settings.detach)) yield { message };
 }
@@ -97,10 +78,7 @@ export async function* enter(
   manager.tellExec(container, shell[0]);
   yield { message: { case: "started" as const, value: { pid: process.pid } } };
   const hear = async () => {
-    for await (const { message } of rest) {
-      if (message.case === "input") await process.input?.write(message.value);
-      if (message.case === "resize") await process.resize(sizeOf(message.value));
-    }
+    await hearAll(process, rest);
     await process.input?.write(new Uint8Array([4])); // What a terminal takes for the end.
   };
   for await (const message of talk(process, hear, signal, true)) {
@@ -142,7 +120,7 @@ export async function* attach(
   for await (const message of talk(process, hear, signal, false)) yield { message };
 }
 
-/** What a caller says to the main process of a container. */
+/** What a caller says to a process; not every call has all of it. */
 type Heard =
   | { readonly case: "input"; readonly value: Uint8Array }
   | { readonly case: "closeInput"; readonly value: boolean }
@@ -153,7 +131,7 @@ type Heard =
 
 /** Passes on what the caller says; who has nothing more to say may go on listening. */
 export async function hearAll(
-  process: Attached,
+  process: Conversation,
   requests: AsyncIterable<{ readonly message: Heard }>,
 ): Promise<void> {
   for await (const { message } of requests) {
@@ -257,11 +235,6 @@ function furtherOf(
       ? { consoleSize: { height: terminalSize.rows, width: terminalSize.columns } }
       : {}),
   };
-}
-
-function endInput({ input, output, errorOutput }: Conversation): void {
-  // A terminal has no end of input that could be closed.
-  if (output !== undefined && errorOutput !== undefined) input?.[Symbol.dispose]();
 }
 
 export function sizeOf({ rows, columns }: TerminalSize): { rows: number; columns: number } {

@@ -25,6 +25,11 @@ export interface Conversation extends Disposable {
   readonly ended: Promise<Exit>;
   resize(size: { rows: number; columns: number }): Promise<void>;
   signal(number: number): Promise<void>;
+  /**
+   * Lets it see the end of its input: of a main process once all who have it let go. A terminal
+   * has no such end.
+   */
+  closeInput(): Promise<void>;
 }
 
 /** How a process is talked to. */
@@ -136,18 +141,16 @@ function conversation(
     ended,
     resize: async (size) => void await ignoringGone(stage2.resize(run, size, pid)),
     signal: async (number) => void await ignoringGone(stage2.signal(run, number, pid)),
+    closeInput() {
+      if (terminal === undefined) input?.[Symbol.dispose]();
+      return Promise.resolve();
+    },
     [Symbol.dispose]() {
       input?.[Symbol.dispose]();
       output?.[Symbol.dispose]();
       errors?.[Symbol.dispose]();
     },
   };
-}
-
-/** A conversation with the main process of a container, whose input others may have too. */
-export interface Attached extends Conversation {
-  /** Lets it see the end of its input, once all who have it let go. */
-  closeInput(): Promise<void>;
 }
 
 /**
@@ -159,7 +162,7 @@ export async function attachTo(
   host: Host,
   container: Container,
   wantsInput: boolean,
-): Promise<Attached> {
+): Promise<Conversation> {
   if (container.status.phase !== "running") {
     throw new KurmaError("state", `Cannot attach to "${container.name}": it does not run`, {
       fix: "Start it first",
@@ -173,7 +176,7 @@ export async function connectTo(
   host: Host,
   container: Container,
   wantsInput: boolean,
-): Promise<Attached> {
+): Promise<Conversation> {
   const { kernel, reactor, live } = host;
   const stage2 = await host.supervisor.server();
   const run = runName(container);

@@ -18,7 +18,7 @@ const firstDescriptor = 3;
 export interface Stream {
   /** Reads at least one byte; null at the end. */
   read(into: Uint8Array): Promise<number | null>;
-  /** Writes all. */
+  /** Writes all. None writes nothing, and rejects if nobody is at the other end any more. */
   write(bytes: Uint8Array): Promise<number>;
   close(): void;
 }
@@ -47,7 +47,7 @@ export function inheritedSockets(
  * @param failed Told of a connection that could not be accepted.
  */
 export async function acceptAll(
-  kernel: Pick<Kernel, "accept">,
+  kernel: Pick<Kernel, "accept" | "write">,
   socket: Descriptor,
   serve: (stream: Stream, who: Omit<Accepted, "descriptor">) => void,
   failed: (error: KernelError) => void,
@@ -55,7 +55,7 @@ export async function acceptAll(
   while (true) {
     try {
       const { descriptor, ...who } = await kernel.accept(socket);
-      serve(adopt(descriptor), who);
+      serve(adopt(kernel, descriptor), who);
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
       failed(error);
@@ -79,19 +79,31 @@ interface PipeBinding {
  * A connected unix stream socket, by its descriptor. Deno has no way of its own to take one
  * over; this is the one that Node's `net` has, and a test holds Deno to it.
  */
-function adopt(descriptor: Descriptor): Stream {
+function adopt(kernel: Pick<Kernel, "write">, descriptor: Descriptor): Stream {
   const { binding } = process as unknown as { binding(name: "pipe_wrap"): PipeBinding };
   const { Pipe, constants } = binding.call(process, "pipe_wrap");
   const handle = new Pipe(constants.SOCKET);
   handle.open(descriptor);
-  const socket = new Socket({ handle } as unknown as ConstructorParameters<typeof Socket>[0]);
-  const chunks = socket[Symbol.asyncIterator]();
+  // The end of what comes in is not the end of what may go out.
+  const options = { handle, allowHalfOpen: true };
+  const socket = new Socket(options as unknown as ConstructorParameters<typeof Socket>[0]);
+  const chunks = socket.iterator({ destroyOnReturn: false });
   socket.on("error", () => socket.destroy()); // Who reads or writes is told of it as well.
   let rest: Uint8Array = new Uint8Array();
+  /** A write of nothing, which Node would keep from the kernel. */
+  const ask = () => {
+    // From then on the number may be that of another descriptor.
+    if (socket.destroyed) throw new Deno.errors.BrokenPipe("The connection is closed");
+    try {
+      kernel.write(descriptor, new Uint8Array());
+    } catch (error) {
+      asDeno(error);
+    }
+  };
   return {
     async read(into) {
       while (rest.length === 0) {
-        const next = await chunks.next();
+        const next = await chunks.next().catch(asDeno);
         if (next.done) return null;
         rest = next.value as Uint8Array;
       }
@@ -101,12 +113,31 @@ function adopt(descriptor: Descriptor): Stream {
       return count;
     },
     async write(bytes) {
+      if (bytes.length === 0) {
+        ask();
+        return 0;
+      }
       const copy = bytes.slice(); // The caller may use its memory again.
       await new Promise<void>((resolve, reject) =>
         socket.write(copy, (error) => error ? reject(error) : resolve())
-      );
+      ).catch(asDeno);
       return bytes.length;
     },
     close: () => void socket.destroy(),
   };
+}
+
+/** What Deno's own connections throw when they are over. */
+const errors: Readonly<Record<string, new (message: string, options: ErrorOptions) => Error>> = {
+  ECONNRESET: Deno.errors.ConnectionReset,
+  EPIPE: Deno.errors.BrokenPipe,
+  ERR_STREAM_DESTROYED: Deno.errors.BrokenPipe,
+};
+
+/** Throws an error of Node's or the kernel's as one of Deno's, if it has that one. */
+function asDeno(cause: unknown): never {
+  if (!(cause instanceof Error)) throw cause;
+  const code = cause instanceof KernelError ? cause.errno : "code" in cause ? cause.code : "";
+  const Known = errors[String(code)];
+  throw Known === undefined ? cause : new Known(cause.message, { cause });
 }

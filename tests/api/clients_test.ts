@@ -87,6 +87,29 @@ served(
   },
 );
 
+served("who only ends what it sends is answered, who goes away cancels it", async (daemon) => {
+  const { socket: path } = daemon;
+  const asked = async (method: string, body: string) => {
+    const connection = await Deno.connect({ transport: "unix", path });
+    const request = `POST /kurma.v1.Containers/${method} HTTP/1.1\r\nHost: kurma\r\n` +
+      `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    await connection.write(new TextEncoder().encode(request));
+    await connection.closeWrite();
+    return connection;
+  };
+  {
+    using listing = await asked("List", "{}");
+    assertMatch(await new Response(listing.readable).text(), /^HTTP\/1\.1 200 /);
+  }
+  await curl(path, "/kurma.v1.Containers/Create", { name: "held" });
+  {
+    using _stopping = await asked("Stop", '{"container":"held","timeout":"2000s"}');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await daemon.says(/"ended":"stop"/);
+  await daemon.says(/"method":"kurma.v1.Containers\/Stop","subject":"held","outcome":"canceled"/);
+});
+
 served("reflection lists every service with every method, in both versions", async (_, client) => {
   for (const version of ["grpc.reflection.v1", "grpc.reflection.v1alpha"]) {
     const said = await client("reflection", version);

@@ -26,17 +26,20 @@ async function heard(connection: Deno.Conn, length: number): Promise<string> {
   return text;
 }
 
+/** A program that gets the socket at `path`, as the service manager would pass it on. */
+function activated(path: string): Running {
+  return new Running([
+    "systemd-socket-activate",
+    `--listen=${path}`,
+    ...["--setenv=DENO_DIR", "--setenv=HOME", "--setenv=PATH"],
+    Deno.execPath(),
+    ...["run", "-A", `--config=${root}/deno.json`, `${root}/tests/operation/echo.ts`],
+  ]);
+}
+
 test("a socket of the service manager is served, and outlives who serves it", async ({ dir }) => {
   const path = `${dir}/socket`;
-  const manager = () =>
-    new Running([
-      "systemd-socket-activate",
-      `--listen=${path}`,
-      ...["--setenv=DENO_DIR", "--setenv=HOME", "--setenv=PATH"],
-      Deno.execPath(),
-      ...["run", "-A", `--config=${root}/deno.json`, `${root}/tests/operation/echo.ts`],
-    ]);
-  const running = manager();
+  const running = activated(path);
   const connections: Deno.Conn[] = [];
   try {
     const connect = async () => {
@@ -62,6 +65,28 @@ test("a socket of the service manager is served, and outlives who serves it", as
   } finally {
     for (const connection of connections) connection.close();
   }
+});
+
+test("who only ends what it sends is answered, and who goes away is missed", async ({ dir }) => {
+  const path = `${dir}/socket`;
+  const running = activated(path);
+  await until("the socket", async () => (await exists(path)) || undefined);
+  const connect = () => Deno.connect({ transport: "unix", path });
+  const greeting = `uid ${Deno.uid()}\n`;
+  {
+    using half = await connect();
+    await half.closeWrite();
+    assertEquals(await heard(half, greeting.length + 5), `${greeting}over\n`);
+  }
+  await running.says(/^BrokenPipe\n$/);
+  {
+    using deaf = await connect(); // Most of the greeting stays unread.
+    await deaf.read(new Uint8Array(1));
+  }
+  await running.says(/^BrokenPipe\nConnectionReset\n$/);
+  using last = await connect();
+  await say(last, "end");
+  assertEquals((await running.output).status, 0);
 });
 
 async function exists(path: string): Promise<boolean> {

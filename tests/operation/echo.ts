@@ -1,11 +1,13 @@
 /**
  * Answers each connection to the sockets that it was given with who it is and with what it
- * said, until it says "end".
+ * said, until it says "end". To one that ends what it sends it says "over"; once nobody is there
+ * any more, it notes by which error it was told.
  *
  * @module
  */
 
 import { kernel } from "../../ffi/mod.ts";
+import { isBroken } from "../../stage1/api/http2/broken.ts";
 import { acceptAll, inheritedSockets, type Stream } from "../../stage1/operation/activation.ts";
 
 const [socket] = inheritedSockets(Deno.env.toObject());
@@ -22,12 +24,25 @@ async function answer(stream: Stream, { uid }: { uid: number }): Promise<void> {
     await stream.write(new TextEncoder().encode(line));
     if (line === "end\n") Deno.exit(0);
   }
+  await stream.write(new TextEncoder().encode("over\n"));
+  while (await stream.write(new Uint8Array()) === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+async function serve(stream: Stream, who: { uid: number }): Promise<void> {
+  try {
+    await answer(stream, who);
+  } catch (error) {
+    if (!isBroken(error)) throw error;
+    console.log(error instanceof Error ? error.name : error);
+  }
   stream.close();
 }
 
 await acceptAll(
   kernel,
   socket,
-  (stream, who) => void answer(stream, who),
+  (stream, who) => void serve(stream, who),
   (error) => console.error(error.message),
 );

@@ -43,6 +43,16 @@ test("the daemon of another machine by ssh", async ({ dir }) => {
   const said = (await Deno.readTextFile(`${dir}/bin/said`)).split("\n");
   assertEquals(said[0], `-T -p 2222 -- me@far kurma dial-stdio -H '${dir}/kurma.sock'`);
 
+  // What ssh runs there goes when its input ends, and with it what was asked for.
+  const wait = JSON.stringify({ container: "web" });
+  const head = "POST /kurma.v1.Containers/Wait HTTP/1.1\r\nhost: kurma\r\n" +
+    `content-type: application/json\r\ncontent-length: ${wait.length}\r\n\r\n`;
+  const left = await run([binary, "dial-stdio", "-H", `${dir}/kurma.sock`], {
+    env,
+    stdin: head + wait,
+  });
+  assertEquals(left, { status: 0, stdout: "", stderr: "" });
+
   const refused = await kurma(["-H", "ssh://nobody@far", "list"]);
   assertMatch(
     refused.stderr,
@@ -60,7 +70,7 @@ test("the daemon of another machine by ssh", async ({ dir }) => {
   assertEquals(bare.status, 7);
 
   // Folders of sockets that led there are gone.
-  const left = [...Deno.readDirSync(dir)].filter(({ name }) => name.startsWith("kurma-"));
-  assertEquals(left, []);
+  const folders = [...Deno.readDirSync(dir)].filter(({ name }) => name.startsWith("kurma-"));
+  assertEquals(folders, []);
   await kurmad.quit();
 });

@@ -11,7 +11,10 @@ import type { Role } from "../../remote/roles.ts";
 export interface Duplex {
   /** Reads at least one byte; null at the end. */
   read(into: Uint8Array): Promise<number | null>;
-  /** Writes at least one byte. */
+  /**
+   * Writes at least one byte. None on a unix socket writes nothing, and rejects if nobody is at
+   * the other end any more.
+   */
   write(bytes: Uint8Array): Promise<number>;
   /** Ends both ways; what waits rejects. */
   close(): void;

@@ -50,6 +50,8 @@ export class Http1Connection {
   #headSince: number | undefined = performance.now();
   /** A read that looks whether the client is still there. */
   #watch: Promise<boolean> | undefined;
+  /** Whether the client has ended what it sends. */
+  #inputEnded = false;
   #abort: AbortController | undefined;
 
   constructor(options: ConnectionOptions, buffer: ReadBuffer) {
@@ -106,7 +108,10 @@ export class Http1Connection {
   /** Looks whether a time is up; called about once a second. */
   tick(now: number): void {
     const { handshakeMs, idleMs } = this.#options.limits;
-    if (this.#busy) return;
+    if (this.#busy) {
+      if (this.#inputEnded) this.#findClient();
+      return;
+    }
     if (this.#headSince !== undefined && now - this.#headSince > handshakeMs) {
       this.abort("No request came");
     } else if (now - this.#lastBusy > idleMs) this.shutdown();
@@ -277,14 +282,40 @@ export class Http1Connection {
   /** Reads ahead while a request is answered: a client that goes away ends its request. */
   #watchClient(): void {
     if (this.#watch !== undefined || this.#buffer.length > 0) return;
-    const gone = (error?: unknown) => {
-      if (error !== undefined && !this.#over && !isBroken(error)) this.#options.onBug(error);
-      if (this.#busy) this.abort("The client is gone");
-      return false;
-    };
     this.#buffer.shrink();
-    this.#watch = this.#buffer.fill(this.#options.duplex)
-      .then((alive) => alive || gone(), gone);
+    const ended = () => {
+      this.#inputEnded = true;
+      this.#findClient();
+    };
+    this.#watch = this.#buffer.fill(this.#options.duplex).then((more) => {
+      if (!more) ended();
+      return more;
+    }, (error) => {
+      this.#lose(error);
+      return false;
+    });
+  }
+
+  /**
+   * Ends the request of a client that is gone, not of one that has only ended what it sends, by
+   * shutdown(2). On a unix socket a write of nothing fails for the one and not for the other.
+   * TCP does not tell them apart: there the end of what it sends is taken for that of the client.
+   *
+   * @see unix(7), write(2): EPIPE
+   */
+  #findClient(): void {
+    const { duplex, peer } = this.#options;
+    if (peer.kind !== "unix") this.#lose();
+    // While something waits to be written, that tells.
+    else if (this.#output.queued === 0) {
+      duplex.write(new Uint8Array()).catch((error) => this.#lose(error));
+    }
+  }
+
+  /** The client is gone. */
+  #lose(error?: unknown): void {
+    if (error !== undefined && !this.#over && !isBroken(error)) this.#options.onBug(error);
+    if (this.#busy) this.abort("The client is gone");
   }
 
   async #refuse({ status, message }: BadRequest): Promise<void> {

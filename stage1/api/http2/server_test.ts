@@ -1,8 +1,8 @@
-import { assert, assertEquals, assertMatch } from "../../../tests/assert.ts";
+import { assert, assertEquals } from "../../../tests/assert.ts";
 import { Body } from "./body.ts";
 import type { Request } from "./exchange.ts";
 import { ErrorCode, frame, FrameType, preface, Setting, windowUpdateFrame } from "./frames.ts";
-import { data, headers, requestFields, type TestClient, TestServer } from "./testing.ts";
+import { data, headers, requestFields, type TestClient, TestServer, until } from "./testing.ts";
 
 const to = (path: string) => [...requestFields.slice(0, 2), [":path", path] as const];
 const ping = frame(FrameType.ping, 0, 0, new Uint8Array(8));
@@ -12,13 +12,6 @@ const cancel = (stream: number) =>
 async function isAlive(client: TestClient): Promise<boolean> {
   await client.send(ping);
   return await client.find(({ type, flags }) => type === FrameType.ping && flags === 1) !== null;
-}
-
-async function until(what: string, is: () => boolean): Promise<void> {
-  for (const end = performance.now() + 5000; !is();) {
-    assert(performance.now() < end, `${what} did not come to be`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
 
 Deno.test("a call is answered with its body and trailers, on a connection that goes on", async () => {
@@ -371,132 +364,4 @@ Deno.test("whatever bytes come behind the preface, the server goes on", async ()
   assert(await isAlive(client));
   await until("their end", () => server.server.connections === 1);
   assertEquals([server.server.buffered, rounds], [0, 600]);
-});
-
-// HTTP/1.1 on the same socket.
-
-async function exchange(server: TestServer, text: string, answers = 1): Promise<string> {
-  using connection = await server.connect();
-  await connection.write(new TextEncoder().encode(text));
-  return await answersOf(connection, answers);
-}
-
-async function answersOf(connection: Deno.UnixConn, answers: number, said = ""): Promise<string> {
-  const buffer = new Uint8Array(65_536);
-  while (
-    said.split(/HTTP\/1\.1 [2-5]/).length - 1 < answers || !said.endsWith("x-end: 1\r\n\r\n")
-  ) {
-    const count = await connection.read(buffer);
-    if (count === null) break;
-    said += new TextDecoder().decode(buffer.subarray(0, count));
-  }
-  return said;
-}
-
-Deno.test("HTTP/1.1: bodies with a length and in chunks, one request behind the other", async () => {
-  await using server = new TestServer();
-  const said = await exchange(
-    server,
-    "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello" +
-      "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
-    2,
-  );
-  assertMatch(
-    said,
-    /^HTTP\/1\.1 200 \r\n.*x-http: 1\.1.*\r\n\r\n5\r\nhello\r\n0\r\nx-end: 1\r\n\r\n/s,
-  );
-  assertMatch(said, /abc.*de.*0\r\nx-end: 1\r\n\r\n$/s);
-});
-
-Deno.test("HTTP/1.1: a large request leaves room for the next ones", async () => {
-  await using server = new TestServer();
-  using connection = await server.connect();
-  for (const size of [10, 10_000, 20, 100_000, 2_000, 5]) {
-    const body = `<${"x".repeat(size - 2)}>`;
-    const head = `POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: ${size}\r\n\r\n`;
-    const request = new TextEncoder().encode(head + body);
-    for (let at = 0; at < request.length;) at += await connection.write(request.subarray(at));
-    const said = await answersOf(connection, 1);
-    // Two of them are in the names of fields.
-    assertEquals(said.match(/x/g)?.length, size - 2 + 2, said.slice(0, 200));
-  }
-});
-
-Deno.test("HTTP/1.1: a client that waits to be asked for its body is asked", async () => {
-  await using server = new TestServer();
-  using connection = await server.connect();
-  const head =
-    "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
-  await connection.write(new TextEncoder().encode(head));
-  const buffer = new Uint8Array(1000);
-  let asked = "";
-  while (!asked.includes("100 Continue")) {
-    asked += new TextDecoder().decode(buffer.subarray(0, await connection.read(buffer) ?? 0));
-  }
-  await connection.write(new TextEncoder().encode("ok"));
-  assertMatch(await answersOf(connection, 1, asked), /ok.*0\r\nx-end/s);
-});
-
-const bad: Record<string, [request: string, status: number]> = {
-  "no HTTP": ["hello\r\n\r\n", 400],
-  "HTTP/1.0": ["GET / HTTP/1.0\r\nHost: x\r\n\r\n", 505],
-  "no host": ["GET / HTTP/1.1\r\n\r\n", 400],
-  "a folded field": ["GET / HTTP/1.1\r\nHost: x\r\n y: z\r\n\r\n", 400],
-  "a space before the colon": ["GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400],
-  "two lengths": [
-    "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-    400,
-  ],
-  "a length beside chunks": [
-    "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-    400,
-  ],
-  "an unknown coding": ["POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501],
-  "a path that is none": ["GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400],
-  "a head that is too large": [
-    `GET / HTTP/1.1\r\nHost: x\r\nx: ${"y".repeat(40_000)}\r\n\r\n`,
-    431,
-  ],
-};
-for (const [what, [request, status]] of Object.entries(bad)) {
-  Deno.test(`HTTP/1.1: ${what} is refused with ${status}, and the connection ends`, async () => {
-    await using server = new TestServer();
-    using connection = await server.connect();
-    await connection.write(new TextEncoder().encode(request));
-    let said = "";
-    const buffer = new Uint8Array(4096);
-    for (let count; (count = await connection.read(buffer).catch(() => null)) !== null;) {
-      said += new TextDecoder().decode(buffer.subarray(0, count));
-    }
-    assertMatch(said, new RegExp(`^HTTP/1\\.1 ${status} .*connection: close`, "s"));
-  });
-}
-
-Deno.test("HTTP/1.1: a client that goes away ends its request", async () => {
-  let ended = false;
-  await using server = new TestServer({}, async (request: Request) => {
-    await new Promise((resolve) => request.signal.addEventListener("abort", resolve));
-    ended = true;
-    return { status: 204 };
-  });
-  const connection = await server.connect();
-  await connection.write(new TextEncoder().encode("GET /never HTTP/1.1\r\nHost: x\r\n\r\n"));
-  await until("the connection", () => server.server.connections === 1);
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  connection.close();
-  await until("the end", () => ended);
-});
-
-Deno.test("HTTP/1.1: an answer goes at the pace of who reads it", async () => {
-  let made = 0;
-  await using server = new TestServer({}, () => {
-    async function* many() {
-      for (; made < 10_000; made++) yield await Promise.resolve(new Uint8Array(65_536));
-    }
-    return Promise.resolve({ status: 200, body: many() });
-  });
-  using connection = await server.connect();
-  await connection.write(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  assert(made > 0 && made < 100, `${made} pieces were made`);
 });

@@ -168,3 +168,11 @@ export function data(stream: number, payload: string | Uint8Array, flags = 0): U
   const bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : payload;
   return frame(FrameType.data, flags, stream, bytes);
 }
+
+/** Waits for `is`, 5 s at most. */
+export async function until(what: string, is: () => boolean): Promise<void> {
+  for (const end = performance.now() + 5000; !is();) {
+    if (performance.now() >= end) throw new Error(`${what} did not come to be`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
