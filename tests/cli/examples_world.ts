@@ -1,7 +1,8 @@
 /**
  * A place where each example of the help finds what it is about, by the names that examples use:
  * containers, pods and images at kurmad, files in the folder it is run in, and a home, an /etc and
- * the like of its own. Before each example all is as it was before the first.
+ * the like of its own. All registries are one that runs here. Before each example all is as it was
+ * before the first.
  *
  * @module
  */
@@ -9,7 +10,7 @@
 import type { ApiClient } from "../../stage1/api/client.ts";
 import { mustRun, type Output, root, run, Running } from "../harness.ts";
 import { images } from "../images_fixture.ts";
-import type { Kurmad } from "../kurmad/daemon.ts";
+import type { Kurmad, Start } from "../kurmad/daemon.ts";
 import { standInForSsh } from "../remote/ssh_stand_in.ts";
 import { until } from "../stage2/served.ts";
 
@@ -37,6 +38,15 @@ const before: readonly (readonly [line: RegExp, commands: string])[] = [
   [/^kurma resume /, "kurma pause web db"],
   [/^kurma pod (start|prune|rm shop$)/, "kurma pod stop shop mail"],
   [/^kurma pod resume /, "kurma pod pause shop mail"],
+  [/^kurma image pull busybox$/, "kurma image push busybox registry.example.com/library/busybox"],
+  [
+    /^kurma image pull registry\.example\.com:5000/,
+    "kurma image push team/app:1.2 registry.example.com/team/app:1.2",
+  ],
+  [
+    /^kurma image push registry\.example\.com/,
+    "kurma image tag team/app:1.2 registry.example.com/team/app:1.2",
+  ],
   [/^kurma volume /, "kurma volume rm --force site data"],
   [
     /^kurma volume (?!create)/,
@@ -52,6 +62,10 @@ const before: readonly (readonly [line: RegExp, commands: string])[] = [
 const after: Readonly<Record<string, string>> = {
   "kurma cp web:/etc/passwd .": "grep ^app: passwd",
   "kurma cp ./site/. web:/www": "kurma exec web cat /www/index.html",
+  "kurma image push registry.example.com/team/app:1.2":
+    "kurma image pull registry.example.com/team/app:1.2",
+  "kurma image push 3f2a91c0 registry.example.com/team/app":
+    "kurma image pull registry.example.com/team/app",
   "kurma context import alice.json --use": brokered("kurma list"),
   "kurma context import - --name host < alice.json": brokered("kurma --context host list"),
   "kurma context create ci tcp://host.example.com --ca ca.pem --token-file token": brokered(
@@ -120,6 +134,28 @@ apps:
 /** The name that a line gives somebody. */
 const naming = / --name (\S+)|^kurma (?:pod )?rename \S+ (\S+)|\b(shop)\.(?:yaml|json)\b/;
 
+/** All registries are one, on port 80 of this machine. */
+const registries = {
+  "registry.example.com": { plainHttp: true },
+  "registry.example.com:5000": { mirrors: ["registry.example.com"] },
+  "docker.io": { mirrors: ["registry.example.com"] },
+};
+
+/** Lays out what kurmad is to find, and tells how it is started then. */
+export async function surroundings(dir: string): Promise<Start> {
+  // As kurmad makes it where it is not there.
+  await Deno.chmod("/var/lib/kurma", 0o700);
+  await Deno.mkdir(`${dir}/config`);
+  await Deno.writeTextFile(`${dir}/config/hosts.yaml`, JSON.stringify({ hosts: registries }));
+  await Deno.writeTextFile(`${dir}/hosts`, "127.0.0.1 localhost registry.example.com\n");
+  const known = `mount --bind ${dir}/hosts /etc/hosts; exec "$@"`;
+  return {
+    socket: "/run/kurma/kurma.sock",
+    flags: ["--images-config-directory=DIR/config"],
+    prefix: ["unshare", "--mount", "sh", "-euc", known, "sh"],
+  };
+}
+
 /** How a line is gone on with that does not end by itself. */
 export type End = "web ends" | "interrupt" | "serves" | "answers";
 
@@ -151,10 +187,6 @@ export class World {
     await Deno.writeTextFile(`${dir}/work/shop.yaml`, shopYaml);
     await this.#does(furnishing);
     await mustRun(["mv", `${dir}/work`, `${dir}/home`, `${dir}/ssh`, `${dir}/furnished`]);
-    // As kurmad makes it where it is not there.
-    await Deno.chmod("/var/lib/kurma", 0o700);
-    // One that kurma api serve is to listen on; this world has a network of its own.
-    await mustRun(["ip", "address", "add", "192.0.2.1/32", "dev", "lo"]);
     this.#sources = { "busybox": oci, "team/app:1.2": guest };
   }
 
@@ -210,10 +242,6 @@ export class World {
     // Interrupted, as the shell, jq or timeout has it.
     const isInterrupted = end === "interrupt" && [124, 130].includes(output.status);
     return isInterrupted ? { ...output, status: 0 } : output;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await mustRun(["ip", "address", "del", "192.0.2.1/32", "dev", "lo"]);
   }
 
   /** Gives images back the names, and brings back those, that a line before took away. */
