@@ -125,7 +125,7 @@ export const cp = command({
     "--recursive": "Folders are copied with all they hold; leave it out",
   },
   examples: [
-    ["kurma cp web:/etc/hosts .", "Out of a container, into this folder"],
+    ["kurma cp web:/etc/passwd .", "Out of a container, into this folder"],
     ["kurma cp ./site/. web:/www", "What is in a folder, into one of the container"],
     ["kurma cp web:/var/log - | tar -t", "As a tar archive, to a pipe"],
   ],

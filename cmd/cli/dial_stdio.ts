@@ -8,6 +8,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import { isBroken } from "../../stage1/api/http2/broken.ts";
 import { defaultSocket } from "../../stage1/api/socket.ts";
 import { command } from "./command.ts";
+import { ownContext } from "./contexts.ts";
 import { endpoint } from "./host.ts";
 
 export const dialStdio = command({
@@ -20,7 +21,9 @@ export const dialStdio = command({
     ["kurma dial-stdio -H /run/kurma/kurma.sock", "With another socket"],
   ],
   async run(context) {
-    const found = await endpoint(context) ?? { kind: "unix", path: defaultSocket };
+    // The context in use is for the user of this machine, not for who comes from another.
+    const asked = { ...context, context: context.context ?? ownContext };
+    const found = await endpoint(asked) ?? { kind: "unix", path: defaultSocket };
     if (found.kind !== "unix") {
       throw new KurmaError("invalid", "Cannot pass on to another machine from here", {
         fix: "Name the path of a socket with -H",

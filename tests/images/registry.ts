@@ -40,7 +40,7 @@ export async function withRegistry(
   };
   await Deno.writeTextFile(`${folder}/config.yml`, JSON.stringify(config));
   const registry = new Running(["docker-registry", "serve", `${folder}/config.yml`], {
-    limitMs: 120_000,
+    limitMs: 600_000,
   });
   try {
     await listening(port);

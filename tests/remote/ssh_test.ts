@@ -1,28 +1,18 @@
-/**
- * The daemon of another machine by ssh. What stands in for ssh here does as sshd does with a
- * command: it gives the words to a shell, with a PATH of its own.
- */
+/** The daemon of another machine by ssh, for which something stands in that has a PATH of its own. */
 
 import { assertEquals, assertMatch } from "../assert.ts";
 import { binary, run, test } from "../harness.ts";
 import { Kurmad } from "../kurmad/daemon.ts";
-
-/** Notes its arguments, and runs the command behind the destination. */
-const script = `#!/bin/sh
-echo "$*" >>"$FAKE_SSH/said"
-while [ "$1" != -- ]; do shift; done
-[ "$2" = nobody@far ] && { echo "nobody@far: Permission denied (publickey)." >&2; exit 255; }
-shift 2
-PATH=$FAKE_SSH/there:/usr/bin:/bin exec sh -c "$*"
-`;
+import { standInForSsh } from "./ssh_stand_in.ts";
 
 test("the daemon of another machine by ssh", async ({ dir }) => {
   await Deno.mkdir(`${dir}/bin/there`, { recursive: true });
-  await Deno.writeTextFile(`${dir}/bin/ssh`, script, { mode: 0o755 });
+  await standInForSsh(`${dir}/bin`);
   await Deno.symlink(binary, `${dir}/bin/there/kurma`);
   await using kurmad = await Kurmad.start(dir);
   const PATH = `${dir}/bin:${Deno.env.get("PATH")}`;
-  const env = { PATH, FAKE_SSH: `${dir}/bin`, HOME: dir, TMPDIR: dir };
+  const far = { FAKE_SSH: `${dir}/bin`, FAKE_SSH_PATH: `${dir}/bin/there:/usr/bin:/bin` };
+  const env = { PATH, ...far, HOME: dir, TMPDIR: dir };
   const host = `ssh://me@far:2222${dir}/kurma.sock`;
   const kurma = (args: string[]) => run([binary, ...args], { env });
   const says = async (...args: string[]) => {
@@ -64,6 +54,9 @@ test("the daemon of another machine by ssh", async ({ dir }) => {
   assertEquals(stream.status, 125);
   const elsewhere = await kurma(["-H", `ssh://me@far${dir}/none.sock`, "list"]);
   assertMatch(elsewhere.stderr, /Cannot reach kurmad at ".*none\.sock"[^]*ended with status 7/);
+  // Over there the same context is in use; it would lead away again.
+  const usual = await kurma(["-H", "ssh://me@far", "list"]);
+  assertMatch(usual.stderr, /Cannot reach kurmad at "\/run\/kurma\/kurma\.sock"/);
   await Deno.remove(`${dir}/bin/there/kurma`);
   const bare = await kurma(["list"]);
   assertMatch(bare.stderr, /Cannot reach "ssh:\/\/me@far:2222.*": there is no kurma there/);
