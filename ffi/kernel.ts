@@ -89,6 +89,16 @@ export interface PeerSocket {
   gid: number;
 }
 
+/** When the other end of a connection is taken for gone: after all of it. tcp(7) */
+export interface Patience {
+  /** Silence before it is asked for the first time, in seconds. */
+  readonly idle: number;
+  /** From one question to the next, in seconds. */
+  readonly interval: number;
+  /** Questions. */
+  readonly count: number;
+}
+
 /** A connection that was accepted, and who made it. */
 export interface Accepted {
   /** Non-blocking; the caller's. */
@@ -210,6 +220,14 @@ export interface Kernel {
    * @throws {KernelError} `step` is `open`: looking takes a descriptor.
    */
   peers(path: string): PeerSocket[];
+  /**
+   * Has the kernel find out whether the other end of a TCP connection of this process is still
+   * there, and break the connection if it is not: what waits for it then fails with ETIMEDOUT.
+   *
+   * @param ports Those of its two ends.
+   * @throws {KernelError} `step` is `open` or `socket`; ENOTCONN: there is no such connection.
+   */
+  keepAlive(ports: { local: number; remote: number }, patience: Patience): void;
   /** A pipe: the end to read from, then the one to write to. */
   pipe(): [Descriptor, Descriptor];
   /** One more descriptor of the same file. */

@@ -32,6 +32,7 @@ pub const exports = .{
     .{ .name = "kurma_readable", .call = &readable, .pool = true },
     .{ .name = "kurma_accept", .call = &accept, .pool = false },
     .{ .name = "kurma_peers", .call = &peers, .pool = false },
+    .{ .name = "kurma_keep_alive", .call = &keepAlive, .pool = false },
     .{ .name = "kurma_release_code", .call = &releaseCode, .pool = false },
     .{ .name = "kurma_make_raw", .call = &makeRaw, .pool = false },
     .{ .name = "kurma_restore_terminal", .call = &restoreTerminal, .pool = false },
@@ -251,26 +252,83 @@ fn accept(socket: i32, who: *[3]u32, failure: *Failure) callconv(.c) i32 {
 /// of the first `capacity`, four numbers: what the kernel tells this socket apart by, and the
 /// pid, uid and gid of who connected to it.
 fn peers(path: [*:0]const u8, out: [*]u64, capacity: u32, failure: *Failure) callconv(.c) i32 {
-    const os = linux.os;
-    const folder = linux.file.open(failure, "/proc/self/fd", .{ .DIRECTORY = true, .CLOEXEC = true }, 0) catch return -1;
-    defer linux.file.close(folder);
-    var buffer: [4096]u8 align(8) = undefined;
+    var own = OwnDescriptors.open(failure) catch return -1;
+    defer own.close();
     var count: u32 = 0;
-    while (true) {
-        const len = failure.check(.open, os.getdents64(folder, &buffer, buffer.len)) catch return -1;
-        if (len == 0) return @intCast(count);
-        var at: usize = 0;
-        while (at < len) {
-            const record: *align(1) const os.dirent64 = @ptrCast(&buffer[at]);
-            at += record.reclen;
+    while (own.next(failure) catch return -1) |fd| {
+        const peer = peerOf(fd, path) orelse continue;
+        if (count < capacity) out[count * 4 ..][0..4].* = peer;
+        count += 1;
+    }
+    return @intCast(count);
+}
+
+/// Has the kernel ask whether the other end of a TCP connection of ours is still there: after
+/// `idle` seconds of silence, each `interval` seconds, `count` times; and give up at the same time
+/// on what is sent and not received. How many connections there are between the two ports, or
+/// -1. tcp(7), SO_KEEPALIVE, TCP_USER_TIMEOUT
+fn keepAlive(local: u32, remote: u32, idle: u32, interval: u32, count: u32, failure: *Failure) callconv(.c) i32 {
+    const os = linux.os;
+    var own = OwnDescriptors.open(failure) catch return -1;
+    defer own.close();
+    var found: i32 = 0;
+    while (own.next(failure) catch return -1) |fd| {
+        if (portOf(fd, os.getsockname) != local or portOf(fd, os.getpeername) != remote) continue;
+        const options = [_]struct { i32, u32, u32 }{
+            .{ os.SOL.SOCKET, os.SO.KEEPALIVE, 1 },
+            .{ os.IPPROTO.TCP, os.TCP.KEEPIDLE, idle },
+            .{ os.IPPROTO.TCP, os.TCP.KEEPINTVL, interval },
+            .{ os.IPPROTO.TCP, os.TCP.KEEPCNT, count },
+            .{ os.IPPROTO.TCP, os.TCP.USER_TIMEOUT, (idle + interval * count) * std.time.ms_per_s },
+        };
+        for (options) |option_of| {
+            const level, const name, const value = option_of;
+            const bytes = std.mem.asBytes(&value);
+            _ = failure.check(.socket, os.setsockopt(fd, level, name, bytes, bytes.len)) catch return -1;
+        }
+        found += 1;
+    }
+    return found;
+}
+
+/// The port of one end of an internet socket; null for what is none.
+fn portOf(fd: i32, ask: *const @TypeOf(linux.os.getsockname)) ?u32 {
+    var name: linux.os.sockaddr.in6 = undefined; // Its port is where that of IPv4 is.
+    var len: linux.os.socklen_t = @sizeOf(linux.os.sockaddr.in6);
+    if (linux.os.errno(ask(fd, @ptrCast(&name), &len)) != .SUCCESS) return null;
+    if (name.family != linux.os.AF.INET and name.family != linux.os.AF.INET6) return null;
+    return std.mem.bigToNative(u16, name.port);
+}
+
+/// The descriptors of this process: the runtime does not tell those of its connections.
+const OwnDescriptors = struct {
+    folder: i32,
+    buffer: [4096]u8 align(8) = undefined,
+    at: usize = 0,
+    len: usize = 0,
+
+    fn open(failure: *Failure) error{Failed}!OwnDescriptors {
+        return .{ .folder = try linux.file.open(failure, "/proc/self/fd", .{ .DIRECTORY = true, .CLOEXEC = true }, 0) };
+    }
+
+    fn close(own: *OwnDescriptors) void {
+        linux.file.close(own.folder);
+    }
+
+    fn next(own: *OwnDescriptors, failure: *Failure) error{Failed}!?i32 {
+        while (true) {
+            if (own.at == own.len) {
+                own.len = try failure.check(.open, linux.os.getdents64(own.folder, &own.buffer, own.buffer.len));
+                own.at = 0;
+                if (own.len == 0) return null;
+            }
+            const record: *align(1) const linux.os.dirent64 = @ptrCast(&own.buffer[own.at]);
+            own.at += record.reclen;
             const name = std.mem.sliceTo(@as([*:0]const u8, @ptrCast(&record.name)), 0);
-            const fd = std.fmt.parseInt(i32, name, 10) catch continue;
-            const peer = peerOf(fd, path) orelse continue;
-            if (count < capacity) out[count * 4 ..][0..4].* = peer;
-            count += 1;
+            return std.fmt.parseInt(i32, name, 10) catch continue;
         }
     }
-}
+};
 
 /// unix(7), SO_PEERCRED; socket(7), SO_COOKIE
 fn peerOf(fd: i32, path: [*:0]const u8) ?[4]u64 {

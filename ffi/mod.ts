@@ -239,6 +239,15 @@ export const kernel: Kernel = {
     });
   },
 
+  keepAlive({ local, remote }, { idle, interval, count }) {
+    const subject = `the connection from port ${local} to ${remote}`;
+    const found = checked(
+      subject,
+      (failure) => native.kurma_keep_alive(local, remote, idle, interval, count, failure),
+    );
+    if (found === 0) throw new KernelError("socket", "ENOTCONN", subject);
+  },
+
   hangUp(socket) {
     native.kurma_hang_up(socket);
   },

@@ -13,6 +13,7 @@ import type {
   Kernel,
   MemoryKind,
   Packet,
+  Patience,
   PeerSocket,
   Readiness,
   Spawn,
@@ -128,6 +129,10 @@ export class RecordingKernel implements Kernel {
   peers(path: string): PeerSocket[] {
     this.#note("peers", path);
     return [];
+  }
+
+  keepAlive(ports: { local: number; remote: number }, patience: Patience): void {
+    this.#note("keepAlive", ports.local, ports.remote, patience.idle);
   }
 
   hangUp(socket: Descriptor): void {

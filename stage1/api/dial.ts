@@ -17,6 +17,9 @@ type Ssh = Endpoint & { kind: "ssh" };
 /** A server that says nothing in this time is away. */
 const patienceMs = 15_000;
 
+/** A machine that answers nothing in this time is away: a minute in all. */
+const keepAlivePatience = { idle: 30, interval: 10, count: 3 };
+
 /**
  * Connects.
  *
@@ -45,6 +48,7 @@ async function dialTcp(endpoint: Tcp, protocol: string): Promise<Duplex> {
   try {
     const connection = await Promise.race([connecting, late.promise]);
     if ("handshake" in connection) await Promise.race([connection.handshake(), late.promise]);
+    if (protocol === "h2") await keepAlive(connection);
     const told = (cause: unknown) => Promise.reject(refusal(endpoint, cause));
     // Of a server that has hung up, its last words say more than that it has.
     const lastWords = (cause: unknown) =>
@@ -60,6 +64,15 @@ async function dialTcp(endpoint: Tcp, protocol: string): Promise<Duplex> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * Has a connection that may wait for long, as with `kurma logs --follow`, fail once the other
+ * machine is gone without a word.
+ */
+async function keepAlive({ localAddr, remoteAddr }: Deno.TcpConn | Deno.TlsConn): Promise<void> {
+  const { kernel } = await import("../../ffi/mod.ts");
+  kernel.keepAlive({ local: localAddr.port, remote: remoteAddr.port }, keepAlivePatience);
 }
 
 /** What rustls and the system say, what that means here, and what to do about it. */

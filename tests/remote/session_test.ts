@@ -4,7 +4,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "../assert.ts";
-import { binary, mustRun, run, test } from "../harness.ts";
+import { binary, mustRun, run, Running, test } from "../harness.ts";
 import { Kurmad } from "../kurmad/daemon.ts";
 import { until } from "../stage2/served.ts";
 import { Broker, Papers } from "./broker_process.ts";
@@ -45,6 +45,15 @@ test("kurma-api: containers of another machine are used as one's own", async ({ 
     assertEquals((await kurma(["exec", "web", "sh", "-c", "exit 7"])).status, 7);
     await until("its first line", async () => await says(["logs", "web"]) === "begun" || undefined);
     assertEquals(await says(["-H", hostAddress, "list", "-o", "name"]), "web");
+
+    // A machine that dies says nothing: while somebody waits, the kernel asks after it.
+    const following = new Running(wire.there(binary, "logs", "--follow", "web"), { env });
+    await following.says(/begun/);
+    const connections = await mustRun(wire.there("ss", "-Htno", "state", "established"));
+    assertMatch(connections, /:12312 +timer:\(keepalive,/);
+    following.signal("SIGTERM");
+    await following.output;
+
     assertEquals(await says(["stop", "web"]), "web");
     assertMatch(await says(["version"]), /^server-api kurma\.v1$/m);
 
