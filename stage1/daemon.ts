@@ -203,15 +203,17 @@ export class Daemon {
     const folder = socketPath.slice(0, socketPath.lastIndexOf("/"));
     // Who may use the socket has to get to it.
     Deno.mkdirSync(folder, { recursive: true, mode: 0o755 });
-    await this.#api.listenUnix(socketPath, {
-      mode: socketPermissions,
-      group: this.#groupNumber(socketGroup),
-    });
     await this.#serveInside();
     if (metrics.address !== "") {
       this.#metricsServer = serveMetrics(metrics.address, this.#metrics.registry);
     }
     if (legacyApi.address !== "") await this.#serveLegacy(legacyApi.address);
+    // Last: who is answered here may count on all of it.
+    await this.#api.listenUnix(socketPath, {
+      mode: socketPermissions,
+      group: this.#groupNumber(socketGroup),
+      inherited: true,
+    });
     this.#log.write("info", "kurmad serves", { socket: socketPath, pid: Deno.pid });
     Deno.unrefTimer(setTimeout(() => this.#options.kernel.releaseCode(), settledMs));
     await this.#fetchAndStart();

@@ -33,8 +33,7 @@ export class Api {
    * @throws {KurmaError} `state`: somebody listens there; `denied`.
    */
   async listenUnix(path: string, options: SocketOptions): Promise<void> {
-    const isOurs = options.role === undefined;
-    if (isOurs && Deno.env.has("LISTEN_FDS") && await this.#serveInherited()) return;
+    if (options.inherited && Deno.env.has("LISTEN_FDS") && await this.#serveInherited()) return;
     const listener = await listenUnix(path, options);
     const peers = new Peers(this.#kernel, path, options.role);
     this.#server.listen(listener, () => peers.identify());
@@ -45,7 +44,7 @@ export class Api {
     const { acceptAll, inheritedSockets } = await import("../operation/activation.ts");
     const [socket] = inheritedSockets(Deno.env.toObject());
     if (socket === undefined) return false;
-    Deno.env.delete("LISTEN_FDS"); // It is served: the next socket is another.
+    Deno.env.delete("LISTEN_FDS"); // It is ours, and nobody else's whom we start.
     acceptAll(
       this.#kernel,
       socket,

@@ -17,6 +17,8 @@ export interface SocketOptions {
   readonly group?: number;
   /** What may be done over it. Default: everything. */
   readonly role?: Role;
+  /** Whether one that the service manager listens on stands for it. Default false. */
+  readonly inherited?: boolean;
 }
 
 /**
