@@ -11,7 +11,7 @@ import { trashOf } from "../containers/host.ts";
 import { removeTree } from "../containers/make_steps.ts";
 import { clearRuns } from "../containers/scratch.ts";
 import { State } from "../containers/state.ts";
-import { children, filesBelow, isBelow, mountsOf, programOf, textOf } from "./proc.ts";
+import { children, filesBelow, isBelow, isKurma, mountsOf, programOf, textOf } from "./proc.ts";
 
 /** Something without an owner. */
 export interface Leftover {
@@ -187,7 +187,7 @@ function* foldersOfKurma(folder: string, depth: number): Generator<string> {
 function isKurmaIn(cgroup: string): boolean {
   return [cgroup, `${cgroup}/kurma-host`].some((folder) =>
     textOf(`${folder}/cgroup.procs`).split("\n").some((pid) =>
-      pid !== "" && Number(pid) !== Deno.pid && programOf(Number(pid)).includes("kurma")
+      pid !== "" && Number(pid) !== Deno.pid && isKurma(programOf(Number(pid)))
     )
   );
 }

@@ -53,6 +53,11 @@ export function programOf(pid: number): string {
   }
 }
 
+/** Whether a program, by its path as {@linkcode programOf} tells it, is Kurma of any build. */
+export function isKurma(program: string): boolean {
+  return program.slice(program.lastIndexOf("/")).includes("kurma");
+}
+
 /** A mount. proc_pid_mountinfo(5) */
 export interface Mount {
   readonly point: string;

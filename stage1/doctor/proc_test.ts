@@ -1,6 +1,6 @@
 import { assertEquals } from "../../tests/assert.ts";
 import { rangesOf } from "./gather.ts";
-import { children, isBelow, mountOf, mountsOf, numberOf, textOf } from "./proc.ts";
+import { children, isBelow, isKurma, mountOf, mountsOf, numberOf, textOf } from "./proc.ts";
 
 const mountinfo = `
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -22,6 +22,15 @@ Deno.test("mountsOf() reads points with spaces, and mountOf() finds the nearest"
 Deno.test("isBelow() tells a folder from one whose name begins like it", () => {
   const paths = ["/a/b", "/a", "/ab", "/a/b/c"];
   assertEquals(paths.map((path) => isBelow(path, "/a")), [true, false, false, true]);
+});
+
+Deno.test("isKurma() goes by a program's own name, wherever it lies", () => {
+  const kurma = ["/usr/bin/kurma", "/opt/kurma-0.4 (deleted)", "/memfd:kurma (deleted)"];
+  const others = ["/home/ann/kurma/.toolchain/deno", "/kurma/bin/sh (deleted)", ""];
+  assertEquals([kurma.map(isKurma), others.map(isKurma)], [
+    [true, true, true],
+    [false, false, false],
+  ]);
 });
 
 Deno.test("what is not there has no text, no number and no names in it", () => {
