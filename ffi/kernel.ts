@@ -223,9 +223,10 @@ export interface Kernel {
   /**
    * Has the kernel find out whether the other end of a TCP connection of this process is still
    * there, and break the connection if it is not: what waits for it then fails with ETIMEDOUT.
+   * One that is broken already is left to tell so to whoever uses it.
    *
    * @param ports Those of its two ends.
-   * @throws {KernelError} `step` is `open` or `socket`; ENOTCONN: there is no such connection.
+   * @throws {KernelError} `step` is `open` or `socket`.
    */
   keepAlive(ports: { local: number; remote: number }, patience: Patience): void;
   /** A pipe: the end to read from, then the one to write to. */

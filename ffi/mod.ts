@@ -240,12 +240,10 @@ export const kernel: Kernel = {
   },
 
   keepAlive({ local, remote }, { idle, interval, count }) {
-    const subject = `the connection from port ${local} to ${remote}`;
-    const found = checked(
-      subject,
+    checked(
+      `the connection from port ${local} to ${remote}`,
       (failure) => native.kurma_keep_alive(local, remote, idle, interval, count, failure),
     );
-    if (found === 0) throw new KernelError("socket", "ENOTCONN", subject);
   },
 
   hangUp(socket) {
