@@ -37,7 +37,7 @@ import { DaemonMetrics } from "./operation/daemon_metrics.ts";
 import type { Log } from "./operation/log.ts";
 import { logOptions, openAudit, openLog, serveMetrics } from "./operation/open.ts";
 import { hostStatus } from "./operation/status.ts";
-import { roleOrder } from "./remote/rights.ts";
+import { roleOrder } from "./remote/roles.ts";
 import { scoped } from "./remote/scoped.ts";
 
 /** What a daemon is started with. */

@@ -11,6 +11,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import type { Authority } from "../../stage1/remote/authority.ts";
 import type { Bundle } from "../../stage1/remote/bundle.ts";
 import type { Credential } from "../../stage1/remote/credentials.ts";
+import { roleOrder } from "../../stage1/remote/roles.ts";
 import { command, type Group, type Printed } from "./command.ts";
 import type { Context } from "./context.ts";
 import { BadValue, boolean, choice, type Flag, list as texts, string, whole } from "./flags.ts";
@@ -42,7 +43,7 @@ const names = {
   address: texts("An address that clients use", { short: "a", placeholder: "ADDRESS" }),
 };
 
-const role = choice("What the client may do", ["viewer", "operator", "admin"], {
+const role = choice("What the client may do", roleOrder, {
   short: "r",
   placeholder: "ROLE",
 });

@@ -15,6 +15,7 @@ import type {
   RestartPolicySchema,
   SecuritySchema,
 } from "../../stage1/api/kurma.gen.ts";
+import { roleOrder } from "../../stage1/remote/roles.ts";
 import { parseSize } from "../../stage1/units.ts";
 import { command, type FlagValues } from "./command.ts";
 import { environment } from "./environment.ts";
@@ -81,7 +82,7 @@ export const containerFlags = {
   privileged: boolean("Nothing of the host is kept from it"),
   api: choice(
     "Give it kurmad's API, at /var/lib/kurma/kurma.sock, for what the role may do",
-    ["none", "viewer", "operator", "admin"],
+    ["none", ...roleOrder],
     { placeholder: "ROLE" },
   ),
   userns: choice("User ids: a range of its own, or the host's", ["private", "host"]),

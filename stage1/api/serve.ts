@@ -9,6 +9,15 @@ import { apiHandler, type ApiOptions } from "./handler.ts";
 import { tcpLimits } from "./http2/limits.ts";
 import { listenUnix, Peers, type SocketOptions } from "./http2/listen.ts";
 import { HttpServer } from "./http2/server.ts";
+import type { Role } from "../remote/roles.ts";
+
+/** A socket of the API. */
+export interface ApiSocket extends SocketOptions {
+  /** What may be done over it. Default: everything. */
+  readonly role?: Role;
+  /** Whether one that the service manager listens on stands for it. Default false. */
+  readonly inherited?: boolean;
+}
 
 export class Api {
   readonly #kernel: Kernel;
@@ -32,11 +41,13 @@ export class Api {
    *
    * @throws {KurmaError} `state`: somebody listens there; `denied`.
    */
-  async listenUnix(path: string, options: SocketOptions): Promise<void> {
-    if (options.inherited && Deno.env.has("LISTEN_FDS") && await this.#serveInherited()) return;
+  async listenUnix(path: string, options: ApiSocket): Promise<void> {
+    const { role, inherited } = options;
+    if (inherited && Deno.env.has("LISTEN_FDS") && await this.#serveInherited()) return;
     const listener = await listenUnix(path, options);
-    const peers = new Peers(this.#kernel, path, options.role);
-    this.#server.listen(listener, () => peers.identify());
+    const peers = new Peers(this.#kernel, path);
+    const held = role === undefined ? {} : { role };
+    this.#server.listen(listener, () => ({ ...peers.identify(), ...held }));
   }
 
   /** False if no socket was passed to this process. */

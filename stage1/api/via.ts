@@ -9,7 +9,7 @@
 import { createContextKey } from "@connectrpc/connect";
 import { KurmaError } from "../../ffi/errors.ts";
 import { type Restrictions, restrictionsSchema } from "../containers/restrictions.ts";
-import type { Role } from "../remote/roles.ts";
+import { type Role, roleOrder } from "../remote/roles.ts";
 import { check, object, optional, type Schema, text, word } from "../schema.ts";
 import type { Peer } from "./http2/exchange.ts";
 
@@ -36,7 +36,7 @@ export const viaHeader = "kurma-via";
 
 const schema: Schema<Via> = object<Via>({
   name: text(256),
-  role: word("viewer", "operator", "admin"),
+  role: word(...roleOrder),
   credential: word("certificate", "token"),
   fingerprint: text(256),
   address: text(256),

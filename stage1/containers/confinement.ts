@@ -25,6 +25,7 @@ import {
   word,
 } from "../schema.ts";
 import type { Landlock } from "../../stage2/spec.ts";
+import { roleOrder } from "../remote/roles.ts";
 import { capabilityName } from "./capabilities.ts";
 import {
   type CapabilitySpec,
@@ -261,6 +262,6 @@ export const security: Schema<SecuritySpec> = object<SecuritySpec>({
   readOnlyPaths: optional(listOf(absolutePath, 256)),
   landlock: optional(landlock),
   apiAccess: optional(boolean),
-  apiRole: optional(word("viewer", "operator", "admin")),
+  apiRole: optional(word(...roleOrder)),
   hostTree: optional(boolean),
 });

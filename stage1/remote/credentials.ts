@@ -11,8 +11,7 @@ import { KurmaError } from "../../ffi/errors.ts";
 import type { ShownCertificate, Verdict } from "../../ffi/openssl.ts";
 import { check, listOf, object, optional, pattern, type Schema, word } from "../schema.ts";
 import { readSecret, writeSecret } from "./files.ts";
-import { roleOrder } from "./rights.ts";
-import type { Role } from "./roles.ts";
+import { type Role, roleOrder } from "./roles.ts";
 
 /** A certificate or a token that was given to somebody. */
 export interface Credential {

@@ -30,7 +30,7 @@ import {
   type Schema,
   where,
 } from "../schema.ts";
-import { knownMethods, leastRole, mayCall, restrictionsOf } from "./rights.ts";
+import { knownMethods, requireRole, restrictionsOf, shownName } from "./rights.ts";
 import type { Role } from "./roles.ts";
 
 /** What is forbidden to some callers. */
@@ -197,21 +197,19 @@ export interface Client {
  */
 export function requireMethod(policy: Policy, { name, role }: Client, method: DescMethod): void {
   const full = `${method.parent.typeName}/${method.name}`;
-  const shown = full.replace(/^kurma\.v1\./, "");
-  if (!mayCall(role, method)) {
-    const least = leastRole(method);
-    throw new KurmaError("denied", `Cannot call ${shown}: "${name}" is ${article(role)}`, {
-      fix: least === undefined
-        ? "Nobody may call it from elsewhere; call it on the machine itself"
-        : `Use a certificate or a token of the role ${least}`,
-    });
-  }
+  requireRole(role, method, `"${name}" is ${article(role)}`, (least) => {
+    return `Use a certificate or a token of the role ${least}`;
+  });
   const forbidden = rulesFor(policy, { name, role }).flatMap(({ methods = [] }) => methods)
     .find((text) => fits(text, full));
   if (forbidden === undefined) return;
-  throw new KurmaError("denied", `Cannot call ${shown}: the policy forbids it to "${name}"`, {
-    fix: `Ask an administrator: policy.yaml says ${forbidden}`,
-  });
+  throw new KurmaError(
+    "denied",
+    `Cannot call ${shownName(method)}: the policy forbids it to "${name}"`,
+    {
+      fix: `Ask an administrator: policy.yaml says ${forbidden}`,
+    },
+  );
 }
 
 function article(role: Role): string {

@@ -7,10 +7,8 @@
 
 import type { DescMethod } from "@bufbuild/protobuf";
 import { hostThings, type Restrictions } from "../containers/restrictions.ts";
-import type { Role } from "./roles.ts";
-
-/** From the least that may be done to everything. */
-export const roleOrder: readonly Role[] = ["viewer", "operator", "admin"];
+import { KurmaError } from "../../ffi/errors.ts";
+import { type Role, roleOrder } from "./roles.ts";
 
 /**
  * The least role for each method, by service.
@@ -115,6 +113,33 @@ export function leastRole({ parent, name }: Pick<DescMethod, "parent" | "name">)
 export function mayCall(role: Role, method: Pick<DescMethod, "parent" | "name">): boolean {
   const least = leastRole(method);
   return least !== undefined && roleOrder.indexOf(role) >= roleOrder.indexOf(least);
+}
+
+/** A method as messages call it: `Containers/Exec`, those of others with their package. */
+export function shownName({ parent, name }: Pick<DescMethod, "parent" | "name">): string {
+  return `${parent.typeName}/${name}`.replace(/^kurma\.v1\./, "");
+}
+
+/**
+ * Refuses a method that a role may not call.
+ *
+ * @param why What the message says of the caller.
+ * @param remedy What to do, if it is the least role that may which is wanted.
+ * @throws {KurmaError} `denied`.
+ */
+export function requireRole(
+  role: Role,
+  method: Pick<DescMethod, "parent" | "name">,
+  why: string,
+  remedy: (least: Role) => string,
+): void {
+  if (mayCall(role, method)) return;
+  const least = leastRole(method);
+  throw new KurmaError("denied", `Cannot call ${shownName(method)}: ${why}`, {
+    fix: least === undefined
+      ? "Nobody may call it from elsewhere; call it on the machine itself"
+      : remedy(least),
+  });
 }
 
 /** Nothing of the host. */

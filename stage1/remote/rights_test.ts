@@ -4,7 +4,8 @@ import { Health } from "../api/standard/grpc/health/v1/health.gen.ts";
 import { ServerReflection } from "../api/standard/grpc/reflection/v1/reflection.gen.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../api/standard/grpc/reflection/v1alpha/reflection.gen.ts";
 import { hostThings } from "../containers/restrictions.ts";
-import { knownMethods, leastRole, mayCall, restrictionsOf, roleOrder } from "./rights.ts";
+import { knownMethods, leastRole, mayCall, restrictionsOf } from "./rights.ts";
+import { roleOrder } from "./roles.ts";
 
 const methods = [...file_kurma.services, Health, ServerReflection, ServerReflectionAlpha]
   .flatMap((service) => service.methods);

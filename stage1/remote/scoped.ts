@@ -6,10 +6,9 @@
  */
 
 import type { Interceptor } from "@connectrpc/connect";
-import { KurmaError } from "../../ffi/errors.ts";
 import { peerKey } from "../api/calls.ts";
 import { restrictionsKey } from "../api/via.ts";
-import { leastRole, mayCall, restrictionsOf } from "./rights.ts";
+import { requireRole, restrictionsOf } from "./rights.ts";
 
 /** Before all methods; what is not in the table of rights is nobody's. */
 export const scoped: Interceptor = (next) => (request) => {
@@ -19,18 +18,9 @@ export const scoped: Interceptor = (next) => (request) => {
     return next(request);
   }
   const { method, contextValues } = request;
-  if (!mayCall(peer.role, method)) {
-    const least = leastRole(method);
-    throw new KurmaError(
-      "denied",
-      `Cannot call ${method.parent.name}/${method.name}: the API is here for ${peer.role}s`,
-      {
-        fix: least === undefined
-          ? "Call it on the machine itself"
-          : `Make the container with the API for ${least}s: --api ${least}`,
-      },
-    );
-  }
+  requireRole(peer.role, method, `the API is here for ${peer.role}s`, (least) => {
+    return `Make the container with the API for ${least}s: --api ${least}`;
+  });
   contextValues.set(restrictionsKey, restrictionsOf(peer.role));
   return next(request);
 };

@@ -6,7 +6,6 @@
 
 import { KurmaError } from "../../../ffi/errors.ts";
 import type { Kernel } from "../../../ffi/kernel.ts";
-import type { Role } from "../../remote/roles.ts";
 import type { Peer } from "./exchange.ts";
 
 /** Who may connect to a unix socket. */
@@ -15,10 +14,6 @@ export interface SocketOptions {
   readonly mode: number;
   /** The number of its group. Default: that of this process. */
   readonly group?: number;
-  /** What may be done over it. Default: everything. */
-  readonly role?: Role;
-  /** Whether one that the service manager listens on stands for it. Default false. */
-  readonly inherited?: boolean;
 }
 
 /**
@@ -89,17 +84,12 @@ async function removeStale(path: string): Promise<void> {
 export class Peers {
   readonly #kernel: Kernel;
   readonly #path: string;
-  readonly #role: Pick<Peer & { kind: "unix" }, "role">;
   #known: ReadonlySet<bigint> = new Set();
 
-  /**
-   * @param path As the listener was given it.
-   * @param role What may be done over the socket. Default: everything.
-   */
-  constructor(kernel: Kernel, path: string, role?: Role) {
+  /** @param path As the listener was given it. */
+  constructor(kernel: Kernel, path: string) {
     this.#kernel = kernel;
     this.#path = path;
-    this.#role = role === undefined ? {} : { role };
   }
 
   /**
@@ -107,7 +97,7 @@ export class Peers {
    *
    * @throws {Error} It cannot be told: no new socket is there, or several.
    */
-  identify(): Peer {
+  identify(): Extract<Peer, { kind: "unix" }> {
     const now = this.#kernel.peers(this.#path);
     const fresh = now.filter(({ cookie }) => !this.#known.has(cookie));
     this.#known = new Set(now.map(({ cookie }) => cookie));
@@ -115,6 +105,6 @@ export class Peers {
       throw new Error(`Cannot tell who connected: ${fresh.length} new sockets`);
     }
     const [{ pid, uid, gid }] = fresh;
-    return { kind: "unix", pid, uid, gid, ...this.#role };
+    return { kind: "unix", pid, uid, gid };
   }
 }
