@@ -299,31 +299,20 @@ fn portOf(fd: i32, ask: *const @TypeOf(linux.os.getsockname)) ?u32 {
 
 /// The descriptors of this process: the runtime does not tell those of its connections.
 const OwnDescriptors = struct {
-    folder: i32,
-    buffer: [4096]u8 align(8) = undefined,
-    at: usize = 0,
-    len: usize = 0,
+    names: linux.folder.Names,
 
     fn open(failure: *Failure) error{Failed}!OwnDescriptors {
-        return .{ .folder = try linux.file.open(failure, "/proc/self/fd", .{ .DIRECTORY = true, .CLOEXEC = true }, 0) };
+        const flags: linux.os.O = .{ .DIRECTORY = true, .CLOEXEC = true };
+        return .{ .names = .{ .fd = try linux.file.open(failure, "/proc/self/fd", flags, 0) } };
     }
 
     fn close(own: *OwnDescriptors) void {
-        linux.file.close(own.folder);
+        linux.file.close(own.names.fd);
     }
 
     fn next(own: *OwnDescriptors, failure: *Failure) error{Failed}!?i32 {
-        while (true) {
-            if (own.at == own.len) {
-                own.len = try failure.check(.open, linux.os.getdents64(own.folder, &own.buffer, own.buffer.len));
-                own.at = 0;
-                if (own.len == 0) return null;
-            }
-            const record: *align(1) const linux.os.dirent64 = @ptrCast(&own.buffer[own.at]);
-            own.at += record.reclen;
-            const name = std.mem.sliceTo(@as([*:0]const u8, @ptrCast(&record.name)), 0);
-            return std.fmt.parseInt(i32, name, 10) catch continue;
-        }
+        while (try own.names.next(failure)) |name| return std.fmt.parseInt(i32, name, 10) catch continue;
+        return null;
     }
 };
 

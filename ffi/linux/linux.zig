@@ -15,6 +15,7 @@ pub const Failure = @import("failure.zig").Failure;
 pub const code = @import("code.zig");
 pub const feature = @import("feature.zig");
 pub const file = @import("file.zig");
+pub const folder = @import("folder.zig");
 pub const memfd = @import("memfd.zig");
 pub const mount = @import("mount.zig");
 pub const net = @import("net.zig");

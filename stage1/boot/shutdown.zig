@@ -58,18 +58,11 @@ fn anyLeft() bool {
     var failure: linux.Failure = .{};
     const proc = linux.file.open(&failure, "/proc", .{ .DIRECTORY = true, .CLOEXEC = true }, 0) catch return false;
     defer linux.file.close(proc);
-    var buffer: [16 * 1024]u8 align(8) = undefined;
-    while (true) {
-        const len = os.getdents64(proc, &buffer, buffer.len);
-        if (os.errno(len) != .SUCCESS or len == 0) return false;
-        var at: usize = 0;
-        while (at < len) {
-            const record: *align(1) const os.dirent64 = @ptrCast(&buffer[at]);
-            const name = std.mem.sliceTo(@as([*:0]const u8, @ptrCast(&record.name)), 0);
-            at += record.reclen;
-            if (std.ascii.isDigit(name[0]) and !std.mem.eql(u8, name, "1") and hasProgram(proc, name)) return true;
-        }
+    var names: linux.folder.Names = .{ .fd = proc };
+    while (names.next(&failure) catch return false) |name| {
+        if (std.ascii.isDigit(name[0]) and !std.mem.eql(u8, name, "1") and hasProgram(proc, name)) return true;
     }
+    return false;
 }
 
 fn hasProgram(proc: os.fd_t, pid: []const u8) bool {
