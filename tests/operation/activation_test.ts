@@ -6,7 +6,7 @@
 
 import { assertEquals } from "../assert.ts";
 import { root, Running, test } from "../harness.ts";
-import { until } from "../stage2/served.ts";
+import { exists, until } from "../stage2/served.ts";
 
 /** Writes a line. */
 async function say(connection: Deno.Conn, text: string): Promise<void> {
@@ -89,7 +89,3 @@ test("who only ends what it sends is answered, and who goes away is missed", asy
   await say(last, "end");
   assertEquals((await running.output).status, 0);
 });
-
-async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, () => false);
-}

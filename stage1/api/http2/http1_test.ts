@@ -99,8 +99,11 @@ for (const [what, [request, status]] of Object.entries(bad)) {
   });
 }
 
-/** A server whose answers wait for `answer`; `ended` when the client is taken for gone. */
-function patient() {
+/**
+ * A client that was heard by a server whose answers wait for `answer`; `isEnded` once it is
+ * taken for gone.
+ */
+async function waiting(request: string, how: { endsInput?: boolean } = {}) {
   const answer = Promise.withResolvers<void>();
   const seen = { isAsked: false, isEnded: false };
   const server = new TestServer({}, async ({ signal, body }: Request) => {
@@ -113,22 +116,21 @@ function patient() {
     await answer.promise;
     return { status: 200, header: new Headers({ "x-end": "1" }) };
   });
-  return { server, seen, answer: answer.resolve };
+  const connection = await server.connect();
+  await connection.write(new TextEncoder().encode(request));
+  if (how.endsInput) await connection.closeWrite();
+  await until("the request", () => seen.isAsked);
+  return { server, connection, seen, answer: answer.resolve };
 }
 
 const requests = {
   "without a body": "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
   "with a body": "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok",
 };
-for (const [kind, text] of Object.entries(requests)) {
-  const request = new TextEncoder().encode(text);
-
+for (const [kind, request] of Object.entries(requests)) {
   Deno.test(`HTTP/1.1: a client that goes away ends its request ${kind}`, async () => {
-    const { server, seen } = patient();
+    const { server, connection, seen } = await waiting(request);
     await using _server = server;
-    const connection = await server.connect();
-    await connection.write(request);
-    await until("the request", () => seen.isAsked);
     assertEquals(seen.isEnded, false);
     connection.close();
     const before = performance.now();
@@ -137,12 +139,9 @@ for (const [kind, text] of Object.entries(requests)) {
   });
 
   Deno.test(`HTTP/1.1: a client that sends nothing more is answered, ${kind}`, async () => {
-    const { server, seen, answer } = patient();
+    const { server, connection, seen, answer } = await waiting(request, { endsInput: true });
     await using _server = server;
-    using connection = await server.connect();
-    await connection.write(request);
-    await connection.closeWrite();
-    await until("the request", () => seen.isAsked);
+    using _connection = connection;
     // The server looks once a second.
     await new Promise((resolve) => setTimeout(resolve, 1_500));
     assertEquals(seen.isEnded, false);
@@ -153,12 +152,8 @@ for (const [kind, text] of Object.entries(requests)) {
   });
 
   Deno.test(`HTTP/1.1: one that goes away later ends its request ${kind}`, async () => {
-    const { server, seen } = patient();
+    const { server, connection, seen } = await waiting(request, { endsInput: true });
     await using _server = server;
-    const connection = await server.connect();
-    await connection.write(request);
-    await connection.closeWrite();
-    await until("the request", () => seen.isAsked);
     await new Promise((resolve) => setTimeout(resolve, 50));
     assertEquals(seen.isEnded, false);
     connection.close();
