@@ -34,7 +34,8 @@ export function choose(
   args: readonly string[],
   pid: number,
 ): { name: string; args: readonly string[] } {
-  const name = called.slice(called.lastIndexOf("/") + 1).replace(/^-/, "");
+  const last = called.slice(called.lastIndexOf("/") + 1);
+  const name = last.startsWith("-") ? last.slice(1) : last;
   // The kernel passes words of its command line on, so the first one is no command there.
   if (pid === 1 && (name === "kurma" || name === "init")) return { name: "kurma-init", args };
   if (name === "kurma" || name === "kurma-cli") {

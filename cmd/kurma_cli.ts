@@ -5,13 +5,12 @@
  */
 
 import { KurmaError } from "../ffi/errors.ts";
-import { called, common, entryOf, helpFor } from "./cli/commands.ts";
 import { type Entry, type Flags, isGroup, type Printed, writtenOut } from "./cli/command.ts";
+import { called, common, entryOf } from "./cli/commands.ts";
 import { absolute } from "./cli/context.ts";
-import { explain } from "./cli/failure.ts";
 import { boolean } from "./cli/flags.ts";
 import { chosen, isAlone } from "./cli/host.ts";
-import { interpret, read, type Split, split } from "./cli/parse.ts";
+import { interpret, read, type Split, withoutFlags } from "./cli/parse.ts";
 import { printableLines } from "./cli/printable.ts";
 import { commonInstead, shortcuts } from "./cli/words.ts";
 import { paintFor, switchOff } from "./colour.ts";
@@ -30,24 +29,22 @@ export async function main(args: readonly string[]): Promise<number> {
     const columns = (terminal && Deno.consoleSize().columns) || 80;
     const { path, entry, words, occurrences } = await walk(args);
     if (occurrences.has("version")) return print(versionText());
-    if (occurrences.has("help")) return print(await helpFor(path, columns, paintFor(Deno.stdout)));
+    if (occurrences.has("help")) return print(await helpOn(Deno.stdout, path, columns));
     if (entry === undefined || isGroup(entry)) {
-      complain(await helpFor(path, columns, paintFor(Deno.stderr)));
+      complain(await helpOn(Deno.stderr, path, columns));
       return usageStatus;
     }
 
     failure = entry.failure;
     const name = typed(path);
-    const line = split(
+    const line = await parted(
       name,
       { ...common, ...entry.flags },
       words,
       entry.passthrough,
       { ...commonInstead, ...entry.instead },
     );
-    if (line.occurrences.has("help")) {
-      return print(await helpFor(path, columns, paintFor(Deno.stdout)));
-    }
+    if (line.occurrences.has("help")) return print(await helpOn(Deno.stdout, path, columns));
     if (line.occurrences.has("no-color")) switchOff();
     const env = Deno.env.toObject();
     const given = new Map([...occurrences, ...line.occurrences]);
@@ -73,12 +70,23 @@ export async function main(args: readonly string[]): Promise<number> {
       : result;
     return (text === "" ? 0 : print(terminal && !safe ? printableLines(text) : text)) || status;
   } catch (error) {
+    const { explain } = await import("./cli/failure.ts");
     const { cause, fix, status } = explain(error);
     report(cause, fix);
     if (failure === undefined) return status;
     // Where the status belongs to a command, shells have one for a command that cannot be run.
     return error instanceof KurmaError ? error.commandStatus ?? failure : failure;
   }
+}
+
+/** Help about what `path` calls, as `stream` shows it. */
+async function helpOn(
+  stream: { isTerminal(): boolean },
+  path: readonly string[],
+  columns: number,
+): Promise<string> {
+  const { helpFor } = await import("./cli/help.ts");
+  return await helpFor(path, columns, paintFor(stream));
 }
 
 /** How far the words of a command line lead through the table. */
@@ -102,16 +110,30 @@ async function walk(words: readonly string[]): Promise<Walk> {
     const flags: Flags = entry === undefined
       ? { ...common, version: boolean("Show the version", { short: "v" }) }
       : common;
-    const level = split(typed(path), flags, words, true, commonInstead);
+    const level = await parted(typed(path), flags, words, true, commonInstead);
     for (const [flag, values] of level.occurrences) occurrences.set(flag, values);
     if (occurrences.has("no-color")) switchOff();
     const [word, ...rest] = writtenOut(entry ?? { shortcuts }, level.positionals);
     if (word === undefined || occurrences.has("help") || occurrences.has("version")) break;
-    entry = entry === undefined ? await called(word) : entryOf(path, entry, word);
+    entry = entry === undefined ? await called(word) : await entryOf(path, entry, word);
     path.push(word.toLowerCase());
     words = rest;
   }
   return { path, entry, words, occurrences };
+}
+
+/** What split() comes to, which is loaded for lines that have flags. */
+async function parted(
+  path: string,
+  flags: Flags,
+  words: readonly string[],
+  leading?: boolean,
+  instead?: Readonly<Record<string, string>>,
+): Promise<Split> {
+  const plain = withoutFlags(words, leading);
+  if (plain) return plain;
+  const { split } = await import("./cli/split.ts");
+  return split(path, flags, words, leading, instead);
 }
 
 /** The words that call an entry, as one would type them. */

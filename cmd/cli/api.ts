@@ -6,15 +6,16 @@
 
 import { resolve } from "node:path";
 import { defaultSocket } from "../../stage1/api/socket.ts";
-import { defaultPort } from "../../stage1/api/endpoint.ts";
+import { defaultPort } from "../../stage1/api/hosts.ts";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Authority } from "../../stage1/remote/authority.ts";
 import type { Bundle } from "../../stage1/remote/bundle.ts";
 import type { Credential } from "../../stage1/remote/credentials.ts";
 import { roleOrder } from "../../stage1/remote/roles.ts";
+import { whole } from "./amounts.ts";
 import { command, type Group, type Printed } from "./command.ts";
 import type { Context } from "./context.ts";
-import { BadValue, boolean, choice, type Flag, list as texts, string, whole } from "./flags.ts";
+import { BadValue, boolean, choice, type Flag, list as texts, string } from "./flags.ts";
 import { rowsOutput, shown, structured, textOutput } from "./output.ts";
 
 const dir = {

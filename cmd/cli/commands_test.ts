@@ -1,7 +1,10 @@
 import { assert, assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
 import { type Command, type Entry, isGroup } from "./command.ts";
-import { called, common, entryOf, helpFor, top } from "./commands.ts";
-import { interpret, split, UsageError } from "./parse.ts";
+import { called, common, entryOf } from "./commands.ts";
+import { helpFor } from "./help.ts";
+import { interpret, UsageError } from "./parse.ts";
+import { split } from "./split.ts";
+import { top } from "./surface.ts";
 
 /** Everything that words call, with those words. */
 function* entries(path: string[], entry: Entry): Generator<[path: string[], entry: Entry]> {
@@ -31,14 +34,14 @@ for (const [path, entry] of entries([], table)) {
   });
 
   for (const [line] of entry.examples) {
-    Deno.test(`the example "${line}" is a command line that parses`, () => {
+    Deno.test(`the example "${line}" is a command line that parses`, async () => {
       const [program, ...words] = shellWords(line.slice(line.indexOf("kurma")));
       assertEquals(program, "kurma");
       let found: Entry = table;
       const followed: string[] = [];
       while (isGroup(found)) {
         const [word] = words.splice(0, 1);
-        found = entryOf(followed, found, word);
+        found = await entryOf(followed, found, word);
         followed.push(word);
       }
       assert.deepEqual(followed.slice(0, path.length), path);

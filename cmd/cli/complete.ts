@@ -15,7 +15,8 @@ import {
   writtenOut,
 } from "./command.ts";
 import type { Flag } from "./flags.ts";
-import { type Split, split, UsageError } from "./parse.ts";
+import { type Split, UsageError } from "./parse.ts";
+import { split } from "./split.ts";
 
 /** A word that may stand there, and what it means. */
 export type Candidate = readonly [word: string, meaning: string];

@@ -31,5 +31,7 @@ export interface Context {
 
 /** `path` seen from the folder of this process. */
 export function absolute(path: string): string {
-  return /^(?:\/[^./][^/]*)+$/.test(path) ? path : paths().resolve(path);
+  const isPlain = path.startsWith("/") && !path.endsWith("/") && !path.includes("//") &&
+    !path.includes("/.");
+  return isPlain ? path : paths().resolve(path);
 }

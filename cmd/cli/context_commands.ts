@@ -5,8 +5,8 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
+import { endpointOf } from "../../stage1/api/hosts.ts";
 import { defaultSocket } from "../../stage1/api/socket.ts";
-import { endpointOf } from "../../stage1/api/endpoint.ts";
 import type { Bundle } from "../../stage1/remote/bundle.ts";
 import { command, type Group } from "./command.ts";
 import { Contexts, ownContext } from "./contexts.ts";

@@ -6,9 +6,11 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { type Endpoint, endpointName, endpointOf } from "../../stage1/api/endpoint.ts";
+import { type Endpoint, endpointName } from "../../stage1/api/endpoint.ts";
+import { endpointOf } from "../../stage1/api/hosts.ts";
 import type { Bundle } from "../../stage1/remote/bundle.ts";
 import { closest } from "./closest.ts";
+import { contextsFolder, currentContext, type Environment } from "./current_context.ts";
 
 /** The name that stands for this machine's own daemon. */
 export const ownContext = "default";
@@ -16,24 +18,13 @@ export const ownContext = "default";
 export class Contexts {
   readonly #folder: string | undefined;
 
-  constructor({ XDG_CONFIG_HOME, HOME }: Readonly<Record<string, string | undefined>>) {
-    // The specification has it that a relative path says nothing.
-    const config = XDG_CONFIG_HOME?.startsWith("/") ? XDG_CONFIG_HOME : HOME && `${HOME}/.config`;
-    this.#folder = config ? `${config}/kurma` : undefined;
+  constructor(env: Environment) {
+    this.#folder = contextsFolder(env);
   }
 
   /** The context in use; undefined for this machine's daemon. */
   current(): string | undefined {
-    if (this.#folder === undefined) return undefined;
-    try {
-      return Deno.readTextFileSync(`${this.#folder}/current-context`).trim() || undefined;
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return undefined;
-      throw new KurmaError("denied", `Cannot read "${this.#folder}/current-context"`, {
-        cause: error,
-        fix: "Make it readable for you, or name a daemon with -H",
-      });
-    }
+    return currentContext(this.#folder);
   }
 
   /** From now on, commands go to that one. */

@@ -11,9 +11,9 @@ import { pass } from "../print.ts";
 import { command } from "./command.ts";
 import type { End, Opened, Written } from "./copying.ts";
 import { boolean } from "./flags.ts";
-import { streaming } from "./host.ts";
 import { structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";
+import { streaming } from "./streaming.ts";
 
 /** What one of the two arguments names. */
 export type Place =

@@ -17,9 +17,10 @@ import type {
 } from "../../stage1/api/kurma.gen.ts";
 import { roleOrder } from "../../stage1/remote/roles.ts";
 import { parseSize } from "../../stage1/units.ts";
+import { bytes, time, whole } from "./amounts.ts";
 import { command, type FlagValues } from "./command.ts";
 import { environment } from "./environment.ts";
-import { boolean, bytes, choice, list, string, time, whole } from "./flags.ts";
+import { boolean, choice, list, string } from "./flags.ts";
 import { daemon, seconds } from "./host.ts";
 import { structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";

@@ -1,7 +1,8 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import { assert, assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
 import { create, programOf, settingsOf } from "./create.ts";
-import { interpret, split, UsageError } from "./parse.ts";
+import { interpret, UsageError } from "./parse.ts";
+import { split } from "./split.ts";
 
 /** The settings that the words of a command line come to. */
 function settings(...words: string[]) {

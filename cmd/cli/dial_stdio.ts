@@ -30,7 +30,7 @@ export const dialStdio = command({
       });
     }
     const { copy } = await import("../../stage1/api/bridge.ts");
-    const { unreachable } = await import("../../stage1/api/client.ts");
+    const { unreachable } = await import("../../stage1/api/client_errors.ts");
     let connection: Deno.UnixConn;
     try {
       connection = await Deno.connect({ transport: "unix", path: found.path });

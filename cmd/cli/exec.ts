@@ -4,13 +4,14 @@
  * @module
  */
 
+import { whole } from "./amounts.ts";
 import { command } from "./command.ts";
 import type { Context } from "./context.ts";
 import { converse, tellDetached } from "./conversation.ts";
 import { environment } from "./environment.ts";
-import { boolean, list, string, whole } from "./flags.ts";
-import { streaming } from "./host.ts";
+import { boolean, list, string } from "./flags.ts";
 import { appOf } from "./pod_app.ts";
+import { streaming } from "./streaming.ts";
 import { detachKeys, terminalSize } from "./terminal.ts";
 
 const envFlags = {

@@ -1,17 +1,6 @@
 import { assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
-import {
-  boolean,
-  bytes,
-  choice,
-  duration,
-  type Flag,
-  list,
-  pairs,
-  setting,
-  string,
-  time,
-  whole,
-} from "./flags.ts";
+import { bytes, duration, time, whole } from "./amounts.ts";
+import { boolean, choice, type Flag, list, pairs, setting, string } from "./flags.ts";
 
 const root = setting("Folder", { variable: "ROOT", fallback: "/var" });
 const format = choice("Form", ["table", "json"]);

@@ -4,15 +4,52 @@
  * @module
  */
 
-import { type Command, type Example, type Flags, type Group, isGroup, usage } from "./command.ts";
 import { type Paint, unpainted } from "../colour.ts";
+import { roleHelp, roleOf } from "../personalities.ts";
+import {
+  type Command,
+  type Entry,
+  type Example,
+  type Flags,
+  type Group,
+  isGroup,
+  usage,
+  writtenOut,
+} from "./command.ts";
+import { called, common as commonFlags, entryOf } from "./commands.ts";
 import type { Flag } from "./flags.ts";
+import { roles, top } from "./surface.ts";
+import { shortcuts } from "./words.ts";
 
 /** Text is written for no less and no more than this, however wide the terminal is. */
 const width = { least: 40, most: 100 };
 
 /** Names stand in a column of their own, unless they would take more than this. */
 const widestName = 28;
+
+/**
+ * Help about what `words` call: a command, a group, a role of the program, or all of it.
+ *
+ * @throws {UsageError} if nothing is called so.
+ */
+export async function helpFor(
+  words: readonly string[],
+  columns: number,
+  paint: Paint = unpainted,
+): Promise<string> {
+  const role = words.length === 1 ? roleOf(words[0]) : undefined;
+  if (role && roles().some(([word]) => word === words[0])) return roleHelp(role);
+  const written = writtenOut({ shortcuts }, words);
+  const [first, ...rest] = written;
+  let entry: Entry = first === undefined ? await top() : await called(first);
+  for (const [index, word] of rest.entries()) {
+    entry = await entryOf(written.slice(0, index + 1), entry, word);
+  }
+  const path = ["kurma", ...written].join(" ").toLowerCase();
+  return isGroup(entry)
+    ? groupHelp(path, entry, first === undefined ? roles() : [], commonFlags, columns, paint)
+    : commandHelp(path, entry, commonFlags, columns, paint);
+}
 
 /** What `kurma COMMAND --help` says. `common` are the flags that every command has. */
 export function commandHelp(

@@ -1,6 +1,7 @@
 import { assertEquals } from "../../tests/assert.ts";
+import { duration } from "./amounts.ts";
 import { command, usage } from "./command.ts";
-import { boolean, choice, duration, list, setting } from "./flags.ts";
+import { boolean, choice, list, setting } from "./flags.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 
 const stop = command({

@@ -6,8 +6,9 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Damage, Removed } from "../../stage1/images/mod.ts";
+import { bytes } from "./amounts.ts";
 import { command, type Group, type Printed } from "./command.ts";
-import { boolean, bytes, choice, string } from "./flags.ts";
+import { boolean, choice, string } from "./flags.ts";
 import { type ImageRow, imageStore } from "./image_store.ts";
 import { listed, listFlags, shown, structured } from "./output.ts";
 import type { Column, Surroundings } from "./table.ts";

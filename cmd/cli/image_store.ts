@@ -6,7 +6,8 @@
 
 import type { Damage, OnProgress, Removed } from "../../stage1/images/mod.ts";
 import type { Context } from "./context.ts";
-import { daemonIfAny, type Where } from "./host.ts";
+import { daemonIfAny } from "./daemon_if_any.ts";
+import type { Where } from "./host.ts";
 
 /** An image as `--output json` lists it. */
 export interface ImageRow {

@@ -15,8 +15,8 @@ import type {
   ImportImageRequestSchema,
 } from "../../stage1/api/kurma.gen.ts";
 import type { Damage, OnProgress, Removed } from "../../stage1/images/mod.ts";
-import { streamingWith } from "./host.ts";
 import type { ImageFields, ImageRow, ImageStore, TakeOutOptions } from "./image_store.ts";
+import { streamingWith } from "./streaming.ts";
 
 type ImageJson = MessageJsonType<typeof ImageSchema>;
 

@@ -5,8 +5,9 @@
  * @module
  */
 
+import { time } from "./amounts.ts";
 import { command } from "./command.ts";
-import { boolean, choice, string, time } from "./flags.ts";
+import { boolean, choice, string } from "./flags.ts";
 import { daemon, seconds } from "./host.ts";
 import { force, moving, removed } from "./moving.ts";
 import { structured, textOutput } from "./output.ts";

@@ -1,25 +1,21 @@
 /**
- * `kurma list` and `kurma show`: the containers that there are.
+ * `kurma list`: the containers that there are.
  *
  * @module
  */
 
 import type { MessageJsonType } from "@bufbuild/protobuf";
-import type { ContainerSchema, ListContainersRequestSchema } from "../../stage1/api/kurma.gen.ts";
+import type { ContainerSchema } from "../../stage1/api/kurma.gen.ts";
 import type { Style } from "../colour.ts";
 import { command } from "./command.ts";
 import { boolean } from "./flags.ts";
-import { filtered, type Filters, labelFilter } from "./filters.ts";
 import { daemon } from "./host.ts";
-import { inFull, listed, listFlags, showFlags } from "./output.ts";
-import { UsageError } from "./parse.ts";
+import { listed, listFlags } from "./output.ts";
 import type { Column } from "./table.ts";
 import { ago } from "./units.ts";
 
 /** A container as `--output json` lists it: the API's own message. */
 export type Container = MessageJsonType<typeof ContainerSchema>;
-
-type Query = MessageJsonType<typeof ListContainersRequestSchema>;
 
 /** Where a container is in its life, without what every state's name begins with. */
 export function stateOf(
@@ -28,8 +24,10 @@ export function stateOf(
   return state.replace("CONTAINER_STATE_", "").toLowerCase();
 }
 
-const up = ["running", "starting", "stopping"] as const;
-const states = ["new", ...up, "stopped", "exited"] as const;
+const up: readonly string[] = ["running", "starting", "stopping"];
+
+/** All words of {@linkcode stateOf} but the unspecified. */
+export const states: readonly string[] = ["new", ...up, "stopped", "exited"];
 
 /** Its state in words: `exited (1) 3 minutes ago`. */
 export function statusOf(container: Container, now: number): string {
@@ -44,7 +42,7 @@ export function statusOf(container: Container, now: number): string {
   const notes = paused ? ["paused"] : [];
   if (health !== "HEALTH_UNSPECIFIED") notes.push(health.replace("HEALTH_", "").toLowerCase());
   const said = notes.length > 0 ? ` (${notes.join(", ")})` : "";
-  return `running${said}${since(startTime).replace(/ ago$/, "")}`;
+  return `running${said}${since(startTime).replace(" ago", "")}`;
 }
 
 /** What runs well is green, what went wrong red, what may go either way yellow. */
@@ -82,31 +80,14 @@ const columns: readonly Column<Container>[] = [
   { title: "POD", text: ({ podId }) => shortId(podId), wide: true },
 ];
 
-/** The filter of states, in the words of {@linkcode statusOf}. */
-export function statusFilter<Row extends { readonly state?: Container["state"] }>(
-  value: string,
-  paused: (row: Row) => boolean,
-): (row: Row) => boolean {
-  if (value === "paused") return paused;
-  const state = states.find((each) => each === value);
-  if (state === undefined) {
-    throw new UsageError(
-      `Cannot use "status=${value}" for --filter`,
-      `A status is one of ${[...states, "paused"].join(", ")}`,
-    );
-  }
-  return (row) => stateOf(row) === state;
-}
+/** What no filter asks for. */
+const everything = { query: {}, fits: () => true };
 
-const filters: Filters<Query, Container> = {
-  name: (value) => ({ name = "" }) => name.includes(value),
-  id: (value) => ({ id = "" }) => id.startsWith(value),
-  status: (value) => statusFilter(value, ({ paused }) => paused === true),
-  label: labelFilter,
-  image: (value) => ({ image: value }),
-  ancestor: (value) => ({ image: value }),
-  pod: (value) => ({ pod: value }),
-};
+/** What filters ask for, which is loaded for lines that have some. */
+async function asked(texts: readonly string[]) {
+  const { listFiltered } = await import("./list_filters.ts");
+  return listFiltered(texts);
+}
 
 export const list = command({
   summary: "List the containers that run, or all",
@@ -140,50 +121,13 @@ export const list = command({
     ["kurma list -q --filter status=exited | xargs kurma rm", "Remove what has ended"],
   ],
   async run(context, _args, { all, filter, ...how }) {
-    const { query, fits } = filtered(filters, filter);
+    const { query, fits } = filter.length === 0 ? everything : await asked(filter);
     const any = all || filter.some((text) => text.startsWith("status="));
     const { containers = [] } = await (await daemon(context)).call("Containers", "List", query);
     const rows = containers.filter((container) =>
-      fits(container) && (any || up.some((state) => state === stateOf(container)))
+      fits(container) && (any || up.includes(stateOf(container)))
     );
     const [id, name] = [({ id = "" }: Container) => id, ({ name = "" }: Container) => name];
     return await listed({ rows, columns, name, id }, how, context);
-  },
-});
-
-export const show = command({
-  summary: "Show all that is known of a container",
-  aliases: ["inspect"],
-  details: [
-    "A container is called by its name, its id, or the first digits of its id, four at least. What " +
-    "a default says is left out; --plan shows what it was started with: a config.json of OCI's runtime-spec, in an envelope.",
-  ],
-  args: ["container"],
-  flags: {
-    format: showFlags.format,
-    plan: boolean("What it last ran as, instead"),
-    output: showFlags.output,
-  },
-  instead: {
-    "--type": "Leave it out; images have kurma image show",
-    "-s": "kurma stats shows what a container uses",
-    "--size": "kurma stats shows what a container uses",
-  },
-  examples: [
-    ["kurma show web", "As JSON"],
-    ["kurma show web --format '{{.pid}}'", "One field, for a script"],
-    ["kurma show web --plan | jq .config.linux.namespaces", "What it was made with"],
-  ],
-  async run(context, { container }, { plan, ...how }) {
-    const api = await daemon(context);
-    const answer = await api.call("Containers", "Get", { container });
-    if (plan && !answer.plan) {
-      throw new UsageError(
-        `Cannot show the plan of "${container}": it never ran`,
-        "Start it first",
-      );
-    }
-    const value: unknown = plan ? JSON.parse(answer.plan ?? "") : answer.container;
-    return await inFull(value, how);
   },
 });

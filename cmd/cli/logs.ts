@@ -9,10 +9,10 @@ import type { Event, LogLine } from "../../stage1/api/kurma.gen.ts";
 import { pass, print } from "../print.ts";
 import { command } from "./command.ts";
 import { boolean, choice, list, string } from "./flags.ts";
-import { streaming } from "./host.ts";
 import { moment, momentText, timestamp } from "./moments.ts";
 import { UsageError } from "./parse.ts";
 import { printable, printableLines } from "./printable.ts";
+import { streaming } from "./streaming.ts";
 
 /** The numbers that the API has for them, without its descriptions, which load slowly. */
 const streamNumbers = { all: 0, stdout: 1, stderr: 2 } as const;

@@ -8,8 +8,9 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import type { ApiClient } from "../../stage1/api/client.ts";
 import { type Command, command, type Example, type Flags, type FlagValues } from "./command.ts";
+import { toEach } from "./each.ts";
 import { boolean } from "./flags.ts";
-import { daemon, toEach } from "./host.ts";
+import { daemon } from "./host.ts";
 import { structured, textOutput } from "./output.ts";
 
 type Output = "text" | "json" | "yaml";

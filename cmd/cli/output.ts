@@ -7,7 +7,6 @@
 import type { Printed } from "./command.ts";
 import { boolean, choice, list, string } from "./flags.ts";
 import { type Column, type Surroundings, table } from "./table.ts";
-import { filledIn } from "./template.ts";
 
 /** The flag of commands that answer with rows. */
 export const rowsOutput = choice("How to show them", ["table", "wide", "name", "json", "yaml"], {
@@ -68,27 +67,10 @@ export async function listed<Row>(
   },
   surroundings: Surroundings,
 ): Promise<string | Printed> {
-  if (format !== undefined) return rows.rows.map((row) => filledIn(format, row)).join("\n");
+  if (format !== undefined) {
+    const { filledIn } = await import("./template.ts");
+    return rows.rows.map((row) => filledIn(format, row)).join("\n");
+  }
   if (quiet) return rows.rows.map(id).join("\n");
   return await shown(rows, output, surroundings);
-}
-
-/** The flags of commands that show all of one thing. */
-export const showFlags = {
-  format: string("A line made of fields, as for kurma list", {
-    short: "f",
-    placeholder: "TEMPLATE",
-  }),
-  output: choice("How to show it", ["json", "yaml"], { short: "o", placeholder: "FORM" }),
-};
-
-/** `value` as {@linkcode showFlags} ask for it. It has to be what JSON can say. */
-export async function inFull(
-  value: unknown,
-  { format, output }: {
-    readonly format: string | undefined;
-    readonly output: "json" | "yaml";
-  },
-): Promise<string> {
-  return format === undefined ? await structured(value, output) : filledIn(format, value);
 }

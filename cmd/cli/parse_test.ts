@@ -1,7 +1,9 @@
 import { assert, assertEquals, rejection } from "../../tests/assert.ts";
+import { duration } from "./amounts.ts";
 import { command } from "./command.ts";
-import { boolean, choice, duration, list, setting, string } from "./flags.ts";
-import { interpret, split, UsageError } from "./parse.ts";
+import { boolean, choice, list, setting, string } from "./flags.ts";
+import { interpret, UsageError } from "./parse.ts";
+import { split } from "./split.ts";
 
 const run = command({
   summary: "Run it",

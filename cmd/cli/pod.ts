@@ -11,15 +11,18 @@ import type {
   PodSchema,
 } from "../../stage1/api/kurma.gen.ts";
 import type { Style } from "../colour.ts";
+import { time } from "./amounts.ts";
 import { command, type Group } from "./command.ts";
 import { absolute, labelsOf, limitFlags, limitsOf, networkOf } from "./create.ts";
 import { filtered, type Filters, labelFilter } from "./filters.ts";
-import { boolean, choice, list as several, string, time } from "./flags.ts";
+import { boolean, choice, list as several, string } from "./flags.ts";
 import { daemon, seconds } from "./host.ts";
-import { shortId, stateOf, statusFilter } from "./list.ts";
+import { inFull, showFlags } from "./in_full.ts";
+import { shortId, stateOf } from "./list.ts";
+import { statusFilter } from "./list_filters.ts";
 import { moment } from "./moments.ts";
 import { force, moving, removed } from "./moving.ts";
-import { inFull, listed, listFlags, showFlags, structured, textOutput } from "./output.ts";
+import { listed, listFlags, structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";
 import type { Column } from "./table.ts";
 import { ago } from "./units.ts";

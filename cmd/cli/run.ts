@@ -13,11 +13,12 @@ import { report } from "../print.ts";
 import { command, type FlagValues } from "./command.ts";
 import type { Context } from "./context.ts";
 import { absolute, containerFlags, containerInstead, programOf, requestOf } from "./create.ts";
+import { daemonIfAny, needsDaemon } from "./daemon_if_any.ts";
 import { environment } from "./environment.ts";
 import { explain } from "./failure.ts";
 import { boolean } from "./flags.ts";
-import { daemonIfAny, needsDaemon, streamingWith } from "./host.ts";
 import { progressOnStderr } from "./progress.ts";
+import { streamingWith } from "./streaming.ts";
 import { detachKeys, terminalSize } from "./terminal.ts";
 
 const flags = {

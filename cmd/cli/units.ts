@@ -31,8 +31,10 @@ const spans = [
 /** How long ago `time` was at `now`, both in milliseconds since 1970: `3 hours ago`. */
 export function ago(time: number, now: number): string {
   const seconds = Math.floor((now - time) / 1000);
-  const span = spans.find((each) => seconds >= each.seconds);
-  if (!span) return "just now";
-  const count = Math.floor(seconds / span.seconds);
-  return `${count} ${span.name}${count === 1 ? "" : "s"} ago`;
+  for (const span of spans) {
+    if (seconds < span.seconds) continue;
+    const count = Math.floor(seconds / span.seconds);
+    return `${count} ${span.name}${count === 1 ? "" : "s"} ago`;
+  }
+  return "just now";
 }

@@ -9,11 +9,12 @@ import type { ProcessSchema, StatsSchema } from "../../stage1/api/kurma.gen.ts";
 import { command } from "./command.ts";
 import { labelsOf, limitFlags, limitsOf, restartOf } from "./create.ts";
 import { list } from "./flags.ts";
-import { daemon, streaming } from "./host.ts";
+import { daemon } from "./host.ts";
 import { moment } from "./moments.ts";
 import { moving } from "./moving.ts";
 import { rowsOutput, shown, structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";
+import { streaming } from "./streaming.ts";
 import type { Column } from "./table.ts";
 import { ago, size } from "./units.ts";
 

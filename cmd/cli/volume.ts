@@ -6,13 +6,15 @@
 
 import type { MessageJsonType } from "@bufbuild/protobuf";
 import type { ListVolumesRequestSchema, VolumeSchema } from "../../stage1/api/kurma.gen.ts";
+import { bytes } from "./amounts.ts";
 import { command, type Group } from "./command.ts";
 import { labelsOf } from "./create.ts";
 import { filtered, type Filters, labelFilter } from "./filters.ts";
-import { boolean, bytes, list as several } from "./flags.ts";
+import { boolean, list as several } from "./flags.ts";
 import { daemon } from "./host.ts";
+import { inFull, showFlags } from "./in_full.ts";
 import { moving, removed } from "./moving.ts";
-import { inFull, listed, listFlags, showFlags, structured, textOutput } from "./output.ts";
+import { listed, listFlags, structured, textOutput } from "./output.ts";
 import { UsageError } from "./parse.ts";
 import type { Column } from "./table.ts";
 import { ago, size } from "./units.ts";

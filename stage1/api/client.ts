@@ -13,7 +13,7 @@ import type {
   DescService,
   MessageJsonType,
 } from "@bufbuild/protobuf";
-import { type Code, KurmaError, outcomes } from "../../ffi/errors.ts";
+import { KurmaError } from "../../ffi/errors.ts";
 import type { ApiStreams } from "./client_streams.ts";
 import { authority, type Endpoint, endpointName } from "./endpoint.ts";
 import type { Duplex } from "./http2/exchange.ts";
@@ -88,6 +88,7 @@ export class ApiClient {
     if (status === 200 && answer !== undefined) {
       return answer as MessageJsonType<Method<Services[S], N>["output"]>;
     }
+    const { errorOf } = await import("./client_errors.ts");
     throw errorOf(answer, `kurmad answered ${path} with status ${status}`);
   }
 
@@ -134,6 +135,7 @@ async function post(
   } catch (cause) {
     signal?.throwIfAborted();
     if (cause instanceof KurmaError) throw cause;
+    const { wentAway } = await import("./client_errors.ts");
     throw wentAway(endpointName(endpoint), cause);
   } finally {
     signal?.removeEventListener("abort", close);
@@ -170,31 +172,9 @@ async function open(endpoint: Endpoint): Promise<Duplex> {
   try {
     return await Deno.connect({ transport: "unix", path: endpoint.path });
   } catch (cause) {
+    const { unreachable } = await import("./client_errors.ts");
     throw unreachable(endpoint.path, cause);
   }
-}
-
-/** A connection that broke. */
-export function wentAway(host: string, cause: unknown): KurmaError {
-  return new KurmaError("unavailable", `Cannot ask kurmad at "${host}": it went away`, {
-    cause,
-    fix: "Try again; what was logged there says why",
-  });
-}
-
-/** Why kurmad cannot be reached at its socket. */
-export function unreachable(socket: string, cause: unknown): KurmaError {
-  if (cause instanceof Deno.errors.PermissionDenied) {
-    return new KurmaError("denied", `Cannot reach kurmad at "${socket}": EACCES`, {
-      cause,
-      fix: "Run it as root, or become a member of the group kurma",
-    });
-  }
-  return new KurmaError("unavailable", `Cannot reach kurmad at "${socket}"`, {
-    cause,
-    fix:
-      "Start it as root, with kurma daemon or systemctl start kurmad, or name its socket with -H",
-  });
 }
 
 /**
@@ -249,43 +229,4 @@ function parsed(body: Uint8Array): unknown {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
-}
-
-/** The words of Connect for a status, and the code of ours that fits it best. */
-const codes: Record<string, Code> = {
-  invalid_argument: "invalid",
-  not_found: "missing",
-  failed_precondition: "state",
-  permission_denied: "denied",
-  unauthenticated: "denied",
-};
-
-/**
- * The error that kurmad told.
- *
- * @param answer Connect's JSON of an error.
- * @param otherwise The message if it is none.
- */
-export function errorOf(answer: unknown, otherwise: string): KurmaError {
-  const { code, message = otherwise, details } = fieldsOf(answer);
-  const detail = Array.isArray(details)
-    ? details.map(fieldsOf).find(({ type }) => type === "kurma.v1.ErrorDetail")
-    : undefined;
-  const { code: own, causes, fix, commandStatus } = fieldsOf(detail?.debug);
-  const known = typeof own === "string" && Object.hasOwn(outcomes, own)
-    ? own as Code
-    : codes[String(code)] ?? "unavailable";
-  return new KurmaError(known, String(message), {
-    cause: Array.isArray(causes) ? causeOf(causes.map(String)) : undefined,
-    ...(typeof fix === "string" && fix !== "" ? { fix } : {}),
-    ...(typeof commandStatus === "number" && commandStatus !== 0 ? { commandStatus } : {}),
-  });
-}
-
-function fieldsOf(value: unknown): Record<string, unknown> {
-  return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
-}
-
-function causeOf([message, ...rest]: readonly string[]): Error | undefined {
-  return message === undefined ? undefined : new Error(message, { cause: causeOf(rest) });
 }

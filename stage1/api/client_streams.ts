@@ -16,7 +16,7 @@ import {
 import type { UniversalClientFn } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { type Code as OwnCode, KurmaError, outcomes } from "../../ffi/errors.ts";
-import { unreachable, wentAway } from "./client.ts";
+import { unreachable, wentAway } from "./client_errors.ts";
 import {
   Containers,
   type CreateContainerRequest,

@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch, rejection } from "../../tests/assert.ts";
-import { type Endpoint, endpointName, endpointOf } from "./endpoint.ts";
+import { type Endpoint, endpointName } from "./endpoint.ts";
+import { endpointOf } from "./hosts.ts";
 
 function tcp(hostname: string, port = 12312, isPlain = false): Endpoint {
   return { kind: "tcp", hostname, port, isPlain, credential: {} };

@@ -8,7 +8,7 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { KurmaError } from "../../ffi/errors.ts";
 import { Bridge } from "./bridge.ts";
-import { wentAway } from "./client.ts";
+import { wentAway } from "./client_errors.ts";
 import { type ApiStreams, openStreams } from "./client_streams.ts";
 import { dial, type Remote } from "./dial.ts";
 import { authority, endpointName } from "./endpoint.ts";

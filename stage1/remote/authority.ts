@@ -9,7 +9,7 @@ import { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { type KeyPair, makeCertificate } from "../../ffi/certificates.ts";
 import { KurmaError } from "../../ffi/errors.ts";
-import { defaultPort } from "../api/endpoint.ts";
+import { defaultPort } from "../api/hosts.ts";
 import type { Bundle } from "./bundle.ts";
 import {
   type Credential,

@@ -4,7 +4,7 @@
  */
 
 import { type Command, type Entry, isGroup } from "../../cmd/cli/command.ts";
-import { top } from "../../cmd/cli/commands.ts";
+import { top } from "../../cmd/cli/surface.ts";
 import { assertEquals, assertMatch } from "../assert.ts";
 import { mustRun, run, test } from "../harness.ts";
 import { Kurmad } from "../kurmad/daemon.ts";

@@ -1,7 +1,7 @@
 /** The examples of the help, each run as it stands in a {@link World}. */
 
 import { type Entry, isGroup } from "../../cmd/cli/command.ts";
-import { top } from "../../cmd/cli/commands.ts";
+import { top } from "../../cmd/cli/surface.ts";
 import { assert, assertEquals } from "../assert.ts";
 import { mustRun, test } from "../harness.ts";
 import { withRegistry } from "../images/registry.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { errorOf } from "../../stage1/api/client.ts";
+import { errorOf } from "../../stage1/api/client_errors.ts";
 import { python } from "../api/served.ts";
 import { assert, assertEquals, assertMatch } from "../assert.ts";
 import { Mutator } from "../fuzz.ts";
