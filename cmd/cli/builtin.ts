@@ -11,6 +11,12 @@ export function util(): typeof import("node:util") {
   return process.getBuiltinModule("node:util");
 }
 
+/** What `node:fs` has. */
+export function files(): typeof import("node:fs") {
+  // deno-lint-ignore no-process-global -- As above.
+  return process.getBuiltinModule("node:fs");
+}
+
 /** What `node:path` has. */
 export function paths(): typeof import("node:path") {
   // deno-lint-ignore no-process-global -- As above.

@@ -41,6 +41,14 @@ Deno.test("a context is kept for nobody else to read, and found again", () =>
     assertEquals([contexts.names(), contexts.current()], [[], undefined]);
   }));
 
+Deno.test("where nobody can tell whether a context is in use, none is taken", () =>
+  withContexts(async (contexts, env) => {
+    assertEquals(new Contexts({ HOME: "/nowhere/at/all" }).current(), undefined);
+    Deno.writeTextFileSync(`${env.XDG_CONFIG_HOME}/kurma`, "no folder");
+    const error = await rejection(() => contexts.current());
+    assertEquals(error.message, `Cannot read "${env.XDG_CONFIG_HOME}/kurma/current-context"`);
+  }));
+
 Deno.test("where the daemon is: a host, a context, the one in use, this machine", () =>
   withContexts(async (contexts, env) => {
     await contexts.write("lab", lab, false);

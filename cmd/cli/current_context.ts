@@ -6,6 +6,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
+import { files } from "./builtin.ts";
 
 /** The variables that say where a user keeps his configuration. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -19,8 +20,8 @@ export function contextsFolder({ XDG_CONFIG_HOME, HOME }: Environment): string |
 
 /** The context in use; undefined for this machine's daemon. */
 export function currentContext(folder: string | undefined): string | undefined {
-  if (folder === undefined) return undefined;
   const path = `${folder}/current-context`;
+  if (folder === undefined || isMissing(path)) return undefined;
   try {
     return Deno.readTextFileSync(path).trim() || undefined;
   } catch (error) {
@@ -30,4 +31,13 @@ export function currentContext(folder: string | undefined): string | undefined {
       fix: "Make it readable for you, or name a daemon with -H",
     });
   }
+}
+
+/** Whether there is nothing, which an error would say too; but to make one takes 0.5 ms. */
+function isMissing(path: string): boolean {
+  const { existsSync } = files();
+  let there = path;
+  while (!existsSync(there)) there = there.slice(0, there.lastIndexOf("/")) || "/";
+  // In a folder that may not be looked into, nobody knows.
+  return there !== path && existsSync(`${there}/.`);
 }
