@@ -38,7 +38,7 @@ export async function measureLoad(
   let left = total;
   const before = performance.now();
   await Promise.all(Array.from({ length: concurrency }, async () => {
-    while (left-- > 0) taken.push((await server.run(program, true)).exec_us);
+    while (left-- > 0) taken.push((await server.run(program, "plain")).exec_us);
   }));
   const seconds = (performance.now() - before) / 1000;
   taken.sort((a, b) => a - b);

@@ -64,13 +64,17 @@ export class Server implements AsyncDisposable {
   }
 
   /**
-   * One container, prepared ahead and run in one request as the daemon does it, or `plain`:
-   * created and started by two requests, with nothing ahead.
+   * One container, prepared ahead and run in one request as the daemon does it, with its file
+   * tree `mounted` ahead as well; or `plain`: created and started by two requests, with nothing
+   * ahead.
    */
-  async run(command: readonly string[], plain = false): Promise<Times> {
+  async run(command: readonly string[], ahead: "mounted" | "prepared" | "plain"): Promise<Times> {
     const container = await this.#container(command);
     const { id, plan } = container;
-    if (!plain) await this.#stage2.prepare(id, container.firstId);
+    const plain = ahead === "plain";
+    if (!plain) {
+      await this.#stage2.prepare(id, container.firstId, ahead === "mounted" ? plan : undefined);
+    }
 
     const before = performance.now();
     if (plain) {

@@ -71,6 +71,7 @@ export async function prepare(dir: string): Promise<Bench> {
     ],
     against: {
       "stage2 server, until exec": "floor, until exec",
+      "stage2 server, mounted ahead, until exec": "floor, until exec",
       "stage2 server": "floor, inside",
       "stage2 server, nothing ahead, until exec": "floor, until exec",
       "exec, until exec": "exec floor, until exec",
@@ -124,15 +125,18 @@ export async function floor(dir: string, rootfs: string): Promise<Subject> {
 function served(server: Server): Subject {
   return {
     async sample() {
-      const prepared = await server.run(program);
+      const mounted = await server.run(program, "mounted");
       await pause();
-      const plain = await server.run(program, true);
+      const prepared = await server.run(program, "prepared");
+      await pause();
+      const plain = await server.run(program, "plain");
       await pause();
       const kept = await server.keep(sleeper);
       await pause();
       return {
         "stage2 server": prepared.exit_us,
         "stage2 server, until exec": prepared.exec_us,
+        "stage2 server, mounted ahead, until exec": mounted.exec_us,
         "stage2 server, nothing ahead, until exec": plain.exec_us,
         "stage2 server, kill and remove": await server.end(kept),
       };

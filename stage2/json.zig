@@ -82,6 +82,22 @@ pub fn decode(comptime T: type, arena: std.mem.Allocator, text: []const u8, prob
     return result;
 }
 
+/// Whether the fields of these names have the same values in both, down to the last text.
+pub fn same(comptime T: type, one: *const T, other: *const T, comptime names: []const []const u8) bool {
+    const fields = comptime fields: {
+        var chosen: [names.len]Shape.Field = undefined;
+        for (names, &chosen) |name, *field| field.* = .{ .name = "", .shape = shapeOf(@FieldType(T, name)), .offset = @offsetOf(T, name), .absent = .required };
+        const kept = chosen;
+        break :fields &kept;
+    };
+    return areSame(fields, @ptrCast(one), @ptrCast(other));
+}
+
+fn areSame(fields: []const Shape.Field, one: [*]const u8, other: [*]const u8) bool {
+    for (fields) |field| if (!field.shape.same(one + field.offset, other + field.offset)) return false;
+    return true;
+}
+
 /// A type as data, so that one reader serves all: code for each type of a plan would
 /// be a third of the program.
 const Shape = struct {
@@ -108,6 +124,29 @@ const Shape = struct {
         fields: []const Field,
         refused: []const Refusal,
     };
+
+    /// Whether two values of this shape are the same.
+    fn same(shape: *const Shape, one: [*]const u8, other: [*]const u8) bool {
+        const item = switch (shape.form) {
+            .boolean, .integer, .enumeration => return std.mem.eql(u8, one[0..shape.size], other[0..shape.size]),
+            .optional => |content| {
+                const there, const also = .{ isThere(content, shape, one), isThere(content, shape, other) };
+                return there == also and (!there or content.same(one, other));
+            },
+            .object => |object| return areSame(object.fields, one, other),
+            .string => comptime shapeOf(u8),
+            .list => |item| item,
+            .map => |map| map.item,
+        };
+        const items, const others = .{ at([]const u8, @constCast(one)), at([]const u8, @constCast(other)) };
+        if (items.len != others.len) return false;
+        for (0..items.len) |index| if (!item.same(items.ptr + index * item.size, others.ptr + index * item.size)) return false;
+        return true;
+    }
+
+    fn isThere(content: *const Shape, shape: *const Shape, place: [*]const u8) bool {
+        return if (content.size == shape.size) at(usize, @constCast(place)).* != 0 else place[content.size] != 0;
+    }
 
     const Field = struct {
         name: [*:0]const u8,
@@ -400,6 +439,35 @@ test "a struct is filled, what is left out has its default" {
     try std.testing.expectEqualStrings("y", sample.inner.?.list[1]);
     try std.testing.expectEqualStrings("a b", sample.labels[0].key);
     try std.testing.expectEqual(2, sample.sizes[0].value.width);
+}
+
+test "fields are the same down to the last text" {
+    var buffers: [2][4096]u8 = undefined;
+    const seed =
+        \\{"name":"a","count":7,"kind":"tmpfs","inner":{"list":["x","y"]},"labels":{"k":"v"},"sizes":{"s":{"width":2}}}
+    ;
+    const names = [_][]const u8{ "count", "kind", "inner", "labels", "sizes" };
+    var problem: Problem = .{};
+    const one = try decodeSample(seed, &problem, &buffers[0]);
+    const others = [_]struct { []const u8, []const u8, bool }{
+        .{ "\"a\"", "\"b\"", true }, // Nobody asked about the name.
+        .{ "7", "8", false },
+        .{ "tmpfs", "bind", false },
+        .{ "\"y\"", "\"z\"", false },
+        .{ "[\"x\",\"y\"]", "[\"x\"]", false },
+        .{ "{\"list\":[\"x\",\"y\"]}", "null", false },
+        .{ "\"k\"", "\"l\"", false },
+        .{ "\"v\"", "\"\"", false },
+        .{ "\"width\":2", "\"width\":3", false },
+    };
+    for (others) |other| {
+        var space: [256]u8 = undefined;
+        const text = space[0..std.mem.replacementSize(u8, seed, other[0], other[1])];
+        try std.testing.expectEqual(1, std.mem.replace(u8, seed, other[0], other[1], text));
+        const another = try decodeSample(text, &problem, &buffers[1]);
+        try std.testing.expectEqual(other[2], same(Sample, &one, &another, &names));
+        try std.testing.expectEqual(other[2], same(Sample, &another, &one, &names));
+    }
 }
 
 test "an optional is laid out as it is read" {

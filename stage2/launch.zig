@@ -10,6 +10,7 @@ const linux = @import("linux");
 const stage3 = @import("stage3");
 const clocks = @import("clocks.zig");
 const descriptor_limit = @import("descriptor_limit.zig");
+const file_tree = @import("file_tree.zig");
 const host_hooks = @import("host_hooks.zig");
 const inherited_settings = @import("inherited.zig");
 const join = @import("join.zig");
@@ -59,6 +60,25 @@ pub const Options = struct {
 pub const Ahead = struct {
     cgroup: placement.Reserved = .{},
     sandbox: Sandbox = undefined,
+    /// The plan whose file tree the process is in already, if it is in one.
+    tree: ?*const Plan = null,
+
+    /// Has the process make the file tree of `plan` and enter it, and waits for that.
+    pub fn enter(ahead: *Ahead, failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: fd_t, subject: *[]const u8) error{Failed}!void {
+        if (!ahead.sandbox.fits(plan)) return failure.fail(.plan, .OPNOTSUPP);
+        ahead.tree = plan;
+        const root = try ahead.makeTree(failure, arena, plan, namespace, subject);
+        root.close();
+        return ahead.sandbox.awaitTree(failure);
+    }
+
+    fn makeTree(ahead: *const Ahead, failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: ?fd_t, subject: *[]const u8) error{Failed}!*rootfs.Prepared {
+        try ahead.sandbox.givePlan(failure, plan);
+        const root = try rootfs.prepare(failure, arena, plan, namespace, subject);
+        subject.* = plan.kurma.id;
+        try ahead.sandbox.giveRoot(failure, root);
+        return root;
+    }
 };
 
 /// Makes the container of `plan`, in a worker: its init becomes a child of the worker's
@@ -83,11 +103,18 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     const joined = try join.open(failure, plan, options.containers, subject);
     subject.* = plan.kurma.id;
     const namespace: ?fd_t = if (plan.makes(.user)) try userNamespace(failure, options, plan, status) else joined.user();
-    const waiting: ?*const Sandbox = if (options.ahead) |ahead| (if (ahead.sandbox.fits(plan)) &ahead.sandbox else null) else null;
-    if (waiting) |sandbox| try sandbox.givePlan(failure, plan);
-    const root: ?*rootfs.Prepared = if (plan.joins(.mount)) null else try rootfs.prepare(failure, arena, plan, namespace, subject);
+    const waiting: ?*const Ahead = if (options.ahead) |ahead| (if (ahead.sandbox.fits(plan)) ahead else null) else null;
+    if (options.ahead) |ahead| if (ahead.tree) |tree| {
+        // Its work folder has the marks of a mount; who made that is to make another.
+        if (waiting == null or !file_tree.isSame(plan, tree)) return failure.fail(.plan, .STALE);
+    };
+    const root: ?*rootfs.Prepared = if (plan.joins(.mount))
+        null
+    else if (waiting) |ahead|
+        (if (ahead.tree == null) try ahead.makeTree(failure, arena, plan, namespace, subject) else null)
+    else
+        try rootfs.prepare(failure, arena, plan, namespace, subject);
     subject.* = plan.kurma.id;
-    if (waiting) |sandbox| try sandbox.giveRoot(failure, root.?);
     const about = try beginState(failure, arena, plan);
     const settings = try describeInit(failure, arena, plan, options, about, subject);
     subject.* = plan.kurma.id;
@@ -103,10 +130,10 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     child.* = .{ .plan = plan, .root = root, .settings = settings, .status = status, .log = log, .listener = listener, .filter_listener = filter_listener, .gate = null, .about = about, .options = options };
     if (options.ahead) |ahead| {
         try ahead.cgroup.limit(failure, plan.kurma.id, plan.config.linux.resources);
-        if (waiting) |sandbox| {
-            if (plan.config.process.oomScoreAdj) |score| try inherited_settings.setOomScore(failure, sandbox.pid, score, subject);
-            try sandbox.giveRest(failure, child);
-            return sandbox.pid;
+        if (waiting != null) {
+            if (plan.config.process.oomScoreAdj) |score| try inherited_settings.setOomScore(failure, ahead.sandbox.pid, score, subject);
+            try ahead.sandbox.giveRest(failure, child);
+            return ahead.sandbox.pid;
         }
         ahead.sandbox.dismiss();
     }
@@ -299,12 +326,16 @@ pub const Child = struct {
         const failure = &child.failure;
         const terminal = switch (progress) {
             .failed => return error.Failed,
-            .entered => |terminal| terminal,
+            .entered => |terminal| entered: {
+                try child.setNames();
+                break :entered terminal;
+            },
             .outside => outside: {
                 try settle(failure, child.plan.has(.user), child.plan.makes(.network));
                 // After the change of user, which clears it.
                 if (!child.options.survives) _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
                 if (child.gate) |gate| try gate.await(failure);
+                try child.setNames();
                 break :outside try child.enterTree();
             },
         };
@@ -316,9 +347,8 @@ pub const Child = struct {
         return child.becomeInit();
     }
 
-    /// Makes of the namespaces what the plan wants, and goes where the container's files are.
+    /// Sets what the plan wants to be set, and goes where the container's files are.
     pub fn enterTree(child: *Child) error{Failed}!?rootfs.Terminal {
-        try child.setNames();
         try sysctl.apply(&child.failure, child.plan.config.linux.sysctl, &child.subject);
         return if (child.root) |root| child.enterOwn(root) else child.enterJoined();
     }

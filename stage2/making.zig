@@ -35,14 +35,14 @@ pub fn create(server: *Server, request: *const Request, descriptors: *linux.sock
 }
 
 /// Its `create` may come, or `discard`.
-pub fn prepare(server: *Server, request: *const Request) error{Failed}!void {
+pub fn prepare(server: *Server, request: *const Request, descriptors: *linux.socket.Descriptors) error{Failed}!void {
     const failure = &server.failure;
     if (server.table.find(&request.id) != null) return failure.fail(.supervise, .EXIST);
     if (request.argument == 0) return failure.fail(.idmap, .INVAL);
     if (server.prepared == max_prepared) return failure.fail(.supervise, .AGAIN);
     const entry = try enlist(server, request, .container);
     errdefer server.table.remove(entry);
-    try server.employ(entry, orders.Prepare{ .place = placeOf(server, entry) });
+    try server.employ(entry, orders.Prepare{ .place = placeOf(server, entry), .descriptors = descriptors.* });
 }
 
 pub fn exec(server: *Server, request: *const Request, container: *Entry, descriptors: *linux.socket.Descriptors) error{Failed}!void {

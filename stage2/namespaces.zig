@@ -16,8 +16,8 @@ pub const Namespaces = struct {
 
     pub fn find(kept: *const Namespaces, first: u32) ?fd_t {
         if (first == 0) return null;
-        const place = std.mem.findScalar(u32, &kept.firsts, first) orelse return null;
-        return kept.fds[place];
+        for (kept.firsts, kept.fds) |kept_first, fd| if (kept_first == first) return fd;
+        return null;
     }
 
     /// Takes over `fd`; the one that was kept longest makes room.

@@ -32,8 +32,12 @@ pub const Place = struct {
     /// Of the server, as they were when the worker was forked with its memory.
     containers: *table_module.Table,
 
-    fn options(place: *const Place, failure: *Failure, runs: bool, plan: fd_t, stage1: ?fd_t) error{Failed}!launch.Options {
-        const ended = if (place.ends) |folder| try slots.Slots.makeEnd(folder, failure, place.slot) else null;
+    /// The file for its end; making one takes a tenth of a start.
+    fn makeEnd(place: *const Place, failure: *Failure) error{Failed}!?fd_t {
+        return if (place.ends) |folder| try slots.Slots.makeEnd(folder, failure, place.slot) else null;
+    }
+
+    fn options(place: *const Place, ended: ?fd_t, runs: bool, plan: fd_t, stage1: ?fd_t) launch.Options {
         return .{
             .program = place.program,
             .survives = true,
@@ -60,22 +64,27 @@ pub const Create = struct {
         var reading: Reading = .{};
         reading.prepare(&failure, false) catch return .failed(failure, "");
         const plan = reading.open(&failure, order.descriptors, &order.place.id, plan_module.parse) catch return .failed(failure, reading.problem.text());
-        const options = order.place.options(&failure, order.runs, order.descriptors.fds[0], reading.last) catch return .failed(failure, "ends");
+        const ended = order.place.makeEnd(&failure) catch return .failed(failure, "ends");
+        const options = order.place.options(ended, order.runs, order.descriptors.fds[0], reading.last);
         return launch.create(options, reading.arena.allocator(), plan, status);
     }
 };
 
 /// Makes the cgroup and the namespaces of a container whose plan is not known yet, and then,
-/// when it comes over the status socket, the container.
+/// when it comes over the status socket, the container. Descriptors: a plan whose file tree
+/// it may have, or none.
 pub const Prepare = struct {
     place: Place,
+    descriptors: linux.socket.Descriptors,
 
     pub fn work(order: Prepare, status: fd_t) Status {
         var failure: Failure = .{};
         var reading: Reading = .{};
         var ahead: launch.Ahead = .{};
         const name = wire.name(&order.place.id).?;
-        const namespace = order.prepare(&failure, &reading, &ahead, status) catch return failed(failure, name);
+        var subject = name;
+        const ended = order.place.makeEnd(&failure) catch return failed(failure, "ends");
+        const namespace = order.prepare(&failure, &reading, &ahead, status, &subject) catch return failed(failure, subject);
         var runs = false;
         var descriptors: linux.socket.Descriptors = .{};
         const packet = linux.socket.receiveAll(&failure, status, std.mem.asBytes(&runs), &descriptors) catch return failed(failure, name);
@@ -84,7 +93,7 @@ pub const Prepare = struct {
             return .of(.finished);
         }
         const plan = reading.open(&failure, descriptors, &order.place.id, plan_module.parse) catch return failed(failure, reading.problem.text());
-        var options = order.place.options(&failure, runs, descriptors.fds[0], reading.last) catch return failed(failure, "ends");
+        var options = order.place.options(ended, runs, descriptors.fds[0], reading.last);
         options.shared.?.namespace = namespace;
         options.ahead = &ahead;
         return launch.create(options, reading.arena.allocator(), plan, status);
@@ -96,7 +105,7 @@ pub const Prepare = struct {
     }
 
     /// Returns the user namespace.
-    fn prepare(order: *const Prepare, failure: *Failure, reading: *Reading, ahead: *launch.Ahead, status: fd_t) error{Failed}!fd_t {
+    fn prepare(order: *const Prepare, failure: *Failure, reading: *Reading, ahead: *launch.Ahead, status: fd_t, subject: *[]const u8) error{Failed}!fd_t {
         const place = &order.place;
         const name = wire.name(&place.id).?;
         try reading.prepare(failure, true);
@@ -106,8 +115,20 @@ pub const Prepare = struct {
         const range = [_]userns.Mapping{.{ .containerID = 0, .hostID = place.first_id, .size = userns.range }};
         const namespace = place.namespace orelse try launch.makeNamespace(failure, &range, &range, status);
         ahead.sandbox = try .create(failure, name, place.first_id, namespace, unified, place.program);
+        if (order.descriptors.count > 0) order.makeTree(failure, reading, ahead, namespace, subject) catch |err| {
+            ahead.sandbox.dismiss();
+            return err;
+        };
         try linux.socket.sendPacket(failure, status, std.mem.asBytes(&Status.of(.prepared)), null);
         return namespace;
+    }
+
+    fn makeTree(order: *const Prepare, failure: *Failure, reading: *Reading, ahead: *launch.Ahead, namespace: fd_t, subject: *[]const u8) error{Failed}!void {
+        const plan = reading.parsePlan(failure, order.descriptors.fds[0], plan_module.parse) catch |err| {
+            subject.* = reading.problem.text();
+            return err;
+        };
+        return ahead.enter(failure, reading.arena.allocator(), plan, namespace, subject);
     }
 
     /// There may be a cgroup by now.

@@ -93,6 +93,15 @@ pub const Sandbox = struct {
         return sandbox.give(failure, @intFromPtr(root), valuesOf(root.descriptors(&space), &fds));
     }
 
+    /// Waits until it has entered that.
+    pub fn awaitTree(sandbox: *const Sandbox, failure: *Failure) error{Failed}!void {
+        var entered: Failure = .{};
+        var none: linux.socket.Descriptors = .{};
+        const packet = try linux.socket.receiveAll(failure, sandbox.socket, std.mem.asBytes(&entered), &none);
+        if (packet.len != @sizeOf(Failure)) return failure.fail(.clone, .CHILD);
+        if (entered.errno != 0) return failure.fail(entered.step, @fromBackingInt(@intCast(entered.errno)));
+    }
+
     /// It becomes the init of this container, with our 0 to 2.
     pub fn giveRest(sandbox: *const Sandbox, failure: *Failure, child: *launch.Child) error{Failed}!void {
         var space: launch.Child.DescriptorList = undefined;
@@ -202,6 +211,8 @@ fn follow(failure: *Failure, start: struct { socket: fd_t, program: fd_t }) erro
             break :null null;
         };
     }
+    // A worker that does not wait for it may have gone.
+    linux.socket.sendPacket(failure, following.socket, std.mem.asBytes(&child.failure), null) catch {};
 
     const shared_child: *launch.Child = @ptrFromInt(try following.next(failure) orelse return);
     var rest = shared_child.*;

@@ -169,10 +169,13 @@ export class Stage2 implements Disposable {
    * ahead of the plan. `delete` undoes it, and so does the end of the connection.
    *
    * @param firstId The first id of the host that the container is going to have.
-   * @throws {KernelError} `errno` is EAGAIN: 16 are prepared already.
+   * @param plan What it is expected to be: its file tree is made as well. A `create` or `run`
+   * whose plan wants another fails with step `plan` and ESTALE, and nothing is left.
+   * @throws {KernelError} `errno` is EAGAIN: 16 are prepared already; with a plan, why its file
+   * tree cannot be made, with EOPNOTSUPP because it wants other namespaces, devices or hooks.
    */
-  async prepare(id: string, firstId: number): Promise<void> {
-    await this.#request("prepare", id, { argument: firstId });
+  async prepare(id: string, firstId: number, plan?: Plan): Promise<void> {
+    await this.#request("prepare", id, { argument: firstId, plan });
   }
 
   /**

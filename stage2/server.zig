@@ -174,7 +174,7 @@ pub const Server = struct {
         if (request.operation == .acknowledge) return self.acknowledge(request);
         if (wire.name(&request.id) == null) return failure.fail(.plan, .INVAL);
         if (request.operation == .create or request.operation == .run) return making.create(self, request, descriptors);
-        if (request.operation == .prepare) return making.prepare(self, request);
+        if (request.operation == .prepare) return making.prepare(self, request, descriptors);
         const entry = try self.named(request);
         switch (request.operation) {
             .create, .run, .prepare, .list, .quit, .acknowledge => unreachable, // Handled above.

@@ -63,7 +63,9 @@ pub const Request = extern struct {
         update,
         /// Makes the cgroup and the namespaces of a container that is about to be created,
         /// with the range of ids that begins with `argument`. Its `create` is then faster; it
-        /// may want something else. Undone by `delete`, and when the connection ends.
+        /// may want something else. With a plan as descriptor, its file tree is made as well:
+        /// a `create` of another tree is refused with ESTALE. Undone by `delete`, and when the
+        /// connection ends.
         prepare,
         /// Of a client that is newer than we are: refused with ENOSYS.
         _,

@@ -24,11 +24,17 @@ pub const Identity = struct {
     /// Adds further groups to those that the files name.
     pub fn join(identity: *Identity, failure: *Failure, further: []const u32) error{Failed}!void {
         for (further) |gid| {
-            if (std.mem.findScalar(u32, identity.groups[0..identity.group_count], gid) != null) continue;
+            if (identity.isIn(gid)) continue;
             if (identity.group_count == max_groups) return failure.fail(.user, .INVAL);
             identity.groups[identity.group_count] = gid;
             identity.group_count += 1;
         }
+    }
+
+    fn isIn(identity: *const Identity, gid: u32) bool {
+        return for (identity.groups[0..identity.group_count]) |each| {
+            if (each == gid) break true;
+        } else false;
     }
 };
 

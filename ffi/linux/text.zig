@@ -17,6 +17,17 @@ pub fn printCut(buffer: []u8, comptime format: []const u8, args: anytype) []u8 {
     return buffer[0..made(buffer, format, args).len];
 }
 
+/// What is before and after the first `between`; null if `text` has none. For short texts:
+/// std.mem.cut is made for long ones, and is three times the code.
+pub fn cut(text: []const u8, between: []const u8) ?struct { []const u8, []const u8 } {
+    var at: usize = 0;
+    while (at < text.len) : (at += 1) {
+        const rest = text[at..];
+        if (std.mem.startsWith(u8, rest, between)) return .{ text[0..at], rest[between.len..] };
+    }
+    return null;
+}
+
 fn made(buffer: []u8, comptime format: []const u8, args: anytype) Line {
     var line: Line = .{ .buffer = buffer };
     comptime var rest = format;

@@ -1,6 +1,7 @@
 /**
- * Containers to come, of which nothing is known but the id and the range of user ids: stage2
- * prepares them while nobody waits, so that a start need not.
+ * Containers to come: stage2 prepares them while nobody waits, so that a start need not. Of
+ * one nothing is known but the id and the range of user ids. The other is expected to be like
+ * those that were started last, and has its file tree as well.
  *
  * @module
  */
@@ -8,11 +9,14 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import { KernelError } from "../../ffi/kernel.ts";
 import type { Stage2 } from "../../stage2/server.ts";
+import type { Plan } from "../../stage2/spec.ts";
 import type { Claims } from "./claims.ts";
-import { type Host, oneLine, runName } from "./host.ts";
+import { folderOf, type Host, oneLine, runName } from "./host.ts";
+import { makeFolders } from "./make_steps.ts";
 import { newId } from "./names.ts";
+import { type Pattern, planLike } from "./pattern.ts";
 import { firstId } from "./ranges.ts";
-import { forget } from "./runs.ts";
+import { forget, newWorkFolder } from "./runs.ts";
 
 /** What a new container gets; its first run may be prepared. */
 export interface Prepared {
@@ -20,9 +24,22 @@ export interface Prepared {
   readonly range: number;
   /** The server that has prepared it. */
   readonly by: Stage2;
+  /** What those are like whose file tree it has, in its folder; undefined if it has none. */
+  readonly likeness?: string;
 }
 
-/** How many there are: each is two small processes and a network namespace. */
+/** One that nobody has taken. */
+interface Waiting extends Prepared {
+  /** Ends the telling of its image's end. */
+  hold?: Disposable;
+  /** Whether its image may be gone. */
+  isStale: boolean;
+}
+
+/**
+ * How many there are, or one more while none of them has the file tree that is wanted: each
+ * is two small processes and a network namespace.
+ */
 const wanted = 2;
 
 /** How long nobody may have started anything: while many are started, the kernel has enough to do. */
@@ -34,7 +51,11 @@ export class Ahead implements Disposable {
   readonly #claims: Claims;
   /** Who prepared them; a server that follows knows nothing of them. */
   #stage2: Stage2 | undefined;
-  #ready: Prepared[] = [];
+  #ready: Waiting[] = [];
+  /** What the container was like that was started last. */
+  #last: string | undefined;
+  /** The newest that was like the one before it. */
+  #pattern: Pattern | undefined;
   /** Ids that a stage2 before this one may have prepared. */
   #left: string[] = [];
   #timer: number | undefined;
@@ -56,9 +77,24 @@ export class Ahead implements Disposable {
     this.soon();
   }
 
-  /** One that is prepared, if there is one. It is the caller's, to run or to {@linkcode discard}. */
-  take(): Prepared | undefined {
-    return this.#ready.shift();
+  /**
+   * One that is prepared, if there is one: with the file tree of those that are like this,
+   * rather than with none. It is the caller's, to run or to {@linkcode discard}.
+   */
+  take(likeness: string | undefined): Prepared | undefined {
+    const taken = this.#ready.find((one) => one.likeness === likeness) ??
+      this.#ready.find((one) => one.likeness === undefined);
+    if (taken === undefined) return undefined;
+    this.#ready.splice(this.#ready.indexOf(taken), 1);
+    taken.hold?.[Symbol.dispose]();
+    return taken;
+  }
+
+  /** Hears what was started; undefined: something of which nobody else can have the file tree. */
+  learn(pattern: Pattern | undefined): void {
+    // Where this and that start in turns, each would undo what is prepared for the other.
+    if (pattern !== undefined && pattern.likeness === this.#last) this.#pattern = pattern;
+    this.#last = pattern?.likeness;
   }
 
   /** Prepares what is missing when nothing is started for a moment. */
@@ -72,6 +108,7 @@ export class Ahead implements Disposable {
   /** Takes back what is prepared for one that was taken and came to nothing. */
   async discard({ id, by }: Prepared): Promise<void> {
     try {
+      if (!this.#host.state.containers.has(id)) this.#removeFolder(id);
       if (by === this.#stage2) return await forget(by, firstRun(id));
       this.#left.push(id);
       this.soon();
@@ -91,8 +128,15 @@ export class Ahead implements Disposable {
     this.#filling = true;
     try {
       await this.#clear(stage2);
-      while (this.#stage2 === stage2 && this.#ready.length < wanted) {
-        this.#ready.push(await this.#prepare(stage2));
+      for (const one of [...this.#ready]) {
+        const { likeness } = one;
+        if (likeness !== undefined && likeness !== this.#pattern?.likeness) await this.#undo(one);
+      }
+      while (this.#stage2 === stage2) {
+        const isMounted = this.#ready.some(({ likeness }) => likeness !== undefined);
+        const pattern = isMounted ? undefined : this.#pattern;
+        if (pattern === undefined && this.#ready.length >= wanted) return;
+        this.#ready.push(await this.#prepare(stage2, pattern));
       }
     } catch (error) {
       this.#host.log("debug", "Cannot prepare a container", { cause: oneLine(error) });
@@ -117,18 +161,57 @@ export class Ahead implements Disposable {
     }
   }
 
-  async #prepare(stage2: Stage2): Promise<Prepared> {
-    const prepared = { id: newId(), range: this.#claims.range(), by: stage2 };
+  async #prepare(stage2: Stage2, pattern?: Pattern): Promise<Waiting> {
+    const one: Waiting = {
+      ...{ id: newId(), range: this.#claims.range(), by: stage2, isStale: false },
+      likeness: pattern?.likeness,
+    };
     try {
-      const ids = [...this.#ready, prepared].map(({ id }) => id);
+      const ids = [...this.#ready, one].map(({ id }) => id);
       Deno.writeTextFileSync(this.#file, [...this.#left, ...ids].join("\n"));
-      await stage2.prepare(firstRun(prepared.id), firstId(prepared.range));
-      if (this.#stage2 === stage2) return prepared;
-      throw new KurmaError("unavailable", "Cannot use what stage2 has prepared: it has gone");
+      const plan = pattern && this.#makeFolder(one, pattern);
+      await stage2.prepare(firstRun(one.id), firstId(one.range), plan);
+      if (this.#stage2 !== stage2 || one.isStale) {
+        throw new KurmaError("unavailable", "Cannot use what stage2 has prepared: it has gone");
+      }
+      return one;
     } catch (error) {
-      this.#claims.release(prepared.range);
-      throw error;
+      await this.#undo(one);
+      if (pattern === undefined || this.#stage2 !== stage2) throw error;
+      this.#host.log("debug", "Cannot mount a container ahead", { cause: oneLine(error) });
+      if (this.#pattern === pattern) this.#pattern = undefined;
+      return await this.#prepare(stage2);
     }
+  }
+
+  /** Makes the folder for a container that is like `pattern`, and the plan for its file tree. */
+  #makeFolder(one: Waiting, pattern: Pattern): Plan {
+    // What is mounted of an image that goes would be a tree without files.
+    one.hold = this.#host.images.whileHeld(pattern.container.image.id, () => {
+      one.isStale = true;
+      if (this.#ready.includes(one)) this.#undo(one).then(() => this.soon());
+    });
+    if (one.hold === undefined) {
+      throw new KurmaError("missing", "Cannot mount an image that nobody holds any more");
+    }
+    this.#host.live.of(one).mountedBy = one.by;
+    makeFolders(this.#host, one);
+    newWorkFolder(this.#host, one);
+    return planLike(this.#host, pattern, one);
+  }
+
+  /** Takes back what nobody has taken. */
+  async #undo(one: Waiting): Promise<void> {
+    this.#ready = this.#ready.filter((other) => other !== one);
+    one.hold?.[Symbol.dispose]();
+    await this.discard(one);
+    this.#claims.release(one.range);
+  }
+
+  /** The folder of a container that is none, and what is known of it. */
+  #removeFolder(id: string): void {
+    this.#host.live.delete({ id });
+    this.#host.kernel.remove(folderOf(this.#host, { id }));
   }
 
   get #file(): string {
@@ -148,7 +231,11 @@ export class Ahead implements Disposable {
   #drop(): void {
     clearTimeout(this.#timer);
     this.#stage2 = undefined;
-    for (const { range } of this.#ready.splice(0)) this.#claims.release(range);
+    for (const { id, range, hold } of this.#ready.splice(0)) {
+      hold?.[Symbol.dispose]();
+      this.#removeFolder(id);
+      this.#claims.release(range);
+    }
   }
 }
 

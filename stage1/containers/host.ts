@@ -6,7 +6,7 @@
  */
 
 import type { Kernel } from "../../ffi/kernel.ts";
-import type { Exit } from "../../stage2/server.ts";
+import type { Exit, Stage2 } from "../../stage2/server.ts";
 import type { Images, Use } from "./images.ts";
 import { Queues } from "./queue.ts";
 import type { Container } from "./record.ts";
@@ -66,6 +66,8 @@ export interface Live {
   use?: Use;
   /** What its specification and its image come to. */
   meant?: Resolved;
+  /** Who has mounted the file tree of its first run, and waits for the plan of that run. */
+  mountedBy?: Stage2;
   /** Ends that are told while the run is still being started. */
   early?: Exit[];
   /** Told the status of the post-stop handler that runs. */

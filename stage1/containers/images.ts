@@ -28,6 +28,8 @@ export interface Watch {
 interface Held {
   readonly image: HeldImage;
   users: number;
+  /** Told when it is let go. */
+  readonly told: Set<() => void>;
   /** Ends the hold of an image that nobody uses any more. */
   timer?: number;
 }
@@ -80,7 +82,7 @@ export class Images implements Disposable {
       if (held.image !== opened) opened.hold[Symbol.dispose]();
       return this.#user(held);
     }
-    const fresh = { image: opened, users: 0 };
+    const fresh = { image: opened, users: 0, told: new Set<() => void>() };
     this.#held.set(opened.id, fresh);
     return this.#user(fresh);
   }
@@ -96,6 +98,20 @@ export class Images implements Disposable {
     return opening;
   }
 
+  /**
+   * Tells when an image is let go that is held now: at the end of its last use, or some time
+   * after it. To use it is not necessary for that.
+   *
+   * @param released Called before anybody else can remove the image; not once the result is
+   *   disposed of.
+   * @returns Undefined if nobody holds it.
+   */
+  whileHeld(id: string, released: () => void): Disposable | undefined {
+    const held = this.#held.get(id);
+    held?.told.add(released);
+    return held && { [Symbol.dispose]: () => void held.told.delete(released) };
+  }
+
   /** Lets go of images that nobody uses, so that they can be removed. */
   releaseIdle(): void {
     for (const held of this.#held.values()) if (held.users === 0) this.#release(held);
@@ -104,6 +120,7 @@ export class Images implements Disposable {
   #release(held: Held): void {
     clearTimeout(held.timer);
     this.#held.delete(held.image.id);
+    for (const tell of held.told) tell();
     held.image.hold[Symbol.dispose]();
   }
 

@@ -28,7 +28,10 @@ export function makingOf(host: Host): readonly Step<Making>[] {
     {
       name: "folders",
       apply({ containers, pod }) {
-        for (const container of containers) makeFolders(folderOf(host, container));
+        for (const container of containers) {
+          // What is mounted already has its folder.
+          if (host.live.of(container).mountedBy === undefined) makeFolders(host, container);
+        }
         if (pod) makePodFolders(folderOf(host, pod), pod);
       },
       async undo({ containers, pod }) {
@@ -64,7 +67,9 @@ export function makingOf(host: Host): readonly Step<Making>[] {
   ];
 }
 
-function makeFolders(folder: string): void {
+/** Makes the folder of a container, of which nothing is there. */
+export function makeFolders(host: Host, container: Pick<Container, "id">): void {
+  const folder = folderOf(host, container);
   Deno.mkdirSync(folder, { mode: 0o700 });
   Deno.mkdirSync(`${folder}/upper`);
   // Not by `mkdir`, whose mode the umask cuts.

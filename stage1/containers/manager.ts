@@ -32,6 +32,7 @@ import { lookUpDevices } from "./device_nodes.ts";
 import { findNamed, newId } from "./names.ts";
 import { limitsOf } from "./plan.ts";
 import { meaningOf } from "./planning.ts";
+import { likenessOf, patternOf } from "./pattern.ts";
 import { placeOfPod, withinPod } from "./pod_place.ts";
 import { Pods } from "./pods.ts";
 import { Queues } from "./queue.ts";
@@ -166,7 +167,9 @@ export class Manager implements AsyncDisposable {
     { start = false, whenMade, ...making }: CreateOptions = {},
   ): Promise<Container> {
     const own = usesOwnIds(spec);
-    const prepared = start && own ? this.#ahead.take() : undefined;
+    // What is asked for with restrictions may not be what becomes of it.
+    const likeness = making.restrictions ? undefined : likenessOf(spec);
+    const prepared = start && own ? this.#ahead.take(likeness) : undefined;
     const id = prepared?.id ?? newId();
     let range = prepared?.range;
     try {
@@ -177,6 +180,9 @@ export class Manager implements AsyncDisposable {
       const durable = this.host.state.durable();
       // The disk has the time of the start, and longer.
       if (start) await this.start(id, whenMade && (() => whenMade(container)));
+      if (start && own && likeness !== undefined) {
+        this.#ahead.learn(patternOf(this.host, container));
+      }
       await durable;
       return container;
     } catch (error) {

@@ -46,13 +46,24 @@ export function meaningOf(host: Host, container: Container): Resolved {
 
 /** Makes the plan of the run that the status counts. */
 export function planFor(host: Host, container: Container): Plan {
+  const layers = host.live.of(container).use?.image.layers.map((layer) => layer.path) ?? [];
+  return planAs(host, container, meaningOf(host, container), layers);
+}
+
+/** As {@linkcode planFor}, of one that means this and has these layers, the lowest first. */
+export function planAs(
+  host: Host,
+  container: Container,
+  meaning: Resolved,
+  layers: readonly string[],
+): Plan {
   const pod = placeOfPod(host, container);
-  const meant = withPod(meaningOf(host, container), pod);
+  const meant = withPod(meaning, pod);
   const folder = folderOf(host, container);
   const plan = planContainer(
     {
       id: runName(container),
-      layers: host.live.of(container).use?.image.layers.map((layer) => layer.path) ?? [],
+      layers,
       scratch: folder,
       ephemeral: goesWithItsEnd(container.spec),
       firstId: container.range === undefined ? undefined : firstId(container.range),
@@ -86,7 +97,7 @@ function withPod(meant: Resolved, pod: PodPlace | undefined): Resolved {
 }
 
 /** Whether nothing is left of a container once it has ended, however that comes. */
-function goesWithItsEnd({ autoRemove = false, restart }: ContainerSpec): boolean {
+export function goesWithItsEnd({ autoRemove = false, restart }: ContainerSpec): boolean {
   return autoRemove && (restart?.policy ?? "no") === "no";
 }
 

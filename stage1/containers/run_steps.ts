@@ -4,6 +4,7 @@
  * @module
  */
 
+import { KernelError } from "../../ffi/kernel.ts";
 import type { Stage2 } from "../../stage2/server.ts";
 import { dropHolder, ensureHolder } from "./holder.ts";
 import { runPostStop, runPreStart } from "./handlers.ts";
@@ -21,13 +22,6 @@ import type { Step } from "./steps.ts";
 export function runOf(host: Host, whenMade?: () => Promise<void>): readonly Step<Container>[] {
   const { kernel } = host;
   return [
-    {
-      name: "scratch",
-      apply(container) {
-        newWorkFolder(host, container);
-        kernel.remove(`${folderOf(host, container)}/rpc`);
-      },
-    },
     {
       name: "pod",
       async apply(container) {
@@ -51,9 +45,9 @@ export function runOf(host: Host, whenMade?: () => Promise<void>): readonly Step
         const plan = planFor(host, container);
         const { preStart } = meaningOf(host, container).eventHandlers;
         try {
-          const { pid, terminal } = preStart || whenMade
-            ? await stage2.create(plan, null)
-            : await stage2.run(plan, null);
+          const { pid, terminal } = await inFolder(host, container, stage2, () => {
+            return preStart || whenMade ? stage2.create(plan, null) : stage2.run(plan, null);
+          });
           // Its init keeps it: whoever wants it attaches.
           if (terminal !== undefined) kernel.close(terminal);
           container.status.pid = pid;
@@ -72,6 +66,34 @@ export function runOf(host: Host, whenMade?: () => Promise<void>): readonly Step
       undo: (container) => forgetRun(host, container),
     },
   ];
+}
+
+/** Has a run made in the container's folder, which may be mounted already. */
+async function inFolder<Made>(
+  host: Host,
+  container: Container,
+  stage2: Stage2,
+  make: () => Promise<Made>,
+): Promise<Made> {
+  const live = host.live.of(container);
+  const mounted = live.mountedBy === stage2;
+  live.mountedBy = undefined;
+  try {
+    if (!mounted) clear(host, container);
+    return await make();
+  } catch (error) {
+    const isOther = mounted && error instanceof KernelError && error.errno === "ESTALE";
+    if (!isOther) throw error;
+    // Mounted for another image of that name, say. Nothing of that is left.
+    clear(host, container);
+    return await make();
+  }
+}
+
+/** Removes from a container's folder what a run before left that the next one makes anew. */
+function clear(host: Host, container: Container): void {
+  newWorkFolder(host, container);
+  host.kernel.remove(`${folderOf(host, container)}/rpc`);
 }
 
 /** Ends what there is of the container's run; nothing is success. */

@@ -18,7 +18,7 @@ const pollMs = 5;
  * Gives a run of the container its empty `work` folder. The mount of one that goes with its
  * end leaves marks there, by which the kernel refuses another.
  */
-export function newWorkFolder(host: Host, container: Container): void {
+export function newWorkFolder(host: Host, container: Pick<Container, "id">): void {
   const work = `${folderOf(host, container)}/work`;
   host.kernel.remove(work);
   Deno.mkdirSync(work, { mode: 0o700 });

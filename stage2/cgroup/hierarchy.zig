@@ -190,7 +190,7 @@ const Mount = struct {
 
     /// Null for other file systems and for lines that are not mountinfo.
     fn parse(line: []const u8) ?Mount {
-        const before, const after = mem.cut(u8, line, " - ") orelse return null;
+        const before, const after = linux.text.cut(line, " - ") orelse return null;
         var right = mem.splitScalar(u8, after, ' ');
         const kind = right.first();
         const version: Version = if (mem.eql(u8, kind, "cgroup")) .v1 else if (mem.eql(u8, kind, "cgroup2")) .v2 else return null;

@@ -246,7 +246,7 @@ fn sum(table: []const u8, name: []const u8) u64 {
     var total: u64 = 0;
     var lines = mem.tokenizeScalar(u8, table, '\n');
     while (lines.next()) |each| {
-        _, const rest = mem.cut(u8, each, name) orelse continue;
+        _, const rest = linux.text.cut(each, name) orelse continue;
         const end = mem.findScalar(u8, rest, ' ') orelse rest.len;
         total +|= std.fmt.parseUnsigned(u64, rest[0..end], 10) catch 0;
     }

@@ -180,39 +180,6 @@ kurmadTest("stage2 killed: another takes over, and nothing stops", async (kurmad
   assertEquals((await exec(kurmad, "stays", ["echo", "here"])).output, "here\n");
 });
 
-kurmadTest("a start finds its container prepared, and unused ones are no trace", async (kurmad) => {
-  // Those of this daemon, in the order that it prepares them: what is left of another one's may
-  // still be going.
-  const prepared = () =>
-    until("two prepared containers", async () => {
-      // What goes while it looks is no failure.
-      const find = "find /sys/fs/cgroup -path '*/kurma/*.1' -type d 2>/dev/null || true";
-      const found = await mustRun(["sh", "-c", find]);
-      const there = new Set(found.match(/[0-9a-f]{32}(?=\.1$)/gm));
-      const own = await Deno.readTextFile(`${kurmad.dir}/state/prepared`).catch(() => "");
-      const ids = new Set(own.split("\n").filter((id) => there.has(id)));
-      return ids.size === 2 ? ids : undefined;
-    });
-  const before = await prepared();
-  assertEquals((await kurmad.api.call("Containers", "List", {})).containers ?? [], []);
-  const { container } = await kurmad.api.call("Containers", "Create", {
-    name: "first",
-    image: kurmad.image,
-    start: true,
-    settings: { command: ["true"] },
-  });
-  assert(before.has(container?.id ?? ""), `${container?.id} is none of ${[...before]}`);
-  await kurmad.api.call("Containers", "Wait", { container: "first" });
-  // Both killed at once: nobody is left who knows of them but the file.
-  const left = await prepared();
-  Deno.kill(kurmad.stage2Pid(), "SIGKILL");
-  await kurmad.killed();
-  await until("others in their place", async () => {
-    const now = await prepared();
-    return left.isDisjointFrom(now) || undefined;
-  });
-});
-
 kurmadTest(
   "a pod of three apps from a manifest shares what it should, and restarts one by policy",
   async (kurmad) => {

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "../assert.ts";
+import type { Plan } from "../../stage2/spec.ts";
 import { parseReport, type Report } from "../guest/report.ts";
 import {
   cgroupFolders,
@@ -23,12 +24,17 @@ import {
 async function seen(
   server: Served,
   id: string,
-  make: "start" | "run" | "prepared start" | "prepared run",
+  make: "start" | "run" | `${"prepared" | "mounted"} ${"start" | "run"}`,
   wanted: Wanted = {},
 ): Promise<Report> {
   using output = new Output();
-  if (make.startsWith("prepared")) await server.stage2.prepare(id, firstId);
   const plan = await server.plan(id, [], { cgroup: true, ...wanted });
+  if (make.startsWith("prepared")) await server.stage2.prepare(id, firstId);
+  if (make.startsWith("mounted")) {
+    const { process } = plan.config;
+    const other = { ...plan.config, hostname: "other", process: { ...process, args: ["/other"] } };
+    await server.stage2.prepare(id, firstId, { ...plan, config: other });
+  }
   if (make.endsWith("run")) {
     await server.stage2.run(plan, output.streams);
   } else {
@@ -51,9 +57,82 @@ serverTest("a prepared container is like every other from inside", async (server
     init: { ...report.init, fds: undefined }, // It is still tidying up.
   });
   const usual = comparable(await seen(server, "web", "start"));
-  for (const make of ["run", "prepared start", "prepared run"] as const) {
+  const ways = ["run", "prepared start", "prepared run", "mounted start", "mounted run"] as const;
+  for (const make of ways) {
     assertEquals(comparable(await seen(server, "web", make)), usual, make);
   }
+});
+
+serverTest("a file tree that was made ahead serves no plan that wants another", async (server) => {
+  const plan = await server.plan("web", [], { cgroup: true });
+  const { kurma, config } = plan;
+  const [first, ...mounts] = config.mounts ?? [];
+  const others: Record<string, Plan> = {
+    "another layer": { ...plan, kurma: { ...kurma, layers: [...kurma.layers, server.dir] } },
+    "volatile": { ...plan, kurma: { ...kurma, ephemeral: true } },
+    "read-only": { ...plan, config: { ...config, root: { readonly: true } } },
+    "a mount less": { ...plan, config: { ...config, mounts } },
+    "a mount option": {
+      ...plan,
+      config: { ...config, mounts: [{ ...first, options: ["ro"] }, ...mounts] },
+    },
+    "nothing masked": {
+      ...plan,
+      config: { ...config, linux: { ...config.linux, maskedPaths: [] } },
+    },
+    "a sysctl": {
+      ...plan,
+      config: { ...config, linux: { ...config.linux, sysctl: { "net.core.somaxconn": "9" } } },
+    },
+    "another folder": {
+      ...plan,
+      config: { ...config, process: { ...config.process, cwd: "/elsewhere" } },
+    },
+    "a terminal": {
+      ...plan,
+      config: { ...config, process: { ...config.process, terminal: true } },
+    },
+    "the network of the host": {
+      ...plan,
+      config: {
+        ...config,
+        linux: {
+          ...config.linux,
+          namespaces: config.linux.namespaces.filter(({ type }) => type !== "network"),
+        },
+      },
+    },
+  };
+  for (const [name, other] of Object.entries(others)) {
+    await server.stage2.prepare("web", firstId, plan);
+    assertEquals(await refusal(server.stage2.run(other, null)), "plan ESTALE", name);
+    assertEquals(await server.stage2.list(), [], name);
+    assertEquals(await cgroupFolders("web"), [], name);
+  }
+  await seen(server, "web", "mounted run");
+});
+
+serverTest("a file tree that cannot be made ahead is refused at once", async (server) => {
+  const plan = await server.plan("web", [], { cgroup: true });
+  const { kurma, config } = plan;
+  const missing = { ...plan, kurma: { ...kurma, layers: [`${server.dir}/missing`] } };
+  assertEquals(await refusal(server.stage2.prepare("web", firstId, missing)), "mount ENOENT");
+  const mounts = [{ destination: "/x", type: "ext4", source: "none", options: [] }];
+  const inside = { ...plan, config: { ...config, mounts } };
+  assertEquals(await refusal(server.stage2.prepare("web", firstId, inside)), "mount EPERM");
+  const wrong = { ...plan, config: { ...config, process: { ...config.process, args: [] } } };
+  assertEquals(
+    await refusal(server.stage2.prepare("web", firstId, wrong)),
+    'Cannot carry out the plan: No command in the plan: "config.process.args"',
+  );
+  const namespaces = config.linux.namespaces.filter(({ type }) => type !== "network");
+  const mounted = config.mounts?.filter(({ type }) => type !== "sysfs");
+  const linux = { ...config.linux, namespaces };
+  const shared = { ...plan, config: { ...config, mounts: mounted, linux } };
+  assertEquals(await refusal(server.stage2.prepare("web", firstId, shared)), "plan EOPNOTSUPP");
+  assertEquals(await server.stage2.list(), []);
+  assertEquals(await cgroupFolders("web"), []);
+  assertEquals(childrenOf(server.pid), []);
 });
 
 serverTest("what was prepared serves a plan that wants something else", async (server) => {

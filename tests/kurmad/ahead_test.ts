@@ -1,0 +1,179 @@
+/**
+ * What kurmad has made ahead: containers find it, and nobody else does.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "../assert.ts";
+import { binary, mustRun } from "../harness.ts";
+import { images } from "../images_fixture.ts";
+import { exists, until } from "../stage2/served.ts";
+import { type Kurmad, kurmadTest } from "./daemon.ts";
+
+kurmadTest("a start finds its container prepared, and unused ones are no trace", async (kurmad) => {
+  // Those of this daemon, in the order that it prepares them: what is left of another one's may
+  // still be going.
+  const prepared = () =>
+    until("two prepared containers", async () => {
+      // What goes while it looks is no failure.
+      const find = "find /sys/fs/cgroup -path '*/kurma/*.1' -type d 2>/dev/null || true";
+      const found = await mustRun(["sh", "-c", find]);
+      const there = new Set(found.match(/[0-9a-f]{32}(?=\.1$)/gm));
+      const own = await Deno.readTextFile(`${kurmad.dir}/state/prepared`).catch(() => "");
+      const ids = new Set(own.split("\n").filter((id) => there.has(id)));
+      return ids.size === 2 ? ids : undefined;
+    });
+  const before = await prepared();
+  assertEquals((await kurmad.api.call("Containers", "List", {})).containers ?? [], []);
+  const { container } = await kurmad.api.call("Containers", "Create", {
+    name: "first",
+    image: kurmad.image,
+    start: true,
+    settings: { command: ["true"] },
+  });
+  assert(before.has(container?.id ?? ""), `${container?.id} is none of ${[...before]}`);
+  await kurmad.api.call("Containers", "Wait", { container: "first" });
+  // Both killed at once: nobody is left who knows of them but the file.
+  const left = await prepared();
+  Deno.kill(kurmad.stage2Pid(), "SIGKILL");
+  await kurmad.killed();
+  await until("others in their place", async () => {
+    const now = await prepared();
+    return left.isDisjointFrom(now) || undefined;
+  });
+});
+
+/** The id of the container that is mounted ahead, once there is one that is none of `others`. */
+function mounted(kurmad: Kurmad, ...others: string[]): Promise<string> {
+  return until("a file tree that is mounted ahead", async () => {
+    const known = new Set((await kurmad.list()).map(({ id }) => id));
+    for (const { name } of Deno.readDirSync(containersOf(kurmad))) {
+      if (known.has(name) || others.includes(name) || !/^[0-9a-f]{32}$/.test(name)) continue;
+      // The folder `work` in it is overlayfs' own.
+      if (await exists(`${containersOf(kurmad)}/${name}/work/work`)) return name;
+    }
+    return undefined;
+  });
+}
+
+const containersOf = ({ dir }: Kurmad) => `${dir}/state/containers`;
+
+/** Brings an image into the store under a name. */
+async function named(kurmad: Kurmad, name: string, image: string): Promise<string> {
+  const into = ["--root", `${kurmad.dir}/state`, "--name", name];
+  return (await mustRun([binary, "image", "import", ...into, image])).trim();
+}
+
+/** Has a container run in the file tree that is mounted ahead; what it printed. */
+async function ranMounted(
+  kurmad: Kurmad,
+  name: string,
+  image: string,
+  command: string[],
+  more = {},
+): Promise<string> {
+  return await until(`${name} in a file tree that is mounted`, async () => {
+    const ahead = await mounted(kurmad);
+    const found = await ran(kurmad, name, image, command, more);
+    if (found.id === ahead) return found.output;
+    // It is mounted, and nobody has told kurmad so yet.
+    await kurmad.api.call("Containers", "Remove", { container: name });
+    return undefined;
+  });
+}
+
+/** Makes and starts a container, and waits for its end; its id, and what it printed. */
+async function ran(kurmad: Kurmad, name: string, image: string, command: string[], more = {}) {
+  const settings = { command, ...more };
+  const asked = { name, image, start: true, settings };
+  const { container } = await kurmad.api.call("Containers", "Create", asked);
+  const { exit } = await kurmad.api.call("Containers", "Wait", { container: name });
+  assertEquals(exit?.code ?? 0, 0);
+  const { output } = await logs(kurmad, name);
+  return { id: container?.id ?? "", output };
+}
+
+async function logs(kurmad: Kurmad, container: string): Promise<{ output: string }> {
+  using streams = await kurmad.api.streams();
+  let output = "";
+  for await (const { lines } of streams.containers.logs({ container })) {
+    for (const { text } of lines) output += `${new TextDecoder().decode(text)}\n`;
+  }
+  return { output };
+}
+
+kurmadTest("who is like the two before it finds its file tree mounted", async (kurmad) => {
+  const script = ["sh", "-c", "hostname; cat /etc/marker; id -u"];
+  const other = ["sh", "-c", "ls /x 2>&1; touch /x && hostname"];
+  await ran(kurmad, "one", kurmad.image, script);
+  await ran(kurmad, "two", kurmad.image, other);
+  // Neither the name nor anything about its processes makes it another one.
+  const more = { user: "app", env: ["A=b"] };
+  const three = await ranMounted(kurmad, "three", kurmad.image, script, more);
+  assertEquals(three, "three\nfrom-the-image\n1000\n");
+  const four = await ranMounted(kurmad, "four", kurmad.image, other);
+  assertEquals(four, "ls: /x: No such file or directory\nfour\n");
+  // Its further runs are like everybody's.
+  await kurmad.api.call("Containers", "Start", { container: "four" });
+  await kurmad.api.call("Containers", "Wait", { container: "four" });
+  assertEquals((await logs(kurmad, "four")).output, `${four}/x\nfour\n`);
+  // One that wants another tree leaves this one to whoever comes.
+  const writing = ["sh", "-c", "touch /x 2>&1 || true"];
+  const security = { readOnlyRoot: true };
+  const five = await ran(kurmad, "five", kurmad.image, writing, { security });
+  assertEquals(five.output, "touch: /x: Read-only file system\n");
+  await ranMounted(kurmad, "six", kurmad.image, other);
+});
+
+kurmadTest("what was mounted is not taken for a name's next image", async (kurmad) => {
+  const { oci, aci } = await images();
+  const name = "example.com/moving:1";
+  const first = await named(kurmad, name, oci);
+  const command = ["sh", "-c", "cat /etc/marker"];
+  await ran(kurmad, "one", name, command);
+  await ran(kurmad, "two", name, command);
+  await mounted(kurmad);
+  const second = await named(kurmad, name, aci);
+  assert(first !== second);
+  await ranMounted(kurmad, "three", name, command);
+  const { container } = await kurmad.api.call("Containers", "Get", { container: "three" });
+  assertEquals(container?.imageId, second);
+});
+
+kurmadTest("an image is removed although it is mounted ahead", async (kurmad) => {
+  const { guest } = await images();
+  const name = "example.com/guest:1";
+  const id = await named(kurmad, name, guest);
+  for (const container of ["one", "two"]) {
+    await ran(kurmad, container, name, ["/guest", "exit", "0"]);
+  }
+  const ahead = await mounted(kurmad);
+  for (const container of ["one", "two"]) {
+    await kurmad.api.call("Containers", "Remove", { container });
+  }
+  await kurmad.api.call("Images", "Remove", { image: id });
+  const folder = `${containersOf(kurmad)}/${ahead}`;
+  await until("the folder's end", async () => !await exists(folder) || undefined);
+  // The same image again is mounted again.
+  await named(kurmad, name, guest);
+  assertEquals((await ran(kurmad, "three", name, ["/guest", "exit", "0"])).output, "");
+});
+
+kurmadTest("nothing that was mounted ahead outlives who had it mounted", async (kurmad) => {
+  for (const name of ["one", "two"]) await ran(kurmad, name, kurmad.image, ["true"]);
+  const first = await mounted(kurmad);
+  await kurmad.killed();
+  for (const name of ["three", "four"]) await ran(kurmad, name, kurmad.image, ["true"]);
+  const second = await mounted(kurmad, first);
+  Deno.kill(kurmad.stage2Pid(), "SIGKILL");
+  for (const name of ["five", "six"]) await ran(kurmad, name, kurmad.image, ["true"]);
+  const third = await mounted(kurmad, first, second);
+  await kurmad.restarted();
+  // Unless it was taken before kurmad heard of the end of stage2: then it has run elsewhere.
+  const taken = new Set((await kurmad.list()).map(({ id }) => id));
+  for (const id of [first, second, third]) {
+    if (taken.has(id)) continue;
+    const folder = `${containersOf(kurmad)}/${id}`;
+    await until(`the end of ${id}`, async () => !await exists(folder) || undefined);
+  }
+});
