@@ -25,6 +25,7 @@ const table_module = @import("table.zig");
 const worker = @import("worker.zig");
 const userns = @import("userns.zig");
 const Failure = linux.Failure;
+const Handover = stage3.handover.Handover;
 const plan_module = @import("plan.zig");
 const Plan = plan_module.Plan;
 const os = linux.os;
@@ -69,7 +70,7 @@ pub const Ahead = struct {
         ahead.tree = plan;
         const root = try ahead.makeTree(failure, arena, plan, namespace, subject);
         root.close();
-        return ahead.sandbox.awaitTree(failure);
+        _ = try ahead.sandbox.awaitTree(failure, subject);
     }
 
     fn makeTree(ahead: *const Ahead, failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: ?fd_t, subject: *[]const u8) error{Failed}!*rootfs.Prepared {
@@ -126,17 +127,33 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     const filter_listener = try notify.begin(failure, plan.config.linux.seccomp, about, .creating, subject);
     subject.* = plan.kurma.id;
     if (options.plan_file) |file| try keepPlan(failure, plan, status, file);
-    const child = arena.create(Child) catch return failure.fail(.plan, .NOMEM);
-    child.* = .{ .plan = plan, .root = root, .settings = settings, .status = status, .log = log, .listener = listener, .filter_listener = filter_listener, .gate = null, .about = about, .options = options };
+    var given: Handover = .{};
+    given.add(status, inherited.status);
+    given.add(log, inherited.log);
+    given.add(listener, inherited.listener);
+    given.add(options.ended, inherited.ended);
+    given.add(options.stage1, inherited.stage1);
+    given.add(filter_listener, inherited.filter_listener);
     if (options.ahead) |ahead| {
         try ahead.cgroup.limit(failure, plan.kurma.id, plan.config.linux.resources);
         if (waiting != null) {
+            const terminal = if (ahead.tree == null) try ahead.sandbox.awaitTree(failure, subject) else null;
+            if (terminal) |pty| {
+                try pty.use(failure, status);
+                given.add(pty.master, inherited.terminal);
+            }
             if (plan.config.process.oomScoreAdj) |score| try inherited_settings.setOomScore(failure, ahead.sandbox.pid, score, subject);
-            try ahead.sandbox.giveRest(failure, child);
+            try ahead.sandbox.enterNames(failure);
+            try setNames(failure, plan, subject);
+            for (0..3) |stream| given.add(@intCast(stream), @intCast(stream));
+            given.add(settings, inherited.settings);
+            try given.send(failure, ahead.sandbox.socket);
             return ahead.sandbox.pid;
         }
         ahead.sandbox.dismiss();
     }
+    given.add(settings, inherited.settings);
+    var child: Child = .{ .plan = plan, .root = root, .given = &given, .status = status, .about = about, .options = options };
     const unified = if (options.ahead) |ahead|
         try ahead.cgroup.unified(failure, plan.kurma.id)
     else if (plan.hasCgroup())
@@ -162,7 +179,7 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
         args.cgroup = @intCast(fd);
     }
     const cloned = try failure.check(.clone, linux.process.clone3(&args));
-    if (cloned == 0) child.run(.outside);
+    if (cloned == 0) child.run();
     const pid: linux.pid_t = @intCast(cloned);
     if (keeper) |hooks| {
         // If they fail, the container ends with us: it waits at the gate.
@@ -253,17 +270,16 @@ fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, 
     return linux.memfd.create(failure, "settings", block, .data);
 }
 
-/// The descriptors that the init inherits beside 0 to 2.
+/// The numbers of what the init is given beside 0 to 2.
 const inherited = struct {
-    const settings = 3;
+    const settings = stage3.handover.settings;
     const status = 4;
     const log = 5;
     const listener = 6;
     const ended = 7;
     const terminal = 8;
     const stage1 = 9;
-    const filter_listener = 10;
-    const last = filter_listener;
+    const filter_listener = stage3.handover.last;
 };
 
 /// What a process that is alone in its namespaces does whatever the plan says.
@@ -279,72 +295,39 @@ pub const Child = struct {
     plan: *const Plan,
     /// Null in a mount namespace that was there before.
     root: ?*rootfs.Prepared = null,
-    settings: fd_t = -1,
+    given: *Handover = undefined,
     status: fd_t = -1,
-    log: ?fd_t = null,
-    listener: ?fd_t = null,
-    /// The master, for the init of a container that may outlive who has it otherwise.
-    terminal: ?fd_t = null,
-    filter_listener: ?fd_t = null,
     gate: ?host_hooks.Gate = null,
     about: []const u8 = "",
     options: Options = .{ .program = -1, .survives = true, .ready = .unsaid },
     failure: Failure = .{},
     subject: []const u8 = "",
 
-    pub const max_descriptors = 6;
-    pub const DescriptorList = [max_descriptors]*fd_t;
-
-    /// Where its descriptors are, for who passes them on: all but 0 to 2, the program, the
-    /// root's, and those that `Sandbox.fits` rules out.
-    pub fn descriptors(child: *Child, space: *DescriptorList) []*fd_t {
-        space[0..2].* = .{ &child.settings, &child.status };
-        var count: usize = 2;
-        for ([_]*?fd_t{ &child.log, &child.listener, &child.options.ended, &child.options.stage1 }) |optional| if (optional.*) |*fd| {
-            space[count] = fd;
-            count += 1;
-        };
-        return space[0..count];
-    }
-
-    /// How far it has come.
-    pub const Progress = union(enum) {
-        outside,
-        /// In its file tree, with the terminal if the plan wants one.
-        entered: ?rootfs.Terminal,
-        /// It is to say why.
-        failed,
-    };
-
-    pub fn run(child: *Child, progress: Progress) noreturn {
-        child.goOn(progress) catch {};
+    fn run(child: *Child) noreturn {
+        child.goOn() catch {};
         worker.send(child.status, .failed(child.failure, child.subject));
         linux.process.exit(125);
     }
 
-    fn goOn(child: *Child, progress: Progress) error{Failed}!noreturn {
+    fn goOn(child: *Child) error{Failed}!noreturn {
         const failure = &child.failure;
-        const terminal = switch (progress) {
-            .failed => return error.Failed,
-            .entered => |terminal| entered: {
-                try child.setNames();
-                break :entered terminal;
-            },
-            .outside => outside: {
-                try settle(failure, child.plan.has(.user), child.plan.makes(.network));
-                // After the change of user, which clears it.
-                if (!child.options.survives) _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
-                if (child.gate) |gate| try gate.await(failure);
-                try child.setNames();
-                break :outside try child.enterTree();
-            },
-        };
+        try settle(failure, child.plan.has(.user), child.plan.makes(.network));
+        // After the change of user, which clears it.
+        if (!child.options.survives) _ = linux.process.prctl(.SET_PDEATHSIG, @backingInt(os.SIG.KILL));
+        if (child.gate) |gate| try gate.await(failure);
+        try setNames(failure, child.plan, &child.subject);
+        const terminal = try child.enterTree();
         child.subject = child.plan.kurma.id;
         if (terminal) |pty| {
             try pty.use(failure, child.status);
-            if (child.options.survives) child.terminal = pty.master;
+            if (child.options.survives) child.given.add(pty.master, inherited.terminal);
         }
-        return child.becomeInit();
+        // Out of the way of the numbers that the init expects.
+        const program = try linux.file.duplicateAbove(failure, child.options.program, stage3.handover.last);
+        try linux.process.closeOnExecFrom(failure, inherited.settings);
+        child.status = inherited.status;
+        try child.given.place(failure);
+        return becomeInit(failure, program);
     }
 
     /// Sets what the plan wants to be set, and goes where the container's files are.
@@ -370,49 +353,24 @@ pub const Child = struct {
         const tree = try linux.file.open(&child.failure, "/", .{ .PATH = true, .DIRECTORY = true, .CLOEXEC = true }, 0);
         return try rootfs.openTerminal(&child.failure, tree, child.plan.config.process.consoleSize);
     }
-
-    /// Gives the init a copy of `fd` under a number that it knows.
-    fn inherit(failure: *Failure, fd: fd_t, number: fd_t) error{Failed}!void {
-        _ = try failure.check(.exec, os.dup3(fd, number, 0));
-    }
-
-    fn setNames(child: *Child) error{Failed}!void {
-        const config = &child.plan.config;
-        if (config.hostname) |name| {
-            child.subject = name;
-            _ = try child.failure.check(.hostname, os.syscall2(.sethostname, @intFromPtr(name.ptr), name.len));
-        }
-        if (config.domainname) |name| {
-            child.subject = name;
-            _ = try child.failure.check(.hostname, os.syscall2(.setdomainname, @intFromPtr(name.ptr), name.len));
-        }
-    }
-
-    /// Becomes the init: the same program, with nothing inherited but what it is told of.
-    fn becomeInit(child: *Child) error{Failed}!noreturn {
-        const failure = &child.failure;
-        // Out of the way of the numbers that the init expects.
-        const program = try linux.file.duplicateAbove(failure, child.options.program, inherited.last);
-        child.status = try linux.file.duplicateAbove(failure, child.status, inherited.last);
-        const settings = try linux.file.duplicateAbove(failure, child.settings, inherited.last);
-        const log = if (child.log) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
-        const listener = if (child.listener) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
-        const ended = if (child.options.ended) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
-        const terminal = if (child.terminal) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
-        const stage1 = if (child.options.stage1) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
-        const filter_listener = if (child.filter_listener) |fd| try linux.file.duplicateAbove(failure, fd, inherited.last) else null;
-        try linux.process.closeOnExecFrom(failure, inherited.settings);
-        try inherit(failure, settings, inherited.settings);
-        try inherit(failure, child.status, inherited.status);
-        if (log) |fd| try inherit(failure, fd, inherited.log);
-        if (listener) |fd| try inherit(failure, fd, inherited.listener);
-        if (ended) |fd| try inherit(failure, fd, inherited.ended);
-        if (terminal) |fd| try inherit(failure, fd, inherited.terminal);
-        if (stage1) |fd| try inherit(failure, fd, inherited.stage1);
-        if (filter_listener) |fd| try inherit(failure, fd, inherited.filter_listener);
-        descriptor_limit.restore();
-        const argv = [_:null]?[*:0]const u8{"init"};
-        const envp = [_:null]?[*:0]const u8{ "INITD_INTERCEPT=1", stage3.init.settings_variable ++ "=" ++ std.fmt.comptimePrint("{d}", .{inherited.settings}), linux.weakness.inherited() };
-        return failure.fail(.exec, linux.process.execFd(program, &argv, &envp));
-    }
 };
+
+/// Names the UTS namespace of the caller.
+fn setNames(failure: *Failure, plan: *const Plan, subject: *[]const u8) error{Failed}!void {
+    if (plan.config.hostname) |name| {
+        subject.* = name;
+        _ = try failure.check(.hostname, os.syscall2(.sethostname, @intFromPtr(name.ptr), name.len));
+    }
+    if (plan.config.domainname) |name| {
+        subject.* = name;
+        _ = try failure.check(.hostname, os.syscall2(.setdomainname, @intFromPtr(name.ptr), name.len));
+    }
+}
+
+/// Becomes the init: the same program, with nothing inherited but what it is told of.
+pub fn becomeInit(failure: *Failure, program: fd_t) error{Failed}!noreturn {
+    descriptor_limit.restore();
+    const argv = [_:null]?[*:0]const u8{"init"};
+    const envp = [_:null]?[*:0]const u8{ "INITD_INTERCEPT=1", stage3.init.settings_variable ++ "=" ++ std.fmt.comptimePrint("{d}", .{inherited.settings}), linux.weakness.inherited() };
+    return failure.fail(.exec, linux.process.execFd(program, &argv, &envp));
+}

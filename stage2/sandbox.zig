@@ -2,8 +2,9 @@
 //! Making them is much of what a start costs, and nothing of it needs to know what will
 //! run: who announces a container before asking for it finds them ready.
 //!
-//! The process is the one that becomes the container's init. It is given the plan in
-//! memory that it shares with the worker that reads it, and descriptors over a socket.
+//! The process is the one that becomes the container's init, as soon as it is in the
+//! container's file tree. It is given the plan of that in memory that it shares with the worker
+//! that reads it, and descriptors over a socket; what the init is given comes over it, too.
 
 const std = @import("std");
 const linux = @import("linux");
@@ -11,6 +12,7 @@ const inherited = @import("inherited.zig");
 const launch = @import("launch.zig");
 const plan_module = @import("plan.zig");
 const rootfs = @import("rootfs.zig");
+const stage3 = @import("stage3");
 const userns = @import("userns.zig");
 const Failure = linux.Failure;
 const Plan = plan_module.Plan;
@@ -78,8 +80,9 @@ pub const Sandbox = struct {
         return userns.isRange(config.uidMappings, sandbox.first) and userns.isRange(config.gidMappings, sandbox.first);
     }
 
-    // What is given lies in shared memory, with all that it points to. In three parts, so that
-    // the process does its share of the work while the worker does the rest.
+    // What is given lies in shared memory, with all that it points to. In two parts, so that
+    // the process does its share of the work while the worker does the rest. Then it becomes
+    // an init, which waits for what it is to run.
 
     /// The process makes the file systems that the plan wants of the kernel.
     pub fn givePlan(sandbox: *const Sandbox, failure: *Failure, plan: *const Plan) error{Failed}!void {
@@ -93,22 +96,25 @@ pub const Sandbox = struct {
         return sandbox.give(failure, @intFromPtr(root), valuesOf(root.descriptors(&space), &fds));
     }
 
-    /// Waits until it has entered that.
-    pub fn awaitTree(sandbox: *const Sandbox, failure: *Failure) error{Failed}!void {
-        var entered: Failure = .{};
-        var none: linux.socket.Descriptors = .{};
-        const packet = try linux.socket.receiveAll(failure, sandbox.socket, std.mem.asBytes(&entered), &none);
-        if (packet.len != @sizeOf(Failure)) return failure.fail(.clone, .CHILD);
-        if (entered.errno != 0) return failure.fail(entered.step, @fromBackingInt(@intCast(entered.errno)));
+    /// Waits until it has entered that; the terminal, if the plan wants one.
+    pub fn awaitTree(sandbox: *const Sandbox, failure: *Failure, subject: *[]const u8) error{Failed}!?rootfs.Terminal {
+        var entered: Entered = undefined;
+        var descriptors: linux.socket.Descriptors = .{};
+        const packet = try linux.socket.receiveAll(failure, sandbox.socket, std.mem.asBytes(&entered), &descriptors);
+        if (packet.len != @sizeOf(Entered)) return failure.fail(.clone, .CHILD);
+        if (entered.failure.errno != 0) {
+            failure.* = entered.failure;
+            subject.* = entered.subject[0..entered.subject_len];
+            return error.Failed;
+        }
+        return if (descriptors.count == 0) null else .{ .master = descriptors.fds[0], .slave = descriptors.fds[1] };
     }
 
-    /// It becomes the init of this container, with our 0 to 2.
-    pub fn giveRest(sandbox: *const Sandbox, failure: *Failure, child: *launch.Child) error{Failed}!void {
-        var space: launch.Child.DescriptorList = undefined;
-        var fds: [3 + space.len]fd_t = undefined;
-        fds[0..3].* = .{ 0, 1, 2 };
-        const rest = valuesOf(child.descriptors(&space), fds[3..]);
-        return sandbox.give(failure, @intFromPtr(child), fds[0 .. 3 + rest.len]);
+    /// Has the caller enter its UTS namespace, to name it.
+    pub fn enterNames(sandbox: *const Sandbox, failure: *Failure) error{Failed}!void {
+        const pidfd = try linux.process.pidfdOpen(failure, sandbox.pid);
+        defer linux.file.close(pidfd);
+        _ = try failure.check(.hostname, os.setns(pidfd, linux.process.Clone.newuts));
     }
 
     /// As many descriptors at once as a packet carries. EPIPE: the process has ended.
@@ -121,6 +127,14 @@ pub const Sandbox = struct {
             if (left.len == 0) return;
         }
     }
+};
+
+/// What the process says when it has entered its file tree, or could not.
+const Entered = extern struct {
+    failure: Failure,
+    /// In memory that both have at this address.
+    subject: [*]const u8,
+    subject_len: usize,
 };
 
 fn valuesOf(places: []const *fd_t, values: []fd_t) []fd_t {
@@ -158,77 +172,51 @@ fn wait(failure: *Failure, socket: fd_t, program: fd_t) error{Failed}!void {
     return follow(failure, .{ .socket = 4, .program = 3 });
 }
 
-/// What the worker gives, as it comes.
-const Following = struct {
-    socket: fd_t,
-    program: fd_t,
-    fds: [3 + rootfs.max_mounts + launch.Child.max_descriptors]fd_t = undefined,
-    count: usize = 0,
-
-    /// The next packet's address, its descriptors kept; null if nobody wants us any more.
-    fn next(following: *Following, failure: *Failure) error{Failed}!?usize {
-        var address: usize = 0;
-        var descriptors: linux.socket.Descriptors = .{};
-        const packet = try linux.socket.receiveAll(failure, following.socket, std.mem.asBytes(&address), &descriptors);
-        if (packet.len != @sizeOf(usize)) return null;
-        @memcpy(following.fds[following.count..][0..descriptors.count], descriptors.fds[0..descriptors.count]);
-        following.count += descriptors.count;
-        return address;
-    }
-
-    /// Receives until there are `wanted` descriptors, and returns them.
-    fn collect(following: *Following, failure: *Failure, wanted: usize) error{Failed}!?[]const fd_t {
-        while (following.count < wanted) _ = try following.next(failure) orelse return null;
-        following.count = 0;
-        return following.fds[0..wanted];
-    }
-};
-
-/// Returns if nobody wants us any more. What fails of our share is told in the end: until
-/// then there is no socket to tell it over.
+/// Returns if nobody wants us any more, or what is wanted of us failed.
 fn follow(failure: *Failure, start: struct { socket: fd_t, program: fd_t }) error{Failed}!void {
-    var following: Following = .{ .socket = start.socket, .program = start.program };
-    const plan: *const Plan = @ptrFromInt(try following.next(failure) orelse return);
+    var none: linux.socket.Descriptors = .{};
+    const plan: *const Plan = @ptrFromInt(try next(failure, start.socket, &none) orelse return);
     var child: launch.Child = .{ .plan = plan };
     var made: rootfs.FileSystems = undefined;
-    var works = true;
-    rootfs.makeFileSystems(&child.failure, plan, &made, &child.subject) catch {
-        works = false;
-    };
+    rootfs.makeFileSystems(&child.failure, plan, &made, &child.subject) catch {}; // Told below.
 
     // The numbers in the shared memory are the worker's, who may still need them.
-    const shared_root: *rootfs.Prepared = @ptrFromInt(try following.next(failure) orelse return);
-    var root = shared_root.*;
-    var root_space: rootfs.Prepared.DescriptorList = undefined;
-    const root_places = root.descriptors(&root_space);
-    for (root_places, try following.collect(failure, root_places.len) orelse return) |place, fd| place.* = fd;
+    var descriptors: linux.socket.Descriptors = .{};
+    const shared: *rootfs.Prepared = @ptrFromInt(try next(failure, start.socket, &descriptors) orelse return);
+    var root = shared.*;
+    var space: rootfs.Prepared.DescriptorList = undefined;
+    var taken: usize = 0;
+    for (root.descriptors(&space)) |place| {
+        if (taken == descriptors.count) {
+            _ = try next(failure, start.socket, &descriptors) orelse return;
+            taken = 0;
+        }
+        place.* = descriptors.fds[taken];
+        taken += 1;
+    }
     child.root = &root;
     var terminal: ?rootfs.Terminal = null;
-    if (works) {
+    if (child.failure.errno == 0) {
         root.add(&made);
-        terminal = child.enterTree() catch null: {
-            works = false;
-            break :null null;
-        };
+        terminal = child.enterTree() catch null;
     }
-    // A worker that does not wait for it may have gone.
-    linux.socket.sendPacket(failure, following.socket, std.mem.asBytes(&child.failure), null) catch {};
+    const entered: Entered = .{ .failure = child.failure, .subject = child.subject.ptr, .subject_len = child.subject.len };
+    const fds: []const fd_t = if (terminal) |pty| &.{ pty.master, pty.slave } else &.{};
+    try linux.socket.sendAll(failure, start.socket, std.mem.asBytes(&entered), fds);
+    if (child.failure.errno != 0) return;
 
-    const shared_child: *launch.Child = @ptrFromInt(try following.next(failure) orelse return);
-    var rest = shared_child.*;
-    var space: launch.Child.DescriptorList = undefined;
-    const places = rest.descriptors(&space);
-    const fds = try following.collect(failure, 3 + places.len) orelse return;
-    for (places, fds[3..]) |place, fd| place.* = fd;
-    for (fds[0..3], 0..) |fd, stream| {
-        _ = try failure.check(.open, os.dup3(fd, @intCast(stream), 0));
-        linux.file.close(fd);
-    }
-    linux.file.close(following.socket);
-    rest.options.program = following.program;
-    rest.failure = child.failure;
-    rest.subject = child.subject;
-    rest.run(if (works) .{ .entered = terminal } else .failed);
+    const program = try linux.file.duplicateAbove(failure, start.program, stage3.handover.last);
+    const socket = try linux.file.duplicateAbove(failure, start.socket, stage3.handover.last);
+    try linux.process.closeOnExecFrom(failure, stage3.handover.settings);
+    _ = try failure.check(.exec, os.dup3(socket, stage3.handover.settings, 0));
+    try launch.becomeInit(failure, program);
+}
+
+/// The next packet's address and its descriptors; null if nobody wants us any more.
+fn next(failure: *Failure, socket: fd_t, descriptors: *linux.socket.Descriptors) error{Failed}!?usize {
+    var address: usize = 0;
+    const packet = try linux.socket.receiveAll(failure, socket, std.mem.asBytes(&address), descriptors);
+    return if (packet.len == @sizeOf(usize)) address else null;
 }
 
 /// Goes to a small tree with what the making of a container needs of the host's. Nothing

@@ -9,6 +9,7 @@ const clock = @import("clock.zig");
 const end_record = @import("ended.zig");
 const footprint = @import("footprint.zig");
 const handles = @import("handles.zig");
+const handover = @import("handover.zig");
 const input_module = @import("input.zig");
 const process = @import("process.zig");
 const settings_block = @import("settings.zig");
@@ -38,6 +39,7 @@ const drain_limit_ms = 1000;
 /// Runs the container and returns its exit status.
 pub fn run(settings_fd: linux.fd_t) u8 {
     var failure: Failure = .{};
+    handover.await(&failure, settings_fd) catch return 125;
     const settings = settings_block.map(&failure, settings_fd) catch return 125;
     const status = settings.header.status_fd;
     var init: Init = undefined;

@@ -6,6 +6,7 @@ pub const by_hand = @import("by_hand.zig");
 pub const command = @import("command.zig");
 pub const ended = @import("ended.zig");
 pub const handles = @import("handles.zig");
+pub const handover = @import("handover.zig");
 pub const init = @import("init.zig");
 pub const log = @import("log.zig");
 pub const outlets = @import("outlets.zig");
