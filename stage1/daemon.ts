@@ -262,7 +262,7 @@ export class Daemon {
     router.service(Containers, containerService(this.#manager));
     router.service(Pods, podService(this.#manager));
     router.service(Volumes, volumeService(this.#manager));
-    router.service(Events, eventService(this.#manager.host.state.events));
+    router.service(Events, eventService(this.#manager.host.state));
     router.service(ImagesService, {
       ...stored,
       remove: (request, context) => {

@@ -82,11 +82,14 @@ export function watched({ onAudit, onCall, onBug }: CallListeners): Interceptor 
     let subject = request.stream ? "" : subjectOf(request.message);
     const over = (error?: ConnectError) => {
       const durationMs = performance.now() - began;
-      const outcome = error === undefined ? "ok" : snakeCase(Code[error.code]);
-      onCall(method, outcome, durationMs);
-      if (request.method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) return;
-      const message = error?.rawMessage ?? "";
-      onAudit({ peer, via, method, subject, outcome, message, durationMs });
+      const about = { peer, via, method, subject };
+      // Behind the answer, which need not wait for it.
+      setTimeout(() => {
+        const outcome = error === undefined ? "ok" : snakeCase(Code[error.code]);
+        onCall(method, outcome, durationMs);
+        if (request.method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) return;
+        onAudit({ ...about, outcome, message: error?.rawMessage ?? "", durationMs });
+      });
     };
     const failed = (error: unknown) => {
       // What fails because of the cancellation is the cancellation.

@@ -12,10 +12,13 @@ import { eventMessage, timeOf } from "./messages.ts";
 /** What timers can wait, in milliseconds: 24 days. The first event behind a later end ends it. */
 const longestTimer = 0x7fff_ffff;
 
-/** The methods of `kurma.v1.Events`. */
-export function eventService(events: Happenings): ServiceImpl<typeof Events> {
+/** The methods of `kurma.v1.Events`, of a state that has the events. */
+export function eventService(
+  state: { readonly events: Happenings },
+): ServiceImpl<typeof Events> {
   return {
     async *watch(request, { signal }) {
+      const { events } = state;
       const now = events.last;
       const since = timeOf(request.since);
       const until = timeOf(request.until) ?? Infinity;

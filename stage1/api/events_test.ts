@@ -17,7 +17,7 @@ async function told(
   events: Happenings,
   request: MessageInitShape<typeof WatchEventsRequestSchema>,
 ): Promise<number[]> {
-  const { watch } = eventService(events);
+  const { watch } = eventService({ events });
   const context = createHandlerContext({
     service: Events,
     method: Events.method.watch,

@@ -7,19 +7,24 @@
 
 import { promisify } from "node:util";
 import { gunzip as gunzipWith, gzip as gzipWith } from "node:zlib";
-import type { DescService } from "@bufbuild/protobuf";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
   type ConnectRouter,
   createConnectRouter,
   createContextValues,
+  createMethodImplSpec,
+  createServiceImplSpec,
   type Interceptor,
+  type MethodImplSpec,
 } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import { parseContentType } from "@connectrpc/connect/protocol-connect";
 import { type CallListeners, deadlineOf, peerKey, watched } from "./calls.ts";
 import { type Handler, type Request, type Response, textResponse } from "./http2/exchange.ts";
 import { reflect } from "./reflection.ts";
+import { type UnaryHandler, unaryHandler } from "./unary.ts";
 
 /** What is served. */
 export interface ApiOptions extends CallListeners {
@@ -37,24 +42,55 @@ export const defaultMaxMessage = 4 * 1024 * 1024;
 
 /** One handler for all services. */
 export function apiHandler(options: ApiOptions): Handler {
-  const router = createConnectRouter({
+  const common = {
     acceptCompression: [gzip],
     // A name that is mistyped is told, not passed over.
     jsonOptions: { ignoreUnknownFields: false },
     readMaxBytes: options.maxMessage ?? defaultMaxMessage,
     compressMinBytes: 16 * 1024,
     interceptors: [watched(options), ...options.interceptors ?? []],
+  };
+  const unary = new Map<string, UnaryHandler>();
+  const router = recording(createConnectRouter(common), (spec) => {
+    if (spec.kind === "unary") unary.set(pathOf(spec.method), unaryHandler(spec, common));
   });
   options.services(router);
   reflect(router, servicesOf(router));
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   return async (request) => {
-    const handler = handlers.get(request.path);
+    const { path, method, header, peer } = request;
+    const handler = handlers.get(path);
     if (handler === undefined) return await elsewhere(request, options.pages ?? {});
+    const contextValues = createContextValues().set(peerKey, peer);
+    const type = method === "POST" ? parseContentType(header.get("content-type")) : undefined;
+    const call = type === undefined || type.stream ? undefined : unary.get(path);
+    if (call !== undefined) return await call(request, contextValues, type?.binary ?? false);
     setDeadline(request, handler);
-    const contextValues = createContextValues().set(peerKey, request.peer);
     return await handler({ ...request, contextValues });
   };
+}
+
+function pathOf({ parent, name }: DescMethod): string {
+  return `/${parent.typeName}/${name}`;
+}
+
+/** The same router, which tells of each method that is registered. */
+function recording(router: ConnectRouter, tell: (spec: MethodImplSpec) => void): ConnectRouter {
+  const own: ConnectRouter = {
+    handlers: router.handlers,
+    service(service, implementation, options) {
+      const { methods } = createServiceImplSpec(service, implementation);
+      for (const spec of Object.values(methods)) tell(spec);
+      router.service(service, implementation, options);
+      return own;
+    },
+    rpc(method, implementation, options) {
+      tell(createMethodImplSpec(method, implementation));
+      router.rpc(method, implementation, options);
+      return own;
+    },
+  };
+  return own;
 }
 
 function servicesOf({ handlers }: ConnectRouter): DescService[] {

@@ -26,6 +26,23 @@ export interface StopOptions {
   readonly limitMs?: number;
 }
 
+/** How a container is started. */
+export interface StartOptions {
+  /** Called when all is there but its command, which then waits for it. */
+  readonly whenMade?: () => Promise<void>;
+  /** Whether its record says already that it starts: {@linkcode starting}. Default false. */
+  readonly isRecorded?: boolean;
+}
+
+/** The status of a container with a run that begins. */
+export function starting(before: Status, restarts = 0): Status {
+  return {
+    ...before,
+    ...{ phase: "starting", run: before.run + 1, wanted: true, restarts, paused: false },
+    ...{ reason: undefined, health: undefined },
+  };
+}
+
 /** What is done when a container has ended and will not be started again. */
 export type WhenOver = (container: Container) => Promise<void>;
 
@@ -57,13 +74,12 @@ export class Lifecycle {
    * as it is.
    *
    * @param restarts Which restart by policy this is; 0 when somebody asks for the start.
-   * @param whenMade Called when all is there but its command, which then waits for it.
    * @throws {KurmaError} It does not run, and nothing of the run is left.
    */
   async start(
     container: Container,
     restarts = 0,
-    whenMade?: () => Promise<void>,
+    { whenMade, isRecorded = false }: StartOptions = {},
   ): Promise<void> {
     if (container.status.phase === "running") return;
     // After the run before, if stage2 was gone or the disk full when it was due.
@@ -73,16 +89,10 @@ export class Lifecycle {
     forgetRestart(live);
     live.ended = Promise.withResolvers();
     const { state } = this.#host;
-    const run = container.status.run + 1;
-    state.updateStatus(container, {
-      phase: "starting",
-      run,
-      wanted: true,
-      restarts,
-      paused: false,
-      reason: undefined,
-      health: undefined,
-    });
+    if (!isRecorded || container.status.phase !== "starting") {
+      state.updateStatus(container, starting(container.status, restarts));
+    }
+    const { run } = container.status;
     // That it is wanted is to outlive a power cut; the disk has the time of the start.
     const durable = state.durable();
     live.early = [];
@@ -107,7 +117,8 @@ export class Lifecycle {
       throw startError(container, cause);
     }
     live.startedAt = performance.now();
-    this.#note(container, { phase: "running", startedAt: Date.now() }, {
+    // Whoever asked for it need not wait for this: a kurmad that is killed before adopts it.
+    this.#noteSoon(container, { phase: "running", startedAt: Date.now() }, {
       action: "start",
       attributes: {
         run: String(run),
@@ -325,6 +336,17 @@ export class Lifecycle {
     });
     live.ranMs = 0;
     tellEnd(live);
+  }
+
+  /** As {@linkcode #note}, but memory alone has it at once. */
+  #noteSoon(
+    container: Container,
+    changes: Partial<Status>,
+    news: Pick<News, "action" | "attributes">,
+  ): void {
+    const time = Date.now();
+    container.status = { ...container.status, ...changes };
+    this.#host.state.soon(() => this.#note(container, {}, news, time));
   }
 
   /** Changes a status and tells of it; if the disk does not take it now, then later. */

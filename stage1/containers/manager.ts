@@ -26,7 +26,7 @@ import {
 } from "./host.ts";
 import { cutPostStop } from "./handlers.ts";
 import type { Images, PullPolicy } from "./images.ts";
-import { Lifecycle, type StopOptions } from "./lifecycle.ts";
+import { Lifecycle, starting, type StopOptions } from "./lifecycle.ts";
 import { makingOf } from "./make_steps.ts";
 import { lookUpDevices } from "./device_nodes.ts";
 import { findNamed, newId } from "./names.ts";
@@ -176,10 +176,15 @@ export class Manager implements AsyncDisposable {
       using name = this.claims.name("container", spec.name ?? id.slice(0, 12));
       if (own) range ??= this.claims.range();
       const container = await newContainer(this.host, { id, name: name.text, spec, range }, making);
+      // From the first: what is found half made after a crash is finished.
+      if (start) container.status = starting(container.status);
       await runSteps(makingOf(this.host), { containers: [container] });
       const durable = this.host.state.durable();
       // The disk has the time of the start, and longer.
-      if (start) await this.start(id, whenMade && (() => whenMade(container)));
+      if (start) {
+        const how = { whenMade: whenMade && (() => whenMade(container)), isRecorded: true };
+        await this.#queued(id, () => this.lifecycle.start(container, 0, how));
+      }
       if (start && own && likeness !== undefined) {
         this.#ahead.learn(patternOf(this.host, container));
       }
@@ -206,12 +211,9 @@ export class Manager implements AsyncDisposable {
     }
   }
 
-  /** Starts a container. Takes and throws what `Lifecycle.start` does. */
-  start(reference: string, whenMade?: () => Promise<void>): Promise<Container> {
-    return this.#queued(
-      reference,
-      (container) => this.lifecycle.start(container, 0, whenMade),
-    );
+  /** Starts a container. Throws what `Lifecycle.start` does. */
+  start(reference: string): Promise<Container> {
+    return this.#queued(reference, (container) => this.lifecycle.start(container));
   }
 
   /** Settles when all that follows what happened to a container so far is done. */

@@ -76,7 +76,7 @@ async function inFolder<Made>(
   make: () => Promise<Made>,
 ): Promise<Made> {
   const live = host.live.of(container);
-  const mounted = live.mountedBy === stage2;
+  const mounted = live.mountedBy === stage2 && container.status.run === 1;
   live.mountedBy = undefined;
   try {
     if (!mounted) clear(host, container);

@@ -52,7 +52,7 @@ export class State implements AsyncDisposable {
   readonly pods = new Map<string, Pod>();
   /** By name. */
   readonly volumes = new Map<string, Volume>();
-  readonly events: Events;
+  readonly #events: Events;
   readonly #lock: Deno.FsFile;
   readonly #database: Database;
   readonly #log: Deno.FsFile;
@@ -61,6 +61,9 @@ export class State implements AsyncDisposable {
   #nextSync: Promise<void> | undefined;
   /** What follows once the transaction is whole; undefined outside of one. */
   #then: (() => void)[] | undefined;
+  /** Changes that nobody waits for. */
+  #behind: (() => void)[] = [];
+  #catchingUp: number | undefined;
 
   /**
    * Opens what is below `root`, and makes what of it is missing.
@@ -96,7 +99,7 @@ export class State implements AsyncDisposable {
     this.#log = Deno.openSync(`${path}-wal`, { write: true });
     this.#load();
     const rows = this.#database.prepare("SELECT sequence, record FROM events ORDER BY sequence");
-    this.events = new Events(
+    this.#events = new Events(
       rows.all().map((row) => ({ ...JSON.parse(row.record as string), sequence: row.sequence })),
     );
   }
@@ -131,12 +134,35 @@ export class State implements AsyncDisposable {
     }
   }
 
+  /** What happened, and happens. */
+  get events(): Events {
+    this.#catchUp();
+    return this.#events;
+  }
+
+  /**
+   * Has `work` change the database in a moment, before any other change and before anybody
+   * looks. It does not throw. A kurmad that is killed first has not done it.
+   */
+  soon(work: () => void): void {
+    this.#behind.push(work);
+    this.#catchingUp ??= setTimeout(() => this.#catchUp());
+  }
+
+  #catchUp(): void {
+    if (this.#behind.length === 0) return;
+    clearTimeout(this.#catchingUp);
+    this.#catchingUp = undefined;
+    for (const work of this.#behind.splice(0)) work();
+  }
+
   /**
    * Waits until all changes so far are on disk.
    *
    * @throws {Error} The disk did not take them; they may be lost with the power.
    */
   durable(): Promise<void> {
+    this.#catchUp();
     // A sync that has begun may have missed what was changed since: the next one counts.
     return this.#nextSync ??= this.#syncing.catch(() => {}).then(() => {
       this.#nextSync = undefined;
@@ -147,6 +173,7 @@ export class State implements AsyncDisposable {
   /** Does all of `work` and tells of it, or nothing of both if it throws. */
   change<Value>(work: () => Value): Value {
     if (this.#then !== undefined) return work();
+    this.#catchUp();
     const then: (() => void)[] = this.#then = [];
     let value: Value | undefined;
     try {
@@ -179,7 +206,7 @@ export class State implements AsyncDisposable {
       const { lastInsertRowid } = this.#statements.addEvent.run(JSON.stringify(record));
       const sequence = Number(lastInsertRowid);
       if (sequence > Events.kept) this.#statements.dropEvent.run(sequence - Events.kept);
-      this.#then?.push(() => this.events.publish({ ...record, sequence }));
+      this.#then?.push(() => this.#events.publish({ ...record, sequence }));
     });
   }
 
@@ -213,6 +240,7 @@ export class State implements AsyncDisposable {
 
   /** Changes a container's status. Memory has it even if the disk does not take it. */
   updateStatus(container: Container, changes: Partial<Status>): void {
+    if (this.#then === undefined) this.#catchUp();
     container.status = { ...container.status, ...changes };
     this.#statements.saveStatus.run(JSON.stringify(container.status), container.id);
   }

@@ -13,7 +13,13 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { peerKey } from "../api/calls.ts";
 import { apiHandler, type ApiOptions } from "../api/handler.ts";
-import type { Handler, Peer, Request, Response } from "../api/http2/exchange.ts";
+import {
+  type Handler,
+  type Peer,
+  piecesOf,
+  type Request,
+  type Response,
+} from "../api/http2/exchange.ts";
 import { type Limits, tcpLimits } from "../api/http2/limits.ts";
 import { Containers, Events, Images, Pods, System, Volumes } from "../api/kurma.gen.ts";
 import { Health } from "../api/standard/grpc/health/v1/health.gen.ts";
@@ -137,9 +143,9 @@ async function until(answer: Promise<Response>, call: Disposable): Promise<Respo
   }
 }
 
-async function* disposing(body: AsyncIterable<Uint8Array>, call: Disposable) {
+async function* disposing(body: NonNullable<Response["body"]>, call: Disposable) {
   using _call = call;
-  yield* body;
+  yield* piecesOf(body);
 }
 
 /** An answer to what is no call yet, in the words of the protocol that it came with. */

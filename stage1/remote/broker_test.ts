@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "../../tests/assert.ts";
-import type { Peer, Request, Response } from "../api/http2/exchange.ts";
+import { type Peer, piecesOf, type Request, type Response } from "../api/http2/exchange.ts";
 import { brokerHandler } from "./broker.ts";
 import { openPolicy, type Policy } from "./policy.ts";
 import type { Role } from "./roles.ts";
@@ -48,9 +48,13 @@ async function asked(
     };
     response = await handler(request);
     const parts: Uint8Array<ArrayBuffer>[] = [];
-    for await (const part of response.body ?? []) parts.push(new Uint8Array(part));
+    for await (const part of piecesOf(response.body ?? new Uint8Array())) {
+      parts.push(new Uint8Array(part));
+    }
     said = await new Blob(parts).text();
   }
+  // The call is told of behind its answer.
+  await new Promise((resolve) => setTimeout(resolve));
   assertEquals(bugs, []);
   return { response, said, refused };
 }

@@ -9,7 +9,14 @@ import { isIP } from "node:net";
 import { TlsContext, TlsError } from "../../ffi/openssl.ts";
 import { KurmaError } from "../../ffi/errors.ts";
 import { isBroken } from "../api/http2/broken.ts";
-import type { Duplex, Handler, Peer, Request, Response } from "../api/http2/exchange.ts";
+import {
+  type Duplex,
+  type Handler,
+  type Peer,
+  piecesOf,
+  type Request,
+  type Response,
+} from "../api/http2/exchange.ts";
 import { HttpServer } from "../api/http2/server.ts";
 import type { Log } from "../operation/log.ts";
 import type { Authority } from "./authority.ts";
@@ -329,8 +336,8 @@ function during(response: Response, signal: AbortSignal, over: () => void): Resp
     signal.addEventListener("abort", () => reject(new Error("The token counts no longer")));
   });
   aborted.catch(() => undefined); // It matters only to a body that is being read.
-  async function* until(chunks: AsyncIterable<Uint8Array>) {
-    const iterator = chunks[Symbol.asyncIterator]();
+  async function* until(whole: NonNullable<Response["body"]>) {
+    const iterator = piecesOf(whole);
     try {
       while (true) {
         const { done, value } = await Promise.race([iterator.next(), aborted]);
@@ -339,7 +346,7 @@ function during(response: Response, signal: AbortSignal, over: () => void): Resp
       }
     } finally {
       over();
-      await iterator.return?.();
+      await iterator.return(undefined);
     }
   }
   return { ...response, body: until(body) };

@@ -62,10 +62,16 @@ export interface Request {
 export interface Response {
   readonly status: number;
   readonly header?: Headers;
-  /** Read at the pace of the client. */
-  readonly body?: AsyncIterable<Uint8Array>;
+  /** All of it, or what is read at the pace of the client. */
+  readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
   /** Read when `body` is at its end. */
   readonly trailer?: Headers;
+}
+
+/** A body in pieces, whatever it is. */
+export async function* piecesOf(body: NonNullable<Response["body"]>): AsyncGenerator<Uint8Array> {
+  if (body instanceof Uint8Array) yield body;
+  else yield* body;
 }
 
 /** Answers one request. One that throws is a bug: the client gets status 500. */
@@ -82,17 +88,6 @@ export class ClientGone extends Error {
 
 /** A response that is only text. */
 export function textResponse(status: number, text: string): Response {
-  const bytes = new TextEncoder().encode(`${text}\n`);
-  return {
-    status,
-    header: new Headers({
-      "content-type": "text/plain; charset=utf-8",
-      "content-length": String(bytes.length),
-    }),
-    body: once(bytes),
-  };
-}
-
-async function* once(bytes: Uint8Array) {
-  yield await Promise.resolve(bytes);
+  const header = new Headers({ "content-type": "text/plain; charset=utf-8" });
+  return { status, header, body: new TextEncoder().encode(`${text}\n`) };
 }

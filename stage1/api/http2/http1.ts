@@ -152,14 +152,24 @@ export class Http1Connection {
   }
 
   async #respond(response: Response, headOnly: boolean, keepAlive: boolean): Promise<void> {
-    const { status, body, trailer } = response;
-    const header = new Headers(response.header);
-    const chunked = body !== undefined && !header.has("content-length");
-    if (chunked) header.set("transfer-encoding", "chunked");
-    if (body === undefined) header.set("content-length", "0");
-    if (!keepAlive) header.set("connection", "close");
-    const lines = [...header].map(([name, value]) => `${name}: ${value}\r\n`).join("");
+    const { status, header, trailer } = response;
+    const length = response.body === undefined || response.body instanceof Uint8Array
+      ? String(response.body?.length ?? 0)
+      : header?.get("content-length") ?? undefined;
+    const chunked = length === undefined;
+    let lines = chunked ? "transfer-encoding: chunked\r\n" : `content-length: ${length}\r\n`;
+    if (!keepAlive) lines += "connection: close\r\n";
+    for (const [name, value] of header ?? []) {
+      const isSaid = name === "content-length" || (name === "connection" && !keepAlive);
+      if (!isSaid) lines += `${name}: ${value}\r\n`;
+    }
     this.#output.push(latin1(`HTTP/1.1 ${status} \r\n${lines}\r\n`));
+    if (response.body instanceof Uint8Array) {
+      if (!headOnly) this.#output.push(response.body);
+      this.#output.flush();
+      return;
+    }
+    const { body } = response;
     const iterator = body?.[Symbol.asyncIterator]();
     try {
       while (iterator && !headOnly && !this.#over) {

@@ -33,12 +33,17 @@ export class Sender {
    *   whoever makes the answer was told.
    */
   async respond(stream: Stream, { status, header, body, trailer }: Response): Promise<boolean> {
-    const iterator = body?.[Symbol.asyncIterator]();
+    const isWhole = body instanceof Uint8Array;
+    const iterator = isWhole ? undefined : body?.[Symbol.asyncIterator]();
     try {
       if (this.#output.isFull) await this.#output.room();
       if (stream.closed) return false;
       const fields: Field[] = [[":status", String(status)], ...(header ?? [])];
-      this.#block(stream, fields, iterator === undefined);
+      this.#block(stream, fields, body === undefined);
+      if (isWhole) {
+        await this.#data(stream, body);
+        return this.#end(stream, trailer);
+      }
       if (iterator === undefined) return true;
       while (!stream.closed) {
         const { done, value } = await iterator.next();
