@@ -5,6 +5,7 @@
  * @module
  */
 
+import { setImmediate } from "node:timers";
 import {
   type DescMessage,
   type DescMethod,
@@ -84,7 +85,7 @@ export function watched({ onAudit, onCall, onBug }: CallListeners): Interceptor 
       const durationMs = performance.now() - began;
       const about = { peer, via, method, subject };
       // Behind the answer, which need not wait for it.
-      setTimeout(() => {
+      setImmediate(() => {
         const outcome = error === undefined ? "ok" : snakeCase(Code[error.code]);
         onCall(method, outcome, durationMs);
         if (request.method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) return;

@@ -6,6 +6,7 @@
  * @see RFC 9112
  */
 
+import { setImmediate } from "node:timers";
 import { isBroken } from "./broken.ts";
 import type { ConnectionOptions } from "./connection.ts";
 import { ClientGone, type Request, type Response, textResponse } from "./exchange.ts";
@@ -131,7 +132,7 @@ export class Http1Connection {
       signal: this.#abort.signal,
       peer,
     };
-    if (head.length === 0) this.#watchClient();
+    if (head.length === 0) this.#watchSoon();
     else if (head.expects) {
       // Now, since behind the answer's head it would be no answer.
       this.#output.push(latin1("HTTP/1.1 100 Continue\r\n\r\n"));
@@ -147,6 +148,7 @@ export class Http1Connection {
     }
     const goOn = head.keepAlive && !this.#stopping;
     await this.#respond(response, head.method === "HEAD", goOn);
+    this.#abort = undefined; // It is answered: nothing is left to be told.
     // What is left of a body that nobody wanted would be taken for the next request.
     return goOn && body.isRead() && !this.#over;
   }
@@ -163,12 +165,12 @@ export class Http1Connection {
       const isSaid = name === "content-length" || (name === "connection" && !keepAlive);
       if (!isSaid) lines += `${name}: ${value}\r\n`;
     }
-    this.#output.push(latin1(`HTTP/1.1 ${status} \r\n${lines}\r\n`));
+    const first = latin1(`HTTP/1.1 ${status} \r\n${lines}\r\n`);
     if (response.body instanceof Uint8Array) {
-      if (!headOnly) this.#output.push(response.body);
-      this.#output.flush();
+      this.#output.send(headOnly ? [first] : [first, response.body]);
       return;
     }
+    this.#output.push(first);
     const { body } = response;
     const iterator = body?.[Symbol.asyncIterator]();
     try {
@@ -198,26 +200,25 @@ export class Http1Connection {
   /** The body of a request, read from the connection at the pace of whoever reads it. */
   #body(head: Head): { bytes: AsyncIterable<Uint8Array>; isRead(): boolean } {
     let isRead = head.length === 0;
-    const pieces = head.length === "chunked" ? this.#chunks() : this.#bytes(head.length);
-    const bytes = async function* (connection: Http1Connection) {
-      if (isRead) return;
-      yield* pieces;
+    const over = () => {
       isRead = true;
-      connection.#watchClient();
+      this.#watchSoon();
     };
-    return { bytes: bytes(this), isRead: () => isRead };
+    const bytes = head.length === "chunked" ? this.#chunks(over) : this.#bytes(head.length, over);
+    return { bytes, isRead: () => isRead };
   }
 
-  async *#bytes(length: number): AsyncGenerator<Uint8Array> {
+  async *#bytes(length: number, over?: () => void): AsyncGenerator<Uint8Array> {
     for (let left = length; left > 0;) {
       await this.#atLeast(1);
       const piece = this.#take(Math.min(left, this.#buffer.length));
       left -= piece.length;
       yield piece;
     }
+    over?.();
   }
 
-  async *#chunks(): AsyncGenerator<Uint8Array> {
+  async *#chunks(over: () => void): AsyncGenerator<Uint8Array> {
     while (true) {
       const line = await this.#line(maxChunkLine);
       const size = /^([0-9a-f]{1,8})(?:[ \t]*;.*)?$/i.exec(line)?.[1];
@@ -229,6 +230,7 @@ export class Http1Connection {
     }
     // Trailers mean nothing to us; they count as a head.
     for (let left = maxHead; (await this.#line(left)) !== "";) left -= 128;
+    over();
   }
 
   /** The next head; undefined if the client is done. */
@@ -287,6 +289,14 @@ export class Http1Connection {
     const watch = this.#watch;
     this.#watch = undefined;
     return await (watch ?? this.#buffer.fill(this.#options.duplex));
+  }
+
+  /** Looks after the client once the answer has to be waited for: most are there at once. */
+  #watchSoon(): void {
+    const exchange = this.#abort;
+    setImmediate(() => {
+      if (this.#abort === exchange && !this.#over) this.#watchClient();
+    });
   }
 
   /** Reads ahead while a request is answered: a client that goes away ends its request. */

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "../../../tests/assert.ts";
-import type { Request } from "./exchange.ts";
-import { TestServer, until } from "./testing.ts";
+import type { Duplex, Request } from "./exchange.ts";
+import { HttpServer } from "./server.ts";
+import { nobody, TestServer, until } from "./testing.ts";
 
 async function exchange(server: TestServer, text: string, answers = 1): Promise<string> {
   using connection = await server.connect();
@@ -173,4 +174,36 @@ Deno.test("HTTP/1.1: an answer goes at the pace of who reads it", async () => {
   await connection.write(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
   await new Promise((resolve) => setTimeout(resolve, 100));
   assert(made > 0 && made < 100, `${made} pieces were made`);
+});
+
+Deno.test("HTTP/1.1: what is answered at once takes one read and one write", async () => {
+  const server = new HttpServer({
+    handler: async ({ body }) => {
+      for await (const _ of body);
+      return { status: 200, body: new TextEncoder().encode("{}") };
+    },
+    onBug: (error) => {
+      throw error;
+    },
+  });
+  const request = new TextEncoder().encode(
+    "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+  );
+  const done: string[] = [];
+  const duplex: Duplex = {
+    read(into) {
+      done.push("read");
+      into.set(request);
+      return Promise.resolve(request.length);
+    },
+    write(bytes) {
+      done.push(`write ${new TextDecoder().decode(bytes)}`);
+      return Promise.resolve(bytes.length);
+    },
+    close: () => done.push("close"),
+  };
+  await server.serve(duplex, nobody);
+  await server.stop(0);
+  const head = "HTTP/1.1 200 \r\ncontent-length: 2\r\nconnection: close\r\n\r\n";
+  assertEquals(done, ["read", `write ${head}{}`, "close"]);
 });

@@ -52,6 +52,16 @@ export class Output {
     setImmediate(() => this.flush());
   }
 
+  /** Queues bytes as {@linkcode push} does, and lets all that is queued leave now. */
+  send(pieces: readonly Uint8Array[]): void {
+    if (this.#closed) return;
+    for (const bytes of pieces) {
+      this.#queue.push(bytes);
+      this.#queued += bytes.length;
+    }
+    this.flush();
+  }
+
   /** Lets what is queued leave now. */
   flush(): void {
     this.#scheduled = false;

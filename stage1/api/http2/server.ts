@@ -123,12 +123,7 @@ export class HttpServer {
     const served = this.#serve(once, peer, { ...this.#limits, ...limits });
     this.#served.add(served);
     this.#clock ??= setInterval(() => this.#tick(), 1000);
-    return served.finally(() => {
-      this.#served.delete(served);
-      if (this.#sessions.size > 0) return;
-      clearInterval(this.#clock);
-      this.#clock = undefined;
-    });
+    return served.finally(() => this.#served.delete(served));
   }
 
   /**
@@ -145,6 +140,7 @@ export class HttpServer {
     }, graceMs);
     await Promise.all(this.#served);
     clearTimeout(timer);
+    this.#stopClock();
   }
 
   async #serve(duplex: Duplex, peer: Peer, limits: Limits): Promise<void> {
@@ -184,9 +180,16 @@ export class HttpServer {
     return longest !== undefined;
   }
 
+  /** It stands still while there is no connection, but not between one and the next. */
   #tick(): void {
+    if (this.#sessions.size === 0) this.#stopClock();
     const now = performance.now();
     for (const { current } of this.#sessions) current.tick(now);
+  }
+
+  #stopClock(): void {
+    clearInterval(this.#clock);
+    this.#clock = undefined;
   }
 }
 
