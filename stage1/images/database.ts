@@ -5,11 +5,24 @@
  * @see https://sqlite.org/rescode.html
  */
 
-import { DatabaseSync, type SQLInputValue, type SQLOutputValue } from "node:sqlite";
+import {
+  DatabaseSync,
+  type SQLInputValue,
+  type SQLOutputValue,
+  type StatementResultingChanges,
+} from "node:sqlite";
 import { KurmaError } from "../../ffi/errors.ts";
 
 /** A row, by column. */
 export type Row = Record<string, SQLOutputValue>;
+
+/** A statement that can be run again and again. */
+export interface Statement {
+  /** The first row. */
+  get(...values: SQLInputValue[]): Row | undefined;
+  all(...values: SQLInputValue[]): Row[];
+  run(...values: SQLInputValue[]): StatementResultingChanges;
+}
 
 /**
  * Results with a cause outside the program, by SQLite's own text of them
@@ -42,6 +55,8 @@ const causes: Readonly<Record<string, { errno: string; fix: string }>> = {
 export class Database implements Disposable {
   readonly #path: string;
   readonly #database: DatabaseSync;
+  /** By their text. To understand one takes longer than to run it. */
+  readonly #statements = new Map<string, Statement>();
 
   /** @param path A file, made if it is missing. */
   constructor(path: string) {
@@ -54,23 +69,26 @@ export class Database implements Disposable {
     this.#try(() => this.#database.exec(sql));
   }
 
-  /** A statement with `?` for each value. */
-  prepare(sql: string) {
+  /** A statement with `?` for each value; it is kept, so its text is no place for values. */
+  prepare(sql: string): Statement {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
     const statement = this.#try(() => this.#database.prepare(sql));
-    return {
-      get: (...values: SQLInputValue[]): Row | undefined =>
-        this.#try(() => statement.get(...values)),
-      all: (...values: SQLInputValue[]): Row[] => this.#try(() => statement.all(...values)),
-      run: (...values: SQLInputValue[]) => this.#try(() => statement.run(...values)),
+    const kept: Statement = {
+      get: (...values) => this.#try(() => statement.get(...values)),
+      all: (...values) => this.#try(() => statement.all(...values)),
+      run: (...values) => this.#try(() => statement.run(...values)),
     };
+    this.#statements.set(sql, kept);
+    return kept;
   }
 
   /** Does all of `work`, or nothing if it throws. */
   transaction(work: () => void): void {
-    this.exec("BEGIN IMMEDIATE");
+    this.prepare("BEGIN IMMEDIATE").run();
     try {
       work();
-      this.exec("COMMIT");
+      this.prepare("COMMIT").run();
     } catch (error) {
       // A full disk ends the transaction by itself.
       if (this.#database.isTransaction) this.exec("ROLLBACK");

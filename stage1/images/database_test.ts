@@ -28,6 +28,20 @@ Deno.test("a transaction that throws changes nothing", () =>
     assertEquals(database.prepare("SELECT count(*) AS n FROM names").get()?.n, 1);
   }));
 
+Deno.test("a statement that is kept sees what others write, and keeps them from nothing", () =>
+  withPath((path) => {
+    using ours = new Database(path);
+    ours.exec("PRAGMA journal_mode = WAL; CREATE TABLE names (name)");
+    ours.exec("INSERT INTO names VALUES ('a'), ('b')");
+    const sql = "SELECT name FROM names WHERE name <> ?";
+    const statement = ours.prepare(sql);
+    assertEquals(statement.get("")?.name, "a"); // There is one more row, which nobody reads.
+    using theirs = new Database(path);
+    theirs.transaction(() => theirs.exec("UPDATE names SET name = 'c'"));
+    assertEquals(theirs.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()?.busy, 0);
+    assertEquals([ours.prepare(sql) === statement, statement.get("")?.name], [true, "c"]);
+  }));
+
 Deno.test("a full disk is named, with what to do", () =>
   withPath(async (path) => {
     using database = new Database(path);
