@@ -55,8 +55,11 @@ pub fn await(failure: *Failure, fd: fd_t) error{Failed}!void {
     var handover: Handover = .{};
     while (handover.count == 0 or handover.numbers[handover.count - 1] != settings) {
         var descriptors: linux.socket.Descriptors = .{};
-        const numbers = linux.socket.receiveAll(failure, fd, handover.numbers[handover.count..], &descriptors) catch |err| {
-            return if (failure.errno == @backingInt(linux.E.NOTSOCK)) {} else err;
+        var receiving: Failure = .{};
+        const numbers = linux.socket.receiveAll(&receiving, fd, handover.numbers[handover.count..], &descriptors) catch |err| {
+            if (receiving.errno == @backingInt(linux.E.NOTSOCK)) return;
+            failure.* = receiving;
+            return err;
         };
         if (numbers.len == 0) linux.process.exit(0); // Nobody wants us any more.
         for (descriptors.fds[0..numbers.len]) |given| {

@@ -27,8 +27,10 @@ class Bench {
   /**
    * Starts a container of its own range of ids, with all that a container can have, while
    * the order is carried out; then nothing of it may be left.
+   *
+   * @param ahead Prepare it with its file tree, and then run it.
    */
-  async start(order?: Order): Promise<{ answer: string; verdict?: Verdict }> {
+  async start(order?: Order, ahead = false): Promise<{ answer: string; verdict?: Verdict }> {
     const { server } = this;
     const id = `c${this.#count++}`;
     const before = this.#state();
@@ -38,15 +40,21 @@ class Bench {
     const firstId = 0x1000_0000 + this.#count % 512 * 65_536;
     const mappings = [{ containerID: 0, hostID: firstId, size: 65_536 }];
     if (order) await this.injector.arm(order);
+    const whole = {
+      kurma: { ...plan.kurma, log: { directory: `${folder}/log` }, rpc: `${folder}/rpc` },
+      config: {
+        ...plan.config,
+        linux: { ...plan.config.linux, uidMappings: mappings, gidMappings: mappings },
+      },
+    };
     const answer = await refusal((async () => {
-      await server.stage2.create({
-        kurma: { ...plan.kurma, log: { directory: `${folder}/log` }, rpc: `${folder}/rpc` },
-        config: {
-          ...plan.config,
-          linux: { ...plan.config.linux, uidMappings: mappings, gidMappings: mappings },
-        },
-      }, null);
-      await server.stage2.start(id);
+      if (ahead) {
+        await server.stage2.prepare(id, firstId, whole);
+        await server.stage2.run(whole, null);
+      } else {
+        await server.stage2.create(whole, null);
+        await server.stage2.start(id);
+      }
     })());
     const verdict = order && await this.injector.end();
     const status = answer === "done" ? `exit ${(await server.ended(id)).status}` : answer;
@@ -96,6 +104,9 @@ function faultsTest(name: string, body: (bench: Bench) => Promise<void>): void {
 /** The processes of a start: worker, holder of a new user namespace, init, command. */
 const processes = [1, 2, 3, 4];
 
+/** Of one that is mounted ahead; there is one more before the init, which clones it. */
+const processesAhead = [1, 2, 3, 4, 5];
+
 /** The holder is killed when its maps are written, which may be before its last call. */
 const holderCalls = 3;
 
@@ -104,9 +115,10 @@ async function everyCall(
   first: number,
   step: number,
   attempt: (position: number, call: number) => Promise<Verdict | undefined>,
+  who = processes,
 ): Promise<number[]> {
   const totals: number[] = [];
-  for (const process of processes) {
+  for (const process of who) {
     for (let call = first;; call += step) {
       const verdict = await attempt(process, call);
       if (verdict?.kind !== "miss" || process === 2 && call < holderCalls) continue;
@@ -142,6 +154,36 @@ const killed: Record<string, number> = {
   "socket EPIPE": 3, // The same, in the moment of the start.
   "exit 137": 3, // It ran, and was killed.
 };
+
+/** What the start of one that is mounted ahead may answer besides, and why. */
+const killedAhead: Record<string, string> = {
+  "socket ECONNRESET": "it ended when it was given something",
+  "hostname ESRCH": "it ended before it was given a name",
+  "wait ESRCH": "the same",
+  "supervise EEXIST": "its worker is dead, and it is still being cleared up after",
+};
+
+faultsTest(
+  "whoever dies while a file tree is mounted ahead, or started, leaves nothing",
+  async (bench) => {
+    const step = count(3, 1);
+    const first = 1 + Math.floor(Math.random() * step);
+    const answers = new Map<string, number>();
+    const totals = await everyCall(first, step, async (process, call) => {
+      const { answer, verdict } = await bench.start({ kind: "kill", process, call }, true);
+      if (verdict?.kind !== "hit") {
+        assertEquals(answer, "exit 0");
+        return verdict;
+      }
+      answers.set(answer, (answers.get(answer) ?? 0) + 1);
+      const isKnown = answer in killed || answer in killedAhead;
+      assert(isKnown, `${process} ${verdict.name}: ${answer}`);
+      return verdict;
+    }, processesAhead);
+    const said = [...answers].map(([answer, times]) => `${times} × ${answer}`).join(", ");
+    console.log(`kills ahead: one after each ${step}. of ${totals.join(" + ")} calls; ${said}`);
+  },
+);
 
 faultsTest("a start of which any call fails says which step, or goes on", async (bench) => {
   const step = count(3, 1);
