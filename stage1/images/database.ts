@@ -55,7 +55,7 @@ const causes: Readonly<Record<string, { errno: string; fix: string }>> = {
 export class Database implements Disposable {
   readonly #path: string;
   readonly #database: DatabaseSync;
-  /** By their text. To understand one takes longer than to run it. */
+  /** By their text: parsing one anew takes about as long as running it. */
   readonly #statements = new Map<string, Statement>();
 
   /** @param path A file, made if it is missing. */

@@ -1,6 +1,6 @@
 /**
- * Who changed what: one line for each call that changes something, written before the
- * call is answered.
+ * Who changed what: one line for each call that changes something, written right behind
+ * its answer.
  *
  * @module
  */
