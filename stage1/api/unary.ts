@@ -79,11 +79,10 @@ export function unaryHandler(spec: UnarySpec, options: UnaryOptions): UnaryHandl
   const call = intercepted(spec, options.interceptors);
   return async (request, values, isBinary) => {
     const { header } = request;
-    const accepted = header.get("accept-encoding");
     const compression = compressionNegotiate(
       acceptCompression,
       header.get("content-encoding"),
-      accepted,
+      header.get("accept-encoding"),
       "accept-encoding",
     );
     const timeout = parseTimeout(header.get("connect-timeout-ms"), maxTimeoutMs);

@@ -70,7 +70,7 @@ export class Ahead implements Disposable {
   begin(stage2: Stage2): void {
     this.#drop();
     this.#stage2 = stage2;
-    this.#left = [...new Set([...this.#left, ...this.#written()])];
+    this.#left = [...new Set([...this.#left, ...preparedIds(this.#host.folders.state)])];
     stage2.closed.then(() => {
       if (this.#stage2 === stage2) this.#drop();
     });
@@ -168,7 +168,8 @@ export class Ahead implements Disposable {
     };
     try {
       const ids = [...this.#ready, one].map(({ id }) => id);
-      Deno.writeTextFileSync(this.#file, [...this.#left, ...ids].join("\n"));
+      // First: one that is written down is found, whoever dies.
+      Deno.writeTextFileSync(fileIn(this.#host.folders.state), [...this.#left, ...ids].join("\n"));
       const plan = pattern && this.#makeFolder(one, pattern);
       await stage2.prepare(firstRun(one.id), firstId(one.range), plan);
       if (this.#stage2 !== stage2 || one.isStale) {
@@ -214,20 +215,6 @@ export class Ahead implements Disposable {
     this.#host.kernel.remove(folderOf(this.#host, { id }));
   }
 
-  get #file(): string {
-    return `${this.#host.folders.state}/prepared`;
-  }
-
-  /** The ids that were written before their containers were prepared. */
-  #written(): string[] {
-    try {
-      return Deno.readTextFileSync(this.#file).match(/^[0-9a-f]{32}$/gm) ?? [];
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return [];
-      throw error;
-    }
-  }
-
   #drop(): void {
     clearTimeout(this.#timer);
     this.#stage2 = undefined;
@@ -237,6 +224,20 @@ export class Ahead implements Disposable {
       this.#claims.release(range);
     }
   }
+}
+
+/** The ids of containers that kurmad may have had prepared, by the folder with its state. */
+export function preparedIds(root: string): string[] {
+  try {
+    return Deno.readTextFileSync(fileIn(root)).match(/^[0-9a-f]{32}$/gm) ?? [];
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+function fileIn(root: string): string {
+  return `${root}/prepared`;
 }
 
 /** What the run is called that is prepared. */

@@ -186,7 +186,7 @@ export class Manager implements AsyncDisposable {
         await this.#queued(id, () => this.lifecycle.start(container, 0, how));
       }
       if (start && own && likeness !== undefined) {
-        this.#ahead.learn(patternOf(this.host, container));
+        this.#ahead.learn(patternOf(this.host, container, likeness));
       }
       await durable;
       return container;

@@ -35,10 +35,15 @@ export function likenessOf(spec: ContainerSpec): string {
 }
 
 /**
- * The pattern that a container makes whose image is held; undefined if its file tree has
- * something of the host or of another container in it, which nobody may keep busy unasked.
+ * The pattern that a container of that likeness makes, whose image is held; undefined if its
+ * file tree has something of the host or of another container in it, which nobody may keep
+ * busy unasked.
  */
-export function patternOf(host: Host, container: Container): Pattern | undefined {
+export function patternOf(
+  host: Host,
+  container: Container,
+  likeness: string,
+): Pattern | undefined {
   const { use } = host.live.of(container);
   const meant = meaningOf(host, container);
   const { security, mounts, devices, terminal } = meant;
@@ -46,7 +51,7 @@ export function patternOf(host: Host, container: Container): Pattern | undefined
     security.apiRole === undefined && !security.hostTree && !security.privileged && !terminal;
   if (!hasOwn || use === undefined || container.pod !== undefined) return undefined;
   const layers = use.image.layers.map(({ path }) => path);
-  return { likeness: likenessOf(container.spec), container, meant, layers };
+  return { likeness, container, meant, layers };
 }
 
 /** The plan of the first run of a container like that one. */

@@ -7,6 +7,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Kernel } from "../../ffi/kernel.ts";
+import { preparedIds } from "../containers/ahead.ts";
 import { trashOf } from "../containers/host.ts";
 import { removeTree } from "../containers/make_steps.ts";
 import { clearRuns } from "../containers/scratch.ts";
@@ -47,9 +48,11 @@ export function look(place: Place): readonly Leftover[] {
     subject: `${root}/runs/${name}`,
     isDead: true,
   }));
+  // One for a container to come is kurmad's.
+  const living = new Set([...recorded ?? [], ...hasDaemon ? preparedIds(root) : []]);
   const unknown = recorded === undefined
     ? []
-    : children(containers).filter((name) => !name.startsWith(".") && !recorded.has(name));
+    : children(containers).filter((name) => !name.startsWith(".") && !living.has(name));
   const trash = hasDaemon ? [] : children(trashOf(containers)).map((name) => `.trash/${name}`);
   const folders = [...unknown, ...trash].map((name): Leftover => ({
     what: "No container is recorded for the folder",

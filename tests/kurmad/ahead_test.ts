@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "../assert.ts";
-import { binary, mustRun } from "../harness.ts";
+import { binary, mustRun, run } from "../harness.ts";
 import { images } from "../images_fixture.ts";
 import { exists, until } from "../stage2/served.ts";
 import { type Kurmad, kurmadTest } from "./daemon.ts";
@@ -168,6 +168,15 @@ kurmadTest("nothing that was mounted ahead outlives who had it mounted", async (
   Deno.kill(kurmad.stage2Pid(), "SIGKILL");
   for (const name of ["five", "six"]) await ran(kurmad, name, kurmad.image, ["true"]);
   const third = await mounted(kurmad, first, second);
+  // What kurmad has made ahead is nothing that anybody left behind.
+  const env = { KURMA_HOST: kurmad.socket, KURMA_ROOT: `${kurmad.dir}/state` };
+  const { stdout } = await run([binary, "doctor", "--output", "json"], { env });
+  const leftovers = JSON.parse(stdout).filter(({ check }: { check: string }) => {
+    return check === "leftovers";
+  });
+  assertEquals(leftovers.map(({ finding }: { finding: string }) => finding), [
+    "No dead container left anything",
+  ]);
   await kurmad.restarted();
   // Unless it was taken before kurmad heard of the end of stage2: then it has run elsewhere.
   const taken = new Set((await kurmad.list()).map(({ id }) => id));
