@@ -1,7 +1,7 @@
 /**
  * Containers to come: stage2 prepares them while nobody waits, so that a start need not. Of
- * one nothing is known but the id and the range of user ids. The other is expected to be like
- * those that were started last, and has its file tree as well.
+ * some nothing is known but the id and the range of user ids. One is expected to be like those
+ * that were started last, and has its file tree as well.
  *
  * @module
  */
@@ -37,8 +37,8 @@ interface Waiting extends Prepared {
 }
 
 /**
- * How many there are, or one more while none of them has the file tree that is wanted: each
- * is two small processes and a network namespace.
+ * How many there are, beside one with a file tree: each is two small processes and a network
+ * namespace.
  */
 const wanted = 2;
 
@@ -133,9 +133,9 @@ export class Ahead implements Disposable {
         if (likeness !== undefined && likeness !== this.#pattern?.likeness) await this.#undo(one);
       }
       while (this.#stage2 === stage2) {
-        const isMounted = this.#ready.some(({ likeness }) => likeness !== undefined);
-        const pattern = isMounted ? undefined : this.#pattern;
-        if (pattern === undefined && this.#ready.length >= wanted) return;
+        const plain = this.#ready.filter(({ likeness }) => likeness === undefined).length;
+        const pattern = plain < this.#ready.length ? undefined : this.#pattern;
+        if (pattern === undefined && plain >= wanted) return;
         this.#ready.push(await this.#prepare(stage2, pattern));
       }
     } catch (error) {
