@@ -4,6 +4,9 @@
  * @module
  */
 
+/** What a timer can wait, in milliseconds: 24 days. A longer one ends at once. */
+export const longestTimer = 0x7fff_ffff;
+
 const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 /** Milliseconds of `500ms`, `1m30s`, or a bare number of seconds; undefined if it is none. */

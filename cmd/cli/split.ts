@@ -8,7 +8,7 @@ import { util } from "./builtin.ts";
 import { closest } from "./closest.ts";
 import type { Flags } from "./command.ts";
 import type { Flag } from "./flags.ts";
-import { type Split, UsageError, withoutFlags } from "./parse.ts";
+import { type Split, UsageError } from "./parse.ts";
 import { singleHyphens } from "./words.ts";
 
 /**
@@ -25,8 +25,6 @@ export function split(
   leading = false,
   instead: Readonly<Record<string, string>> = {},
 ): Split {
-  const plain = withoutFlags(words, leading);
-  if (plain) return plain;
   const { tokens } = util().parseArgs({
     args: withTwoHyphens(words),
     options: Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, option(flag)])),

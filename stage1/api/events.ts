@@ -5,12 +5,10 @@
  */
 
 import type { ServiceImpl } from "@connectrpc/connect";
+import { longestTimer } from "../units.ts";
 import type { Event as Happening, Events as Happenings } from "../containers/events.ts";
 import type { Events, WatchEventsRequest } from "./kurma.gen.ts";
 import { eventMessage, timeOf } from "./messages.ts";
-
-/** What timers can wait, in milliseconds: 24 days. The first event behind a later end ends it. */
-const longestTimer = 0x7fff_ffff;
 
 /** The methods of `kurma.v1.Events`, of a state that has the events. */
 export function eventService(
@@ -30,6 +28,7 @@ export function eventService(
       let isThere = false;
       // With a time that is past, what there is ends it: how long that takes is the reader's.
       const left = until - Date.now();
+      // Where a timer cannot wait so long, the first event behind the end ends it.
       const ends = left <= 0 || left > longestTimer
         ? signal
         : AbortSignal.any([signal, AbortSignal.timeout(left)]);

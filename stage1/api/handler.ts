@@ -7,7 +7,7 @@
 
 import { promisify } from "node:util";
 import { gunzip as gunzipWith, gzip as gzipWith } from "node:zlib";
-import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import type { DescService } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -19,7 +19,7 @@ import {
   type Interceptor,
   type MethodImplSpec,
 } from "@connectrpc/connect";
-import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import { createMethodUrl, type UniversalHandler } from "@connectrpc/connect/protocol";
 import { parseContentType } from "@connectrpc/connect/protocol-connect";
 import { type CallListeners, deadlineOf, peerKey, watched } from "./calls.ts";
 import { type Handler, type Request, type Response, textResponse } from "./http2/exchange.ts";
@@ -52,7 +52,9 @@ export function apiHandler(options: ApiOptions): Handler {
   };
   const unary = new Map<string, UnaryHandler>();
   const router = recording(createConnectRouter(common), (spec) => {
-    if (spec.kind === "unary") unary.set(pathOf(spec.method), unaryHandler(spec, common));
+    if (spec.kind === "unary") {
+      unary.set(createMethodUrl("/", spec.method), unaryHandler(spec, common));
+    }
   });
   options.services(router);
   reflect(router, servicesOf(router));
@@ -62,16 +64,12 @@ export function apiHandler(options: ApiOptions): Handler {
     const handler = handlers.get(path);
     if (handler === undefined) return await elsewhere(request, options.pages ?? {});
     const contextValues = createContextValues().set(peerKey, peer);
-    const type = method === "POST" ? parseContentType(header.get("content-type")) : undefined;
-    const call = type === undefined || type.stream ? undefined : unary.get(path);
-    if (call !== undefined) return await call(request, contextValues, type?.binary ?? false);
+    const call = method === "POST" ? unary.get(path) : undefined;
+    const type = call && parseContentType(header.get("content-type"));
+    if (call && type && !type.stream) return await call(request, contextValues, type.binary);
     setDeadline(request, handler);
     return await handler({ ...request, contextValues });
   };
-}
-
-function pathOf({ parent, name }: DescMethod): string {
-  return `/${parent.typeName}/${name}`;
 }
 
 /** The same router, which tells of each method that is registered. */

@@ -8,6 +8,7 @@
  * @see https://connectrpc.com/docs/protocol#unary-request
  */
 
+import { Buffer } from "node:buffer";
 import {
   create,
   type DescMethodUnary,
@@ -20,6 +21,7 @@ import {
   Code,
   ConnectError,
   type ContextValues,
+  createContextKey,
   type HandlerContext,
   type Interceptor,
   type MethodImplSpec,
@@ -37,6 +39,7 @@ import {
   errorToJsonBytes,
   parseTimeout,
 } from "@connectrpc/connect/protocol-connect";
+import { longestTimer } from "../units.ts";
 import { deadlineOf } from "./calls.ts";
 import type { Request, Response } from "./http2/exchange.ts";
 
@@ -64,9 +67,6 @@ export type UnaryHandler = (
 
 /** The time limits that a header can have: ten digits of milliseconds. */
 const maxTimeoutMs = Number.MAX_SAFE_INTEGER;
-
-/** Past this, a timer ends at once: 24 days. Who waits that long has no limit. */
-const longestTimer = 0x7fff_ffff;
 
 /** The handler of one method. */
 export function unaryHandler(spec: UnarySpec, options: UnaryOptions): UnaryHandler {
@@ -133,12 +133,12 @@ type Call = (
   limit: Limit,
 ) => Promise<Answered>;
 
+const limitKey = createContextKey<Limit | undefined>(undefined);
+
 /** The method behind its interceptors, which are put together once. */
 function intercepted(spec: UnarySpec, interceptors: readonly Interceptor[]): Call {
   const method: DescMethodUnary = spec.method;
   const service = method.parent;
-  /** By the values, which are of one call: what its interceptors need not know. */
-  const limits = new WeakMap<ContextValues, Limit>();
   const chain = interceptors.reduceRight<ReturnType<Interceptor>>(
     (next, interceptor) => interceptor(next),
     async (request) => {
@@ -149,7 +149,7 @@ function intercepted(spec: UnarySpec, interceptors: readonly Interceptor[]): Cal
         requestHeader: request.header,
         responseHeader: new Headers(),
         responseTrailer: new Headers(),
-        timeoutMs: () => limits.get(request.contextValues)?.leftMs(),
+        timeoutMs: () => request.contextValues.get(limitKey)?.leftMs(),
       };
       const made = await spec.impl(request.message as Message, context);
       const message = isMessage(made, method.output) ? made : create(method.output, made);
@@ -158,7 +158,7 @@ function intercepted(spec: UnarySpec, interceptors: readonly Interceptor[]): Cal
     },
   );
   return async ({ url, header }, message, contextValues, limit) => {
-    limits.set(contextValues, limit);
+    contextValues.set(limitKey, limit);
     const asked = { stream: false, service, method, requestMethod: "POST", url, header } as const;
     return await chain({ ...asked, message, contextValues, signal: limit.signal }) as Answered;
   };
@@ -171,6 +171,7 @@ class Limit implements Disposable {
   readonly #timer: number | undefined;
 
   constructor(outer: AbortSignal, limitMs: number | undefined) {
+    // Who waits longer than a timer can has no limit.
     if (limitMs === undefined || limitMs > longestTimer) {
       this.signal = outer;
       return;
@@ -211,12 +212,5 @@ async function whole({ header, body }: Request, maxBytes: number): Promise<Uint8
     length += piece.length;
     if (length > maxBytes) throw tooLarge(length);
   }
-  if (pieces.length === 1) return pieces[0];
-  const all = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
+  return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
 }

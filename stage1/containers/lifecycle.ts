@@ -7,6 +7,7 @@
 import { KurmaError } from "../../ffi/errors.ts";
 import { commandStatus } from "../../ffi/kernel.ts";
 import type { Exit as StageExit } from "../../stage2/server.ts";
+import { longestTimer } from "../units.ts";
 import { type Host, isUp, type Live, oneLine, runName, tellEnd } from "./host.ts";
 import type { News } from "./events.ts";
 import type { Container, Status } from "./record.ts";
@@ -413,7 +414,7 @@ function startError(container: Container, cause: unknown): unknown {
 async function settledWithin(promise: Promise<void>, limitMs: number): Promise<boolean> {
   let timer = 0;
   const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), Math.min(limitMs, 0x7fff_ffff));
+    timer = setTimeout(() => resolve(false), Math.min(limitMs, longestTimer));
   });
   try {
     return await Promise.race([promise.then(() => true), late]);

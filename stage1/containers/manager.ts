@@ -168,7 +168,7 @@ export class Manager implements AsyncDisposable {
   ): Promise<Container> {
     const own = usesOwnIds(spec);
     // What is asked for with restrictions may not be what becomes of it.
-    const likeness = making.restrictions ? undefined : likenessOf(spec);
+    const likeness = start && own && !making.restrictions ? likenessOf(spec) : undefined;
     const prepared = start && own ? this.#ahead.take(likeness) : undefined;
     const id = prepared?.id ?? newId();
     let range = prepared?.range;
@@ -185,7 +185,7 @@ export class Manager implements AsyncDisposable {
         const how = { whenMade: whenMade && (() => whenMade(container)), isRecorded: true };
         await this.#queued(id, () => this.lifecycle.start(container, 0, how));
       }
-      if (start && own && likeness !== undefined) {
+      if (likeness !== undefined) {
         this.#ahead.learn(patternOf(this.host, container, likeness));
       }
       await durable;

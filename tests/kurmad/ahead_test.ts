@@ -89,17 +89,17 @@ async function ran(kurmad: Kurmad, name: string, image: string, command: string[
   const { container } = await kurmad.api.call("Containers", "Create", asked);
   const { exit } = await kurmad.api.call("Containers", "Wait", { container: name });
   assertEquals(exit?.code ?? 0, 0);
-  const { output } = await logs(kurmad, name);
-  return { id: container?.id ?? "", output };
+  return { id: container?.id ?? "", output: await printed(kurmad, name) };
 }
 
-async function logs(kurmad: Kurmad, container: string): Promise<{ output: string }> {
+/** All that a container printed. */
+async function printed(kurmad: Kurmad, container: string): Promise<string> {
   using streams = await kurmad.api.streams();
   let output = "";
   for await (const { lines } of streams.containers.logs({ container })) {
     for (const { text } of lines) output += `${new TextDecoder().decode(text)}\n`;
   }
-  return { output };
+  return output;
 }
 
 kurmadTest("who is like the two before it finds its file tree mounted", async (kurmad) => {
@@ -116,7 +116,7 @@ kurmadTest("who is like the two before it finds its file tree mounted", async (k
   // Its further runs are like everybody's.
   await kurmad.api.call("Containers", "Start", { container: "four" });
   await kurmad.api.call("Containers", "Wait", { container: "four" });
-  assertEquals((await logs(kurmad, "four")).output, `${four}/x\nfour\n`);
+  assertEquals(await printed(kurmad, "four"), `${four}/x\nfour\n`);
   // One that wants another tree leaves this one to whoever comes.
   const writing = ["sh", "-c", "touch /x 2>&1 || true"];
   const security = { readOnlyRoot: true };

@@ -45,8 +45,7 @@ export class Output {
   /** Queues bytes, which may not change any more. They leave at the end of this turn. */
   push(bytes: Uint8Array): void {
     if (this.#closed) return;
-    this.#queue.push(bytes);
-    this.#queued += bytes.length;
+    this.#add(bytes);
     if (this.#scheduled || this.#writing !== undefined) return;
     this.#scheduled = true;
     setImmediate(() => this.flush());
@@ -55,11 +54,13 @@ export class Output {
   /** Queues bytes as {@linkcode push} does, and lets all that is queued leave now. */
   send(pieces: readonly Uint8Array[]): void {
     if (this.#closed) return;
-    for (const bytes of pieces) {
-      this.#queue.push(bytes);
-      this.#queued += bytes.length;
-    }
+    for (const bytes of pieces) this.#add(bytes);
     this.flush();
+  }
+
+  #add(bytes: Uint8Array): void {
+    this.#queue.push(bytes);
+    this.#queued += bytes.length;
   }
 
   /** Lets what is queued leave now. */
