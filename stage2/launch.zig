@@ -10,10 +10,10 @@ const linux = @import("linux");
 const stage3 = @import("stage3");
 const clocks = @import("clocks.zig");
 const descriptor_limit = @import("descriptor_limit.zig");
-const file_tree = @import("file_tree.zig");
 const host_hooks = @import("host_hooks.zig");
 const inherited_settings = @import("inherited.zig");
 const join = @import("join.zig");
+const likeness = @import("likeness.zig");
 const mount_options = @import("mount_options.zig");
 const notify = @import("notify.zig");
 const placement = @import("placement.zig");
@@ -43,6 +43,8 @@ pub const Options = struct {
     ready: settings_block.Ready,
     /// Where its init leaves how it ended, if somebody is to find that there.
     ended: ?fd_t = null,
+    /// Where its command, which is made ahead, waits for what it is to execute.
+    rest: ?fd_t = null,
     /// A socket to stage1 for the command, if the plan wants one.
     stage1: ?fd_t = null,
     /// A user namespace that may be the plan's: `first` and the following ids of the host,
@@ -61,24 +63,61 @@ pub const Options = struct {
 pub const Ahead = struct {
     cgroup: placement.Reserved = .{},
     sandbox: Sandbox = undefined,
-    /// The plan whose file tree the process is in already, if it is in one.
-    tree: ?*const Plan = null,
+    /// The container whose init the process is already, if it is one.
+    made: ?Made = null,
 
-    /// Has the process make the file tree of `plan` and enter it, and waits for that.
-    pub fn enter(ahead: *Ahead, failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: fd_t, subject: *[]const u8) error{Failed}!void {
-        if (!ahead.sandbox.fits(plan)) return failure.fail(.plan, .OPNOTSUPP);
-        ahead.tree = plan;
-        const root = try ahead.makeTree(failure, arena, plan, namespace, subject);
-        root.close();
-        _ = try ahead.sandbox.awaitTree(failure, subject);
+    const Made = struct {
+        plan: *const Plan,
+        /// To its main process, which waits for what it is to execute.
+        rest: fd_t,
+    };
+
+    /// Makes the container of `plan`, but for what another plan may have in its place
+    /// (likeness.zig): its main process waits for that.
+    pub fn make(ahead: *Ahead, failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t, subject: *[]const u8) error{Failed}!void {
+        const process = &plan.config.process;
+        // Nor what it would have to be given with the rest, and what may forbid it to wait.
+        const has_other = process.terminal or plan.kurma.stage1 or plan.config.linux.seccomp != null;
+        if (has_other or !ahead.sandbox.fits(plan)) return failure.fail(.plan, .OPNOTSUPP);
+        const sockets = try linux.socket.pair(failure);
+        {
+            defer linux.file.close(sockets[1]);
+            errdefer linux.file.close(sockets[0]);
+            var own = options;
+            own.ready = .unsaid;
+            own.rest = sockets[1];
+            own.ahead = ahead;
+            _ = try clone(failure, own, arena, plan, status, subject);
+        }
+        ahead.made = .{ .plan = plan, .rest = sockets[0] };
+        var word: [1]u8 = undefined;
+        var none: linux.socket.Descriptors = .{};
+        // One that has failed has said why, to who reads `status`.
+        if ((try linux.socket.receiveAll(failure, sockets[0], &word, &none)).len == 0) return failure.fail(.clone, .CHILD);
     }
 
-    fn makeTree(ahead: *const Ahead, failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: ?fd_t, subject: *[]const u8) error{Failed}!*rootfs.Prepared {
-        try ahead.sandbox.givePlan(failure, plan);
-        const root = try rootfs.prepare(failure, arena, plan, namespace, subject);
+    /// Gives the container that was made the rest, which `plan` has.
+    fn finish(ahead: *const Ahead, failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *const Plan, subject: *[]const u8) error{Failed}!linux.pid_t {
+        const made = &ahead.made.?;
+        // Its work folder has the marks of a mount; who made that is to make another.
+        if (!likeness.isSame(plan, made.plan)) return failure.fail(.plan, .STALE);
+        if (!std.mem.eql(u8, made.plan.config.hostname orelse "", plan.config.hostname orelse "")) {
+            try ahead.sandbox.enterNames(failure);
+            try setNames(failure, plan, subject);
+        }
         subject.* = plan.kurma.id;
-        try ahead.sandbox.giveRoot(failure, root);
-        return root;
+        const block = try process_settings.describeRest(failure, arena, &plan.config.process, .{ .status_fd = inherited.status, .ready = options.ready });
+        const settings = try linux.memfd.create(failure, "settings", block, .data);
+        // One that has died meanwhile is to be made anew as well.
+        var ignored: Failure = .{};
+        linux.socket.sendPacket(&ignored, made.rest, "!", settings) catch return failure.fail(.plan, .STALE);
+        return ahead.sandbox.pid;
+    }
+
+    /// Ends the process, for which there is no use.
+    pub fn dismiss(ahead: *const Ahead) void {
+        if (ahead.made) |made| linux.file.close(made.rest);
+        ahead.sandbox.dismiss();
     }
 };
 
@@ -90,8 +129,10 @@ pub const Ahead = struct {
 pub fn create(options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t) settings_block.Status {
     var failure: Failure = .{};
     var subject: []const u8 = plan.kurma.id;
-    const pid = clone(&failure, options, arena, plan, status, &subject) catch {
-        if (options.ahead) |ahead| ahead.sandbox.dismiss(); // It may wait for more.
+    const is_made = if (options.ahead) |ahead| ahead.made != null else false;
+    const made = if (is_made) options.ahead.?.finish(&failure, options, arena, plan, &subject) else clone(&failure, options, arena, plan, status, &subject);
+    const pid = made catch {
+        if (options.ahead) |ahead| ahead.dismiss(); // It may wait for more.
         var message: settings_block.Status = .failed(failure, subject);
         message.cgroup = plan.hasCgroup() or options.ahead != null;
         return message;
@@ -105,14 +146,10 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     subject.* = plan.kurma.id;
     const namespace: ?fd_t = if (plan.makes(.user)) try userNamespace(failure, options, plan, status) else joined.user();
     const waiting: ?*const Ahead = if (options.ahead) |ahead| (if (ahead.sandbox.fits(plan)) ahead else null) else null;
-    if (options.ahead) |ahead| if (ahead.tree) |tree| {
-        // Its work folder has the marks of a mount; who made that is to make another.
-        if (waiting == null or !file_tree.isSame(plan, tree)) return failure.fail(.plan, .STALE);
-    };
     const root: ?*rootfs.Prepared = if (plan.joins(.mount))
         null
     else if (waiting) |ahead|
-        (if (ahead.tree == null) try ahead.makeTree(failure, arena, plan, namespace, subject) else null)
+        try makeTree(&ahead.sandbox, failure, arena, plan, namespace, subject)
     else
         try rootfs.prepare(failure, arena, plan, namespace, subject);
     subject.* = plan.kurma.id;
@@ -132,13 +169,13 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
     given.add(log, inherited.log);
     given.add(listener, inherited.listener);
     given.add(options.ended, inherited.ended);
+    given.add(options.rest, inherited.rest);
     given.add(options.stage1, inherited.stage1);
     given.add(filter_listener, inherited.filter_listener);
     if (options.ahead) |ahead| {
         try ahead.cgroup.limit(failure, plan.kurma.id, plan.config.linux.resources);
         if (waiting != null) {
-            const terminal = if (ahead.tree == null) try ahead.sandbox.awaitTree(failure, subject) else null;
-            if (terminal) |pty| {
+            if (try ahead.sandbox.awaitTree(failure, subject)) |pty| {
                 try pty.use(failure, status);
                 given.add(pty.master, inherited.terminal);
             }
@@ -187,6 +224,15 @@ fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *c
         try child.gate.?.open(failure);
     }
     return pid;
+}
+
+/// Has the process in the sandbox make the file systems of `plan`, and enter them.
+fn makeTree(sandbox: *const Sandbox, failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, namespace: ?fd_t, subject: *[]const u8) error{Failed}!*rootfs.Prepared {
+    try sandbox.givePlan(failure, plan);
+    const root = try rootfs.prepare(failure, arena, plan, namespace, subject);
+    subject.* = plan.kurma.id;
+    try sandbox.giveRoot(failure, root);
+    return root;
 }
 
 /// What hooks and listeners are told of the container; empty if it has none.
@@ -261,6 +307,7 @@ fn describeInit(failure: *Failure, arena: std.mem.Allocator, plan: *const Plan, 
             .listener_fd = if (plan.kurma.rpc == null) -1 else inherited.listener,
             .ended_fd = if (options.ended == null) -1 else inherited.ended,
             .terminal_fd = if (plan.config.process.terminal and options.survives) inherited.terminal else -1,
+            .rest_fd = if (options.rest == null) -1 else inherited.rest,
             .stage1_fd = if (options.stage1 == null) -1 else inherited.stage1,
             .input = plan.kurma.stdin,
             .log = plan.kurma.log,
@@ -279,7 +326,8 @@ const inherited = struct {
     const ended = 7;
     const terminal = 8;
     const stage1 = 9;
-    const filter_listener = stage3.handover.last;
+    const filter_listener = 10;
+    const rest = stage3.handover.last;
 };
 
 /// What a process that is alone in its namespaces does whatever the plan says.

@@ -71,8 +71,8 @@ pub const Create = struct {
 };
 
 /// Makes the cgroup and the namespaces of a container whose plan is not known yet, and then,
-/// when it comes over the status socket, the container. Descriptors: a plan whose file tree
-/// it may have, or none.
+/// when it comes over the status socket, the container. Descriptors: a plan like which that will be,
+/// of which the container is made already, or none.
 pub const Prepare = struct {
     place: Place,
     descriptors: linux.socket.Descriptors,
@@ -84,15 +84,21 @@ pub const Prepare = struct {
         const name = wire.name(&order.place.id).?;
         var subject = name;
         const ended = order.place.makeEnd(&failure) catch return failed(failure, "ends");
-        const namespace = order.prepare(&failure, &reading, &ahead, status, &subject) catch return failed(failure, subject);
+        const namespace = order.prepare(&failure, &reading, &ahead, ended, status, &subject) catch return failed(failure, subject);
         var runs = false;
         var descriptors: linux.socket.Descriptors = .{};
         const packet = linux.socket.receiveAll(&failure, status, std.mem.asBytes(&runs), &descriptors) catch return failed(failure, name);
         if (packet.len == 0) { // Nobody wants it any more.
-            ahead.sandbox.dismiss();
+            ahead.dismiss();
             return .of(.finished);
         }
-        const plan = reading.open(&failure, descriptors, &order.place.id, plan_module.parse) catch return failed(failure, reading.problem.text());
+        const read = if (ahead.made == null)
+            reading.open(&failure, descriptors, &order.place.id, plan_module.parse)
+        else if (descriptors.count == 1)
+            reading.parseNamed(&failure, descriptors, &order.place.id, plan_module.parse)
+        else
+            failure.fail(.plan, .STALE); // It was made without streams.
+        const plan = read catch return failed(failure, reading.problem.text());
         var options = order.place.options(ended, runs, descriptors.fds[0], reading.last);
         options.shared.?.namespace = namespace;
         options.ahead = &ahead;
@@ -105,7 +111,7 @@ pub const Prepare = struct {
     }
 
     /// Returns the user namespace.
-    fn prepare(order: *const Prepare, failure: *Failure, reading: *Reading, ahead: *launch.Ahead, status: fd_t, subject: *[]const u8) error{Failed}!fd_t {
+    fn prepare(order: *const Prepare, failure: *Failure, reading: *Reading, ahead: *launch.Ahead, ended: ?fd_t, status: fd_t, subject: *[]const u8) error{Failed}!fd_t {
         const place = &order.place;
         const name = wire.name(&place.id).?;
         try reading.prepare(failure, true);
@@ -115,20 +121,18 @@ pub const Prepare = struct {
         const range = [_]userns.Mapping{.{ .containerID = 0, .hostID = place.first_id, .size = userns.range }};
         const namespace = place.namespace orelse try launch.makeNamespace(failure, &range, &range, status);
         ahead.sandbox = try .create(failure, name, place.first_id, namespace, unified, place.program);
-        if (order.descriptors.count > 0) order.makeTree(failure, reading, ahead, namespace, subject) catch |err| {
-            ahead.sandbox.dismiss();
-            return err;
-        };
+        if (order.descriptors.count > 0) {
+            var options = place.options(ended, false, order.descriptors.fds[0], null);
+            options.shared.?.namespace = namespace;
+            errdefer ahead.dismiss();
+            const plan = reading.open(failure, order.descriptors, &place.id, plan_module.parse) catch |err| {
+                subject.* = reading.problem.text();
+                return err;
+            };
+            try ahead.make(failure, options, reading.arena.allocator(), plan, status, subject);
+        }
         try linux.socket.sendPacket(failure, status, std.mem.asBytes(&Status.of(.prepared)), null);
         return namespace;
-    }
-
-    fn makeTree(order: *const Prepare, failure: *Failure, reading: *Reading, ahead: *launch.Ahead, namespace: fd_t, subject: *[]const u8) error{Failed}!void {
-        const plan = reading.parsePlan(failure, order.descriptors.fds[0], plan_module.parse) catch |err| {
-            subject.* = reading.problem.text();
-            return err;
-        };
-        return ahead.enter(failure, reading.arena.allocator(), plan, namespace, subject);
     }
 
     /// There may be a cgroup by now.
@@ -204,14 +208,19 @@ const Reading = struct {
     /// Reads the plan, checks that it is of the container that the request names, and
     /// takes the streams. An invalid plan fails with step `plan`, and `problem` says why.
     fn open(reading: *Reading, failure: *Failure, descriptors: linux.socket.Descriptors, id: *const [wire.id_size]u8, comptime parse: anytype) error{Failed}!*const Parsed(parse) {
-        const plan = try reading.parsePlan(failure, descriptors.fds[0], parse);
-        if (!std.mem.eql(u8, plan.kurma.id, wire.name(id).?)) return failure.fail(.plan, .BADMSG);
+        const plan = try reading.parseNamed(failure, descriptors, id, parse);
         var streams = descriptors;
         if (@hasField(@TypeOf(plan.kurma), "stage1") and plan.kurma.stage1 and descriptors.count > 1) {
             streams.count -= 1;
             reading.last = try linux.file.duplicateAbove(failure, descriptors.fds[streams.count], 2);
         }
         try takeStreams(failure, streams);
+        return plan;
+    }
+
+    fn parseNamed(reading: *Reading, failure: *Failure, descriptors: linux.socket.Descriptors, id: *const [wire.id_size]u8, comptime parse: anytype) error{Failed}!*const Parsed(parse) {
+        const plan = try reading.parsePlan(failure, descriptors.fds[0], parse);
+        if (!std.mem.eql(u8, plan.kurma.id, wire.name(id).?)) return failure.fail(.plan, .BADMSG);
         return plan;
     }
 

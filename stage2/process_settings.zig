@@ -30,6 +30,7 @@ pub const Init = struct {
     ended_fd: linux.fd_t = -1,
     terminal_fd: linux.fd_t = -1,
     stage1_fd: linux.fd_t = -1,
+    rest_fd: linux.fd_t = -1,
     /// Its main process's input stays open.
     input: bool = false,
     log: ?plan_module.Log = null,
@@ -79,6 +80,7 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
         .ended_fd = talk.init.ended_fd,
         .terminal_fd = talk.init.terminal_fd,
         .stage1_fd = talk.init.stage1_fd,
+        .rest_fd = talk.init.rest_fd,
         .log_max_size = if (talk.init.log) |log| log.maxSize else 0,
         .log_max_files = if (talk.init.log) |log| log.maxFiles else 0,
         .stop_signal = talk.init.stop.signal,
@@ -92,13 +94,26 @@ pub fn describe(failure: *Failure, arena: std.mem.Allocator, process: *const pla
         },
     };
     var size: usize = @sizeOf(Header) + 4096 + filter.program.len * @sizeOf(seccomp.Instruction) + limits.len * @sizeOf(rlimits.Limit) + restrictions.len + before.len + process.user.additionalGids.len * @sizeOf(u32);
-    size += process.cwd.len;
+    size += process.cwd.len + wordsSize(process);
     if (user) |name| size += name.len;
-    for (process.args) |text| size += text.len + 1;
-    for (linux.weakness.environment(process.env)) |text| size += text.len + 1;
     const buffer = arena.alignedAlloc(u8, .@"8", size) catch return failure.fail(.plan, .NOMEM);
     return @alignCast(stage3.settings.write(buffer, header, filter.program, restrictions, before, limits, process.user.additionalGids, user, process.cwd, process.args, linux.weakness.environment(process.env)) orelse
         return failure.fail(.plan, .@"2BIG"));
+}
+
+/// The block for a process that was made ahead, and lacks what it is to execute.
+pub fn describeRest(failure: *Failure, arena: std.mem.Allocator, process: *const plan_module.Process, talk: Talk) error{Failed}![]align(8) u8 {
+    const header: Header = .{ .status_fd = talk.status_fd, .flags = .{ .ready = talk.ready } };
+    const buffer = arena.alignedAlloc(u8, .@"8", @sizeOf(Header) + 1 + wordsSize(process)) catch return failure.fail(.plan, .NOMEM);
+    return @alignCast(stage3.settings.write(buffer, header, &.{}, &.{}, &.{}, &.{}, &.{}, null, "", process.args, linux.weakness.environment(process.env)) orelse
+        return failure.fail(.plan, .@"2BIG"));
+}
+
+fn wordsSize(process: *const plan_module.Process) usize {
+    var size: usize = 0;
+    for (process.args) |text| size += text.len + 1;
+    for (linux.weakness.environment(process.env)) |text| size += text.len + 1;
+    return size;
 }
 
 const Program = struct {

@@ -169,10 +169,12 @@ export class Stage2 implements Disposable {
    * ahead of the plan. `delete` undoes it, and so does the end of the connection.
    *
    * @param firstId The first id of the host that the container is going to have.
-   * @param plan What it is expected to be: its file tree is made as well. A `create` or `run`
-   * whose plan wants another fails with step `plan` and ESTALE, and nothing is left.
-   * @throws {KernelError} `errno` is EAGAIN: 16 are prepared already; with a plan, why its file
-   * tree cannot be made, with EOPNOTSUPP because it wants other namespaces, devices or hooks.
+   * @param plan What it is expected to be: all is made but what its command executes. A
+   * `create` or `run` that has streams, or whose plan differs in more than the command's words,
+   * its environment and the host name, fails with step `plan` and ESTALE, and nothing is left.
+   * @throws {KernelError} `errno` is EAGAIN: 16 are prepared already; with a plan, why it cannot
+   * be made, with EOPNOTSUPP because it wants other namespaces, devices, hooks, a terminal, a
+   * socket to stage1, or a filter of its own.
    */
   async prepare(id: string, firstId: number, plan?: Plan): Promise<void> {
     await this.#request("prepare", id, { argument: firstId, plan });

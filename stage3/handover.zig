@@ -11,7 +11,7 @@ const fd_t = linux.fd_t;
 pub const settings: fd_t = 3;
 
 /// The highest number of all.
-pub const last: fd_t = 10;
+pub const last: fd_t = 11;
 
 pub const Handover = struct {
     fds: [last + 1]fd_t = undefined,

@@ -29,7 +29,7 @@ pub const settings_variable = "INITD_SETTINGS";
 /// over, everything is killed. All other signals are passed on as they are.
 pub const stop_request: os.SIG = .PWR;
 
-/// The kernel's word that stage2 is gone: nobody waits for us now. One of the signals that
+/// The kernel's word that our parent is gone, at last stage2: nobody waits for us then. One of the signals that
 /// are not passed on.
 const orphaned: os.SIG = .TTOU;
 
@@ -64,8 +64,9 @@ const Init = struct {
     watch: *Watch,
     /// When everything is to be killed, on the monotonic clock; null unless stopping.
     deadline_ms: ?u64,
-    /// stage2 is gone: how we end is found in a file only.
-    orphan: bool,
+    /// How many must end until nobody waits for us: stage2, and before it the worker that has
+    /// made us ahead. With none left, how we end is found in a file only.
+    parents: u8,
 
     fn begin(init: *Init, failure: *Failure, settings: Settings) error{Failed}!void {
         const header = settings.header;
@@ -84,7 +85,7 @@ const Init = struct {
             .server = null,
             .watch = @ptrCast(try linux.file.mapPrivate(failure, -1, @sizeOf(Watch))),
             .deadline_ms = null,
-            .orphan = false,
+            .parents = if (header.rest_fd >= 0) 2 else 1,
         };
         var streams: Streams = @splat(-1);
         try init.openStreams(failure, &streams);
@@ -99,6 +100,7 @@ const Init = struct {
         for (streams) |fd| if (fd >= 0) linux.file.close(fd);
         if (header.stage1_fd >= 0) linux.file.close(header.stage1_fd);
         if (header.notify_fd >= 0) linux.file.close(header.notify_fd);
+        if (header.rest_fd >= 0) linux.file.close(header.rest_fd);
         // START and CHROOT want more; without them, signals to any user are all it sends.
         if (init.server == null) {
             const kept = try capabilities.permitted(failure) & capabilities.of("KILL");
@@ -156,7 +158,7 @@ const Init = struct {
             if (init.reap()) |status| {
                 init.finish();
                 // After the log, which is complete once somebody learns of the end.
-                if (init.settings.header.ended_fd >= 0) end_record.write(init.settings.header.ended_fd, status, init.orphan);
+                if (init.settings.header.ended_fd >= 0) end_record.write(init.settings.header.ended_fd, status, init.parents == 0);
                 return linux.process.exitStatus(status);
             }
             // Before the log: who attaches ahead of the start is to see all.
@@ -185,7 +187,7 @@ const Init = struct {
         for (infos[0 .. result / @sizeOf(os.signalfd_siginfo)]) |info| {
             const signal: os.SIG = @fromBackingInt(@intCast(info.signo));
             switch (signal) {
-                orphaned => init.orphan = true,
+                orphaned => init.parents -|= 1,
                 .CHLD, .PIPE, .TTIN => {},
                 stop_request => init.stop(),
                 else => _ = os.kill(init.main, signal),

@@ -36,7 +36,6 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     var identity: users.Identity = .{ .uid = header.uid, .gid = header.gid };
     if (settings.user) |user| identity = try users.lookup(failure, std.mem.span(user));
     try identity.join(failure, settings.groups);
-    const envp = try withHome(failure, settings, identity);
 
     if (header.flags.terminal) {
         _ = os.setsid();
@@ -69,10 +68,28 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     }
 
     try linux.process.closeOnExecFrom(failure, if (header.stage1_fd < 0) 3 else stage1.target + 1);
-    if (header.flags.ready != .unsaid) try awaitStart(failure, header);
+    var last = settings;
+    // With the filter in place already, which has to allow this.
+    if (header.rest_fd >= 0) {
+        if (header.flags.no_new_privs) try installFilter(failure, settings);
+        last = try awaitRest(failure, header.rest_fd);
+        subject.* = std.mem.span(last.argv[0].?);
+    }
+    const envp = try withHome(failure, settings, last.envp, identity);
+    if (last.header.flags.ready != .unsaid) try awaitStart(failure, last.header);
     if (settings.hooks.len > 0) try hooks.Packed.run(failure, settings.hooks, os.getpid(), subject);
-    if (header.flags.no_new_privs) try installFilter(failure, settings);
-    return exec(failure, settings.argv, envp);
+    if (header.flags.no_new_privs and header.rest_fd < 0) try installFilter(failure, settings);
+    return exec(failure, last.argv, envp);
+}
+
+/// Says that all is set up, and waits for the block of what to execute.
+fn awaitRest(failure: *Failure, socket: linux.fd_t) error{Failed}!Settings {
+    var word: [1]u8 = .{0};
+    var descriptors: linux.socket.Descriptors = .{};
+    try linux.socket.sendPacket(failure, socket, &word, null);
+    _ = try linux.socket.receiveAll(failure, socket, &word, &descriptors);
+    // Without one, nobody wants us any more.
+    return settings_block.map(failure, descriptors.take() orelse linux.process.exit(0));
 }
 
 /// Before the filter, which may refuse these calls.
@@ -120,12 +137,12 @@ fn changeFolder(failure: *Failure, cwd: [*:0]const u8) error{Failed}!void {
 
 /// The environment, with HOME from passwd(5) if it has none; a user that no file
 /// knows has `/`.
-fn withHome(failure: *Failure, settings: Settings, identity: users.Identity) error{Failed}![*:null]const ?[*:0]const u8 {
+fn withHome(failure: *Failure, settings: Settings, envp: [*:null]const ?[*:0]const u8, identity: users.Identity) error{Failed}![*:null]const ?[*:0]const u8 {
     var count: usize = 0;
-    while (settings.envp[count]) |variable| : (count += 1) {
-        if (std.mem.startsWith(u8, std.mem.span(variable), "HOME=")) return settings.envp;
+    while (envp[count]) |variable| : (count += 1) {
+        if (std.mem.startsWith(u8, std.mem.span(variable), "HOME=")) return envp;
     }
-    const home = if (identity.home) |home| (if (home.len == 0) "/" else home) else if (settings.user == null) return settings.envp else "/";
+    const home = if (identity.home) |home| (if (home.len == 0) "/" else home) else if (settings.user == null) return envp else "/";
     const size = (count + 2) * @sizeOf(usize) + "HOME=".len + home.len + 1;
     const memory = try linux.file.mapPrivate(failure, -1, size);
     const array: [*]?[*:0]const u8 = @ptrCast(memory.ptr);
@@ -133,7 +150,7 @@ fn withHome(failure: *Failure, settings: Settings, identity: users.Identity) err
     @memcpy(text[0..5], "HOME=");
     @memcpy(text[5..][0..home.len], home);
     text[5 + home.len] = 0;
-    for (0..count) |index| array[index] = settings.envp[index];
+    for (0..count) |index| array[index] = envp[index];
     array[count] = text[0 .. 5 + home.len :0].ptr;
     array[count + 1] = null;
     return array[0 .. count + 1 :null].ptr;

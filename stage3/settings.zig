@@ -46,6 +46,8 @@ pub const Header = extern struct {
     stage1_fd: i32 = -1,
     /// The master of the main process's terminal, to be kept, or -1.
     terminal_fd: i32 = -1,
+    /// A socket that a main process which is made ahead waits on for what it is to execute, or -1.
+    rest_fd: i32 = -1,
     /// Where the init leaves how the container ended (ended.zig), or -1.
     ended_fd: i32 = -1,
     /// From the stop signal to the kill, in milliseconds.

@@ -1,7 +1,7 @@
 /**
  * Containers to come: stage2 prepares them while nobody waits, so that a start need not. Of
  * some nothing is known but the id and the range of user ids. One is expected to be like those
- * that were started last, and has its file tree as well.
+ * that were started last, and is made but for its command.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export interface Prepared {
   readonly range: number;
   /** The server that has prepared it. */
   readonly by: Stage2;
-  /** What those are like whose file tree it has, in its folder; undefined if it has none. */
+  /** What those are like that it is made for, in its folder; undefined if it is for any. */
   readonly likeness?: string;
 }
 
@@ -37,7 +37,7 @@ interface Waiting extends Prepared {
 }
 
 /**
- * How many there are, beside one with a file tree: each is two small processes and a network
+ * How many there are, beside the one that is made: each is two small processes and a network
  * namespace.
  */
 const wanted = 2;
@@ -78,8 +78,8 @@ export class Ahead implements Disposable {
   }
 
   /**
-   * One that is prepared, if there is one: with the file tree of those that are like this,
-   * rather than with none. It is the caller's, to run or to {@linkcode discard}.
+   * One that is prepared, if there is one: made for those that are like this, rather than for
+   * any. It is the caller's, to run or to {@linkcode discard}.
    */
   take(likeness: string | undefined): Prepared | undefined {
     const taken = this.#ready.find((one) => one.likeness === likeness) ??
@@ -90,7 +90,7 @@ export class Ahead implements Disposable {
     return taken;
   }
 
-  /** Hears what was started; undefined: something of which nobody else can have the file tree. */
+  /** Hears what was started; undefined: something like which none can be made ahead. */
   learn(pattern: Pattern | undefined): void {
     // Where this and that start in turns, each would undo what is prepared for the other.
     if (pattern !== undefined && pattern.likeness === this.#last) this.#pattern = pattern;
@@ -179,13 +179,13 @@ export class Ahead implements Disposable {
     } catch (error) {
       await this.#undo(one);
       if (pattern === undefined || this.#stage2 !== stage2) throw error;
-      this.#host.log("debug", "Cannot mount a container ahead", { cause: oneLine(error) });
+      this.#host.log("debug", "Cannot make a container ahead", { cause: oneLine(error) });
       if (this.#pattern === pattern) this.#pattern = undefined;
       return await this.#prepare(stage2);
     }
   }
 
-  /** Makes the folder for a container that is like `pattern`, and the plan for its file tree. */
+  /** Makes the folder for a container that is like `pattern`, and its plan. */
   #makeFolder(one: Waiting, pattern: Pattern): Plan {
     // What is mounted of an image that goes would be a tree without files.
     one.hold = this.#host.images.whileHeld(pattern.container.image.id, () => {
@@ -195,7 +195,7 @@ export class Ahead implements Disposable {
     if (one.hold === undefined) {
       throw new KurmaError("missing", "Cannot mount an image that nobody holds any more");
     }
-    this.#host.live.of(one).mountedBy = one.by;
+    this.#host.live.of(one).madeBy = one.by;
     makeFolders(this.#host, one);
     newWorkFolder(this.#host, one);
     return planLike(this.#host, pattern, one);

@@ -66,8 +66,8 @@ export interface Live {
   use?: Use;
   /** What its specification and its image come to. */
   meant?: Resolved;
-  /** Who has mounted the file tree of its first run, and waits for the plan of that run. */
-  mountedBy?: Stage2;
+  /** Who has made its first run but for the command, and waits for the plan of that run. */
+  madeBy?: Stage2;
   /** Ends that are told while the run is still being started. */
   early?: Exit[];
   /** Told the status of the post-stop handler that runs. */

@@ -29,8 +29,8 @@ export function makingOf(host: Host): readonly Step<Making>[] {
       name: "folders",
       apply({ containers, pod }) {
         for (const container of containers) {
-          // What is mounted already has its folder.
-          if (host.live.of(container).mountedBy === undefined) makeFolders(host, container);
+          // What is made already has its folder.
+          if (host.live.of(container).madeBy === undefined) makeFolders(host, container);
         }
         if (pod) makePodFolders(folderOf(host, pod), pod);
       },

@@ -1,5 +1,5 @@
 /**
- * What a container's file tree is mounted like, ahead of the next container that is like it.
+ * What a container is made like, ahead of the next one that is like it.
  *
  * @module
  */
@@ -20,24 +20,25 @@ export interface Pattern {
   readonly layers: readonly string[];
 }
 
+/** What a container is given later, and what is no matter of stage2's. */
+const later: ReadonlySet<string> = new Set<keyof ContainerSpec>([
+  ...["name", "hostname", "command", "entrypoint", "env"] as const,
+  ...["labels", "annotations", "restart", "healthCheck", "eventHandlers", "autoRemove"] as const,
+]);
+
 /**
- * What a specification says of the file tree, as a text to compare. Two with the same text
- * have the same tree as long as the image's name stands for the same image; what is about
- * processes makes no difference.
+ * What a specification says of what is made ahead of its command, as a text to compare. Two
+ * with the same text come to the same as long as the image's name stands for the same image.
  */
 export function likenessOf(spec: ContainerSpec): string {
-  const { image, imageDefaults, workingDir, terminal, namespaces, mounts, devices } = spec;
-  const { sysctls, security, resources } = spec;
-  return JSON.stringify([
-    ...[image, imageDefaults, workingDir, terminal, namespaces, mounts, devices, sysctls],
-    ...[security, resources?.shmSize, goesWithItsEnd(spec)],
-  ]);
+  const made = Object.entries(spec).filter(([key]) => !later.has(key));
+  return JSON.stringify([made, goesWithItsEnd(spec)]);
 }
 
 /**
- * The pattern that a container of that likeness makes, whose image is held; undefined if its
- * file tree has something of the host or of another container in it, which nobody may keep
- * busy unasked.
+ * The pattern that a container of that likeness makes, whose image is held; undefined if it
+ * has something of the host or of another container, which nobody may keep busy unasked, or
+ * what stage2 does not make ahead: a terminal, or a filter of its own.
  */
 export function patternOf(
   host: Host,
@@ -48,7 +49,8 @@ export function patternOf(
   const meant = meaningOf(host, container);
   const { security, mounts, devices, terminal } = meant;
   const hasOwn = mounts.every(({ type }) => type === "tmpfs") && devices.length === 0 &&
-    security.apiRole === undefined && !security.hostTree && !security.privileged && !terminal;
+    security.apiRole === undefined && !security.hostTree && !security.privileged &&
+    typeof security.seccomp === "string" && !terminal;
   if (!hasOwn || use === undefined || container.pod !== undefined) return undefined;
   const layers = use.image.layers.map(({ path }) => path);
   return { likeness, container, meant, layers };

@@ -68,7 +68,13 @@ export function runOf(host: Host, whenMade?: () => Promise<void>): readonly Step
   ];
 }
 
-/** Has a run made in the container's folder, which may be mounted already. */
+/**
+ * Why what was made ahead cannot be used: it is of another image of that name, say, or it was
+ * killed. Nothing of it is left but what is in its folder.
+ */
+const otherwise = new Set(["ESTALE", "EADDRINUSE"]);
+
+/** Has a run made in the container's folder, where most of it may be made already. */
 async function inFolder<Made>(
   host: Host,
   container: Container,
@@ -76,15 +82,14 @@ async function inFolder<Made>(
   make: () => Promise<Made>,
 ): Promise<Made> {
   const live = host.live.of(container);
-  const mounted = live.mountedBy === stage2 && container.status.run === 1;
-  live.mountedBy = undefined;
+  const isMade = live.madeBy === stage2 && container.status.run === 1;
+  live.madeBy = undefined;
   try {
-    if (!mounted) clear(host, container);
+    if (!isMade) clear(host, container);
     return await make();
   } catch (error) {
-    const isOther = mounted && error instanceof KernelError && error.errno === "ESTALE";
+    const isOther = isMade && error instanceof KernelError && otherwise.has(error.errno);
     if (!isOther) throw error;
-    // Mounted for another image of that name, say. Nothing of that is left.
     clear(host, container);
     return await make();
   }

@@ -28,7 +28,7 @@ class Bench {
    * Starts a container of its own range of ids, with all that a container can have, while
    * the order is carried out; then nothing of it may be left.
    *
-   * @param ahead Prepare it with its file tree, and then run it.
+   * @param ahead Have it made ahead, and then run it.
    */
   async start(order?: Order, ahead = false): Promise<{ answer: string; verdict?: Verdict }> {
     const { server } = this;
@@ -104,7 +104,7 @@ function faultsTest(name: string, body: (bench: Bench) => Promise<void>): void {
 /** The processes of a start: worker, holder of a new user namespace, init, command. */
 const processes = [1, 2, 3, 4];
 
-/** Of one that is mounted ahead; there is one more before the init, which clones it. */
+/** Of one that is made ahead; there is one more before the init, which clones it. */
 const processesAhead = [1, 2, 3, 4, 5];
 
 /** The holder is killed when its maps are written, which may be before its last call. */
@@ -155,16 +155,18 @@ const killed: Record<string, number> = {
   "exit 137": 3, // It ran, and was killed.
 };
 
-/** What the start of one that is mounted ahead may answer besides, and why. */
+/** What the start of one that is made ahead may answer besides, and why. */
 const killedAhead: Record<string, string> = {
   "socket ECONNRESET": "it ended when it was given something",
   "hostname ESRCH": "it ended before it was given a name",
   "wait ESRCH": "the same",
   "supervise EEXIST": "its worker is dead, and it is still being cleared up after",
+  "socket EADDRINUSE": "the same, and all but its socket is gone",
+  "plan ESTALE": "it ended before it was given its command",
 };
 
 faultsTest(
-  "whoever dies while a file tree is mounted ahead, or started, leaves nothing",
+  "whoever dies while a container is made ahead, or started, leaves nothing",
   async (bench) => {
     const step = count(3, 1);
     const first = 1 + Math.floor(Math.random() * step);

@@ -43,14 +43,14 @@ kurmadTest("a start finds its container prepared, and unused ones are no trace",
   });
 });
 
-/** The id of the container that is mounted ahead, once there is one that is none of `others`. */
-function mounted(kurmad: Kurmad, ...others: string[]): Promise<string> {
-  return until("a file tree that is mounted ahead", async () => {
+/** The id of the container that is made ahead, once there is one that is none of `others`. */
+function made(kurmad: Kurmad, ...others: string[]): Promise<string> {
+  return until("a container that is made ahead", async () => {
     const known = new Set((await kurmad.list()).map(({ id }) => id));
     for (const { name } of Deno.readDirSync(containersOf(kurmad))) {
       if (known.has(name) || others.includes(name) || !/^[0-9a-f]{32}$/.test(name)) continue;
-      // The folder `work` in it is overlayfs' own.
-      if (await exists(`${containersOf(kurmad)}/${name}/work/work`)) return name;
+      // The last that is made of it before its command.
+      if (await exists(`${containersOf(kurmad)}/${name}/rpc`)) return name;
     }
     return undefined;
   });
@@ -64,19 +64,19 @@ async function named(kurmad: Kurmad, name: string, image: string): Promise<strin
   return (await mustRun([binary, "image", "import", ...into, image])).trim();
 }
 
-/** Has a container run in the file tree that is mounted ahead; what it printed. */
-async function ranMounted(
+/** Has a container be the one that is made ahead; what it printed. */
+async function ranMade(
   kurmad: Kurmad,
   name: string,
   image: string,
   command: string[],
   more = {},
 ): Promise<string> {
-  return await until(`${name} in a file tree that is mounted`, async () => {
-    const ahead = await mounted(kurmad);
+  return await until(`${name} to be what was made ahead`, async () => {
+    const ahead = await made(kurmad);
     const found = await ran(kurmad, name, image, command, more);
     if (found.id === ahead) return found.output;
-    // It is mounted, and nobody has told kurmad so yet.
+    // It is made, and nobody has told kurmad so yet.
     await kurmad.api.call("Containers", "Remove", { container: name });
     return undefined;
   });
@@ -102,72 +102,75 @@ async function printed(kurmad: Kurmad, container: string): Promise<string> {
   return output;
 }
 
-kurmadTest("who is like the two before it finds its file tree mounted", async (kurmad) => {
+kurmadTest("who is like the two before it is made but for its command", async (kurmad) => {
   const script = ["sh", "-c", "hostname; cat /etc/marker; id -u"];
   const other = ["sh", "-c", "ls /x 2>&1; touch /x && hostname"];
   await ran(kurmad, "one", kurmad.image, script);
   await ran(kurmad, "two", kurmad.image, other);
-  // Neither the name nor anything about its processes makes it another one.
-  const more = { user: "app", env: ["A=b"] };
-  const three = await ranMounted(kurmad, "three", kurmad.image, script, more);
-  assertEquals(three, "three\nfrom-the-image\n1000\n");
-  const four = await ranMounted(kurmad, "four", kurmad.image, other);
+  // Its name, its command and its environment do not make it another one.
+  const more = { env: ["A=b"], labels: { tier: "web" } };
+  const telling = [...script.slice(0, 2), `${script[2]}; echo $A $HOME`];
+  const three = await ranMade(kurmad, "three", kurmad.image, telling, more);
+  assertEquals(three, "three\nfrom-the-image\n0\nb /root\n");
+  const four = await ranMade(kurmad, "four", kurmad.image, other);
   assertEquals(four, "ls: /x: No such file or directory\nfour\n");
   // Its further runs are like everybody's.
   await kurmad.api.call("Containers", "Start", { container: "four" });
   await kurmad.api.call("Containers", "Wait", { container: "four" });
   assertEquals(await printed(kurmad, "four"), `${four}/x\nfour\n`);
-  // One that wants another tree leaves this one to whoever comes.
+  // One that wants another tree, or another user, leaves this one to whoever comes.
   const writing = ["sh", "-c", "touch /x 2>&1 || true"];
   const security = { readOnlyRoot: true };
   const five = await ran(kurmad, "five", kurmad.image, writing, { security });
   assertEquals(five.output, "touch: /x: Read-only file system\n");
-  await ranMounted(kurmad, "six", kurmad.image, other);
+  const user = await ran(kurmad, "user", kurmad.image, ["id", "-u"], { user: "app" });
+  assertEquals(user.output, "1000\n");
+  await ranMade(kurmad, "six", kurmad.image, other);
 });
 
-kurmadTest("what was mounted is not taken for a name's next image", async (kurmad) => {
+kurmadTest("what was made is not taken for a name's next image", async (kurmad) => {
   const { oci, aci } = await images();
   const name = "example.com/moving:1";
   const first = await named(kurmad, name, oci);
   const command = ["sh", "-c", "cat /etc/marker"];
   await ran(kurmad, "one", name, command);
   await ran(kurmad, "two", name, command);
-  await mounted(kurmad);
+  await made(kurmad);
   const second = await named(kurmad, name, aci);
   assert(first !== second);
-  await ranMounted(kurmad, "three", name, command);
+  await ranMade(kurmad, "three", name, command);
   const { container } = await kurmad.api.call("Containers", "Get", { container: "three" });
   assertEquals(container?.imageId, second);
 });
 
-kurmadTest("an image is removed although it is mounted ahead", async (kurmad) => {
+kurmadTest("an image is removed although a container of it is made ahead", async (kurmad) => {
   const { guest } = await images();
   const name = "example.com/guest:1";
   const id = await named(kurmad, name, guest);
   for (const container of ["one", "two"]) {
     await ran(kurmad, container, name, ["/guest", "exit", "0"]);
   }
-  const ahead = await mounted(kurmad);
+  const ahead = await made(kurmad);
   for (const container of ["one", "two"]) {
     await kurmad.api.call("Containers", "Remove", { container });
   }
   await kurmad.api.call("Images", "Remove", { image: id });
   const folder = `${containersOf(kurmad)}/${ahead}`;
   await until("the folder's end", async () => !await exists(folder) || undefined);
-  // The same image again is mounted again.
+  // The same image again is used again.
   await named(kurmad, name, guest);
   assertEquals((await ran(kurmad, "three", name, ["/guest", "exit", "0"])).output, "");
 });
 
-kurmadTest("nothing that was mounted ahead outlives who had it mounted", async (kurmad) => {
+kurmadTest("nothing that was made ahead outlives who had it made", async (kurmad) => {
   for (const name of ["one", "two"]) await ran(kurmad, name, kurmad.image, ["true"]);
-  const first = await mounted(kurmad);
+  const first = await made(kurmad);
   await kurmad.killed();
   for (const name of ["three", "four"]) await ran(kurmad, name, kurmad.image, ["true"]);
-  const second = await mounted(kurmad, first);
+  const second = await made(kurmad, first);
   Deno.kill(kurmad.stage2Pid(), "SIGKILL");
   for (const name of ["five", "six"]) await ran(kurmad, name, kurmad.image, ["true"]);
-  const third = await mounted(kurmad, first, second);
+  const third = await made(kurmad, first, second);
   // What kurmad has made ahead is nothing that anybody left behind.
   const env = { KURMA_HOST: kurmad.socket, KURMA_ROOT: `${kurmad.dir}/state` };
   const { stdout } = await run([binary, "doctor", "--output", "json"], { env });

@@ -12,6 +12,7 @@ import {
   childrenOf,
   exists,
   firstId,
+  gone,
   Output,
   refusal,
   type Served,
@@ -24,26 +25,34 @@ import {
 async function seen(
   server: Served,
   id: string,
-  make: "start" | "run" | `${"prepared" | "mounted"} ${"start" | "run"}`,
+  make: "start" | "run" | `${"prepared" | "made"} ${"start" | "run"}`,
   wanted: Wanted = {},
 ): Promise<Report> {
-  using output = new Output();
-  const plan = await server.plan(id, [], { cgroup: true, ...wanted });
+  const log = `${server.dir}/log`;
+  await Deno.mkdir(log);
+  const rest = { args: ["/guest"], env: ["A=b", "PATH=/"] };
+  const plan = withProcess(await server.plan(id, [], { cgroup: true, log, ...wanted }), rest);
   if (make.startsWith("prepared")) await server.stage2.prepare(id, firstId);
-  if (make.startsWith("mounted")) {
-    const { process } = plan.config;
-    const other = { ...plan.config, hostname: "other", process: { ...process, args: ["/other"] } };
-    await server.stage2.prepare(id, firstId, { ...plan, config: other });
+  if (make.startsWith("made")) {
+    const { config } = withProcess(plan, { args: ["/other", "word"], env: ["C=d"] });
+    await server.stage2.prepare(id, firstId, { ...plan, config: { ...config, hostname: "other" } });
   }
   if (make.endsWith("run")) {
-    await server.stage2.run(plan, output.streams);
+    await server.stage2.run(plan, null);
   } else {
-    await server.stage2.create(plan, output.streams);
+    await server.stage2.create(plan, null);
     await server.stage2.start(id);
   }
   assertEquals((await server.ended(id)).status, 0, make);
   await server.remove(id);
-  return parseReport(output.text);
+  const report = (await Deno.readTextFile(`${log}/log`)).replace(/^\S+ stdout F /gm, "");
+  await Deno.remove(log, { recursive: true });
+  return parseReport(report);
+}
+
+/** The same plan with something else about its process. */
+function withProcess(plan: Plan, other: Partial<Plan["config"]["process"]>): Plan {
+  return { ...plan, config: { ...plan.config, process: { ...plan.config.process, ...other } } };
 }
 
 serverTest("a prepared container is like every other from inside", async (server) => {
@@ -54,65 +63,115 @@ serverTest("a prepared container is like every other from inside", async (server
     mounts: report.mounts.map((line) => line.replace(/^\d+ \d+ \d+:\d+ /, "")).toSorted(),
     namespaces: Object.keys(report.namespaces),
     boottime: 0,
+    fds: Object.entries(report.fds).map(([fd, link]) => [fd, link.replace(/^pipe:.*/, "pipe")]),
     init: { ...report.init, fds: undefined }, // It is still tidying up.
   });
   const usual = comparable(await seen(server, "web", "start"));
-  const ways = ["run", "prepared start", "prepared run", "mounted start", "mounted run"] as const;
+  const ways = ["run", "prepared start", "prepared run", "made start", "made run"] as const;
   for (const make of ways) {
     assertEquals(comparable(await seen(server, "web", make)), usual, make);
   }
 });
 
-serverTest("a file tree that was made ahead serves no plan that wants another", async (server) => {
-  const plan = await server.plan("web", [], { cgroup: true });
-  const { kurma, config } = plan;
-  const [first, ...mounts] = config.mounts ?? [];
-  const others: Record<string, Plan> = {
-    "another layer": { ...plan, kurma: { ...kurma, layers: [...kurma.layers, server.dir] } },
-    "volatile": { ...plan, kurma: { ...kurma, ephemeral: true } },
-    "read-only": { ...plan, config: { ...config, root: { readonly: true } } },
-    "a mount less": { ...plan, config: { ...config, mounts } },
-    "a mount option": {
-      ...plan,
-      config: { ...config, mounts: [{ ...first, options: ["ro"] }, ...mounts] },
-    },
-    "nothing masked": {
-      ...plan,
-      config: { ...config, linux: { ...config.linux, maskedPaths: [] } },
-    },
-    "a sysctl": {
-      ...plan,
-      config: { ...config, linux: { ...config.linux, sysctl: { "net.core.somaxconn": "9" } } },
-    },
-    "another folder": {
-      ...plan,
-      config: { ...config, process: { ...config.process, cwd: "/elsewhere" } },
-    },
-    "a terminal": {
-      ...plan,
-      config: { ...config, process: { ...config.process, terminal: true } },
-    },
-    "the network of the host": {
-      ...plan,
-      config: {
-        ...config,
-        linux: {
-          ...config.linux,
-          namespaces: config.linux.namespaces.filter(({ type }) => type !== "network"),
+serverTest(
+  "what was made ahead serves no plan that wants more than another command",
+  async (server) => {
+    const plan = await server.plan("web", [], { cgroup: true });
+    const { kurma, config } = plan;
+    const [first, ...mounts] = config.mounts ?? [];
+    const others: Record<string, Plan> = {
+      "another layer": { ...plan, kurma: { ...kurma, layers: [...kurma.layers, server.dir] } },
+      "volatile": { ...plan, kurma: { ...kurma, ephemeral: true } },
+      "read-only": { ...plan, config: { ...config, root: { readonly: true } } },
+      "a mount less": { ...plan, config: { ...config, mounts } },
+      "a mount option": {
+        ...plan,
+        config: { ...config, mounts: [{ ...first, options: ["ro"] }, ...mounts] },
+      },
+      "nothing masked": {
+        ...plan,
+        config: { ...config, linux: { ...config.linux, maskedPaths: [] } },
+      },
+      "a sysctl": {
+        ...plan,
+        config: { ...config, linux: { ...config.linux, sysctl: { "net.core.somaxconn": "9" } } },
+      },
+      "another user": { ...plan, kurma: { ...kurma, user: "1000" } },
+      "a log": { ...plan, kurma: { ...kurma, log: { directory: server.dir } } },
+      "another time to stop": {
+        ...plan,
+        kurma: { ...kurma, stop: { signal: 15, limitMs: 1 } },
+      },
+      "no filter": { ...plan, kurma: { ...kurma, seccomp: "none" } },
+      "a limit": {
+        ...plan,
+        config: { ...config, linux: { ...config.linux, resources: { pids: { limit: 9 } } } },
+      },
+      "another folder": withProcess(plan, { cwd: "/elsewhere" }),
+      "another mask": withProcess(plan, { user: { umask: 0o077 } }),
+      "no capabilities": withProcess(plan, { capabilities: undefined }),
+      "a limit of the process": withProcess(plan, {
+        rlimits: [{ type: "RLIMIT_NOFILE", soft: 9, hard: 9 }],
+      }),
+      "a terminal": withProcess(plan, { terminal: true }),
+      "the network of the host": {
+        ...plan,
+        config: {
+          ...config,
+          linux: {
+            ...config.linux,
+            namespaces: config.linux.namespaces.filter(({ type }) => type !== "network"),
+          },
         },
       },
-    },
-  };
-  for (const [name, other] of Object.entries(others)) {
+    };
+    for (const [name, other] of Object.entries(others)) {
+      await server.stage2.prepare("web", firstId, plan);
+      assertEquals(await refusal(server.stage2.run(other, null)), "plan ESTALE", name);
+      assertEquals(await server.stage2.list(), [], name);
+      assertEquals(await cgroupFolders("web"), [], name);
+    }
+    // Nor one that brings streams: it has the null device for them.
+    using output = new Output();
     await server.stage2.prepare("web", firstId, plan);
-    assertEquals(await refusal(server.stage2.run(other, null)), "plan ESTALE", name);
-    assertEquals(await server.stage2.list(), [], name);
-    assertEquals(await cgroupFolders("web"), [], name);
-  }
-  await seen(server, "web", "mounted run");
+    assertEquals(await refusal(server.stage2.run(plan, output.streams)), "plan ESTALE");
+    await seen(server, "web", "made run");
+  },
+);
+
+serverTest("a command that cannot run is refused by what was made ahead", async (server) => {
+  const plan = await server.plan("web", [], { cgroup: true });
+  await server.stage2.prepare("web", firstId, plan);
+  const other = withProcess(plan, { args: ["missing"], env: ["PATH=/proc"] });
+  assertEquals(await refusal(server.stage2.run(other, null)), "exec ENOENT");
+  await gone(server, "web");
+  // As one that cannot be made ahead: nothing of it waits.
+  const stranger = { ...plan, kurma: { ...plan.kurma, user: "nobody-knows" } };
+  assertEquals(await refusal(server.stage2.prepare("web", firstId, stranger)), "user ENOENT");
+  await gone(server, "web");
+  assertEquals(childrenOf(server.pid), []);
 });
 
-serverTest("a file tree that cannot be made ahead is refused at once", async (server) => {
+serverTest("what was made ahead and is killed is refused, and leaves nothing", async (server) => {
+  const plan = await server.plan("web", [], { cgroup: true });
+  await server.stage2.prepare("web", firstId, plan);
+  const [worker] = childrenOf(server.pid) ?? [];
+  for (const init of childrenOf(worker) ?? []) Deno.kill(init, "SIGKILL");
+  await until("its init's end", () => {
+    return Promise.resolve(childrenOf(worker)?.every(isZombie) || undefined);
+  });
+  assertEquals(await refusal(server.stage2.run(plan, null)), "plan ESTALE");
+  await gone(server, "web");
+  assertEquals(childrenOf(server.pid), []);
+  await seen(server, "web", "made start");
+});
+
+/** Whether a process has ended, and nobody has asked how. */
+function isZombie(pid: number): boolean {
+  return /^State:\s+Z/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
+}
+
+serverTest("what cannot be made ahead is refused at once", async (server) => {
   const plan = await server.plan("web", [], { cgroup: true });
   const { kurma, config } = plan;
   const missing = { ...plan, kurma: { ...kurma, layers: [`${server.dir}/missing`] } };
@@ -120,7 +179,7 @@ serverTest("a file tree that cannot be made ahead is refused at once", async (se
   const mounts = [{ destination: "/x", type: "ext4", source: "none", options: [] }];
   const inside = { ...plan, config: { ...config, mounts } };
   assertEquals(await refusal(server.stage2.prepare("web", firstId, inside)), "mount EPERM");
-  const wrong = { ...plan, config: { ...config, process: { ...config.process, args: [] } } };
+  const wrong = withProcess(plan, { args: [] });
   assertEquals(
     await refusal(server.stage2.prepare("web", firstId, wrong)),
     'Cannot carry out the plan: No command in the plan: "config.process.args"',
@@ -129,7 +188,16 @@ serverTest("a file tree that cannot be made ahead is refused at once", async (se
   const mounted = config.mounts?.filter(({ type }) => type !== "sysfs");
   const linux = { ...config.linux, namespaces };
   const shared = { ...plan, config: { ...config, mounts: mounted, linux } };
-  assertEquals(await refusal(server.stage2.prepare("web", firstId, shared)), "plan EOPNOTSUPP");
+  const terminal = withProcess(plan, { terminal: true });
+  const stage1 = { ...plan, kurma: { ...kurma, stage1: true } };
+  const filter = { defaultAction: "SCMP_ACT_ALLOW" as const };
+  const own = {
+    kurma: { ...kurma, seccomp: "none" as const },
+    config: { ...config, linux: { ...config.linux, seccomp: filter } },
+  };
+  for (const other of [shared, terminal, stage1, own]) {
+    assertEquals(await refusal(server.stage2.prepare("web", firstId, other)), "plan EOPNOTSUPP");
+  }
   assertEquals(await server.stage2.list(), []);
   assertEquals(await cgroupFolders("web"), []);
   assertEquals(childrenOf(server.pid), []);
