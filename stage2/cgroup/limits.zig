@@ -229,15 +229,15 @@ fn Writer(comptime Sink: type) type {
                 if (idle == 0) try self.both(.@"cpu.idle", .cpu, "cpu.idle", "0");
             }
             if (given(wanted.shares)) |shares| switch (try self.need(.@"cpu.shares", .cpu)) {
-                .v1 => try self.print(.@"cpu.shares", .v1, .cpu, "cpu.shares", "{d}", .{shares}),
-                .v2 => try self.print(.@"cpu.shares", .v2, .cpu, "cpu.weight", "{d}", .{weightOfShares(shares)}),
+                .v1 => try self.figure(.@"cpu.shares", .v1, .cpu, "cpu.shares", shares),
+                .v2 => try self.figure(.@"cpu.shares", .v2, .cpu, "cpu.weight", weightOfShares(shares)),
             };
             try self.bandwidth();
             if (given(wanted.realtimePeriod)) |period| {
-                try self.onlyV1(.@"cpu.realtimePeriod", .cpu, "cpu.rt_period_us", "{d}", .{period});
+                try self.onlyV1(.@"cpu.realtimePeriod", .cpu, "cpu.rt_period_us", period);
             }
             if (given(wanted.realtimeRuntime)) |runtime| {
-                try self.onlyV1(.@"cpu.realtimeRuntime", .cpu, "cpu.rt_runtime_us", "{d}", .{runtime});
+                try self.onlyV1(.@"cpu.realtimeRuntime", .cpu, "cpu.rt_runtime_us", runtime);
             }
             if (wanted.idle == 1) try self.both(.@"cpu.idle", .cpu, "cpu.idle", "1");
         }
@@ -254,8 +254,8 @@ fn Writer(comptime Sink: type) type {
                 const key: Key = if (quota != null) .@"cpu.quota" else .@"cpu.period";
                 switch (try self.need(key, .cpu)) {
                     .v1 => {
-                        if (period) |value| try self.print(.@"cpu.period", .v1, .cpu, "cpu.cfs_period_us", "{d}", .{value});
-                        if (quota) |value| try self.print(.@"cpu.quota", .v1, .cpu, "cpu.cfs_quota_us", "{d}", .{value});
+                        if (period) |value| try self.figure(.@"cpu.period", .v1, .cpu, "cpu.cfs_period_us", value);
+                        if (quota) |value| try self.figure(.@"cpu.quota", .v1, .cpu, "cpu.cfs_quota_us", value);
                     },
                     .v2 => {
                         var number: [24]u8 = undefined;
@@ -263,14 +263,14 @@ fn Writer(comptime Sink: type) type {
                         if (period) |value| {
                             try self.print(key, .v2, .cpu, "cpu.max", "{s} {d}", .{ first, value });
                         } else {
-                            try self.print(key, .v2, .cpu, "cpu.max", "{s}", .{first});
+                            try self.word(key, .v2, .cpu, "cpu.max", first);
                         }
                     },
                 }
             }
             if (wanted.burst) |burst| switch (try self.need(.@"cpu.burst", .cpu)) {
-                .v1 => try self.print(.@"cpu.burst", .v1, .cpu, "cpu.cfs_burst_us", "{d}", .{burst}),
-                .v2 => try self.print(.@"cpu.burst", .v2, .cpu, "cpu.max.burst", "{d}", .{burst}),
+                .v1 => try self.figure(.@"cpu.burst", .v1, .cpu, "cpu.cfs_burst_us", burst),
+                .v2 => try self.figure(.@"cpu.burst", .v2, .cpu, "cpu.max.burst", burst),
             };
         }
 
@@ -288,35 +288,35 @@ fn Writer(comptime Sink: type) type {
             if (given(wanted.swap)) |swap| {
                 if (swap < -1 or (swap >= 0 and (limit orelse 0) > swap)) return self.fail(.@"memory.swap", .INVAL);
                 switch (try self.need(.@"memory.swap", .memory)) {
-                    .v1 => try self.print(.@"memory.swap", .v1, .memory, "memory.memsw.limit_in_bytes", "{d}", .{swap}),
+                    .v1 => try self.figure(.@"memory.swap", .v1, .memory, "memory.memsw.limit_in_bytes", swap),
                     // Version 2 counts swap alone, so the difference has to be known.
                     .v2 => {
                         if (swap > 0 and (limit orelse -1) < 0) return self.fail(.@"memory.swap", .INVAL);
                         const alone = if (swap < 0) swap else swap - limit.?;
                         var number: [24]u8 = undefined;
-                        try self.print(.@"memory.swap", .v2, .memory, "memory.swap.max", "{s}", .{maxOr(&number, alone)});
+                        try self.word(.@"memory.swap", .v2, .memory, "memory.swap.max", maxOr(&number, alone));
                     },
                 }
             }
             if (given(wanted.kernel)) |value| {
-                try self.onlyV1(.@"memory.kernel", .memory, "memory.kmem.limit_in_bytes", "{d}", .{value});
+                try self.onlyV1(.@"memory.kernel", .memory, "memory.kmem.limit_in_bytes", value);
             }
             if (given(wanted.kernelTCP)) |value| {
-                try self.onlyV1(.@"memory.kernelTCP", .memory, "memory.kmem.tcp.limit_in_bytes", "{d}", .{value});
+                try self.onlyV1(.@"memory.kernelTCP", .memory, "memory.kmem.tcp.limit_in_bytes", value);
             }
             if (wanted.swappiness) |value| {
                 if (value > 100) return self.fail(.@"memory.swappiness", .INVAL);
-                try self.onlyV1(.@"memory.swappiness", .memory, "memory.swappiness", "{d}", .{value});
+                try self.onlyV1(.@"memory.swappiness", .memory, "memory.swappiness", value);
             }
             // Version 2 always has the OOM killer, and always counts what lies below.
             if (wanted.disableOOMKiller) |disable| {
                 if (disable or try self.need(.@"memory.disableOOMKiller", .memory) == .v1) {
-                    try self.onlyV1(.@"memory.disableOOMKiller", .memory, "memory.oom_control", "{d}", .{@intFromBool(disable)});
+                    try self.onlyV1(.@"memory.disableOOMKiller", .memory, "memory.oom_control", @intFromBool(disable));
                 }
             }
             if (wanted.useHierarchy) |use| {
                 if (!use or try self.need(.@"memory.useHierarchy", .memory) == .v1) {
-                    try self.onlyV1(.@"memory.useHierarchy", .memory, "memory.use_hierarchy", "{d}", .{@intFromBool(use)});
+                    try self.onlyV1(.@"memory.useHierarchy", .memory, "memory.use_hierarchy", @intFromBool(use));
                 }
             }
         }
@@ -326,8 +326,8 @@ fn Writer(comptime Sink: type) type {
             if (value < -1) return self.fail(key, .INVAL);
             var number: [24]u8 = undefined;
             switch (try self.need(key, .memory)) {
-                .v1 => try self.print(key, .v1, .memory, v1_file, "{d}", .{value}),
-                .v2 => try self.print(key, .v2, .memory, v2_file, "{s}", .{maxOr(&number, value)}),
+                .v1 => try self.figure(key, .v1, .memory, v1_file, value),
+                .v2 => try self.word(key, .v2, .memory, v2_file, maxOr(&number, value)),
             }
         }
 
@@ -342,7 +342,7 @@ fn Writer(comptime Sink: type) type {
             const wanted = &self.limits.blockIO;
             if (given(wanted.weight)) |weight| try self.ioWeight(.{ .key = .@"blockIO.weight" }, "", weight);
             if (given(wanted.leafWeight)) |weight| {
-                try self.onlyV1(.@"blockIO.leafWeight", .blkio, "blkio.leaf_weight", "{d}", .{weight});
+                try self.onlyV1(.@"blockIO.leafWeight", .blkio, "blkio.leaf_weight", weight);
             }
             for (wanted.weightDevice, 0..) |device, entry| {
                 const place: Place = .{ .key = .@"blockIO.weightDevice", .entry = @truncate(entry) };
@@ -419,7 +419,7 @@ fn Writer(comptime Sink: type) type {
 
         fn network(self: Self) error{Failed}!void {
             if (self.limits.network.classID) |id| {
-                try self.onlyV1(.@"network.classID", .net_cls, "net_cls.classid", "{d}", .{id});
+                try self.onlyV1(.@"network.classID", .net_cls, "net_cls.classid", id);
             }
             for (self.limits.network.priorities, 0..) |each, entry| {
                 const place: Place = .{ .key = .@"network.priorities", .entry = @truncate(entry) };
@@ -468,12 +468,29 @@ fn Writer(comptime Sink: type) type {
         /// A file that has the same name and form in both versions.
         noinline fn both(self: Self, key: Key, controller: Controller, file: []const u8, value: []const u8) error{Failed}!void {
             const version = try self.need(key, controller);
-            try self.sink.set(.{ .place = .{ .key = key }, .version = version, .controller = controller, .file = file, .value = value });
+            try self.word(key, version, controller, file, value);
         }
 
-        fn onlyV1(self: Self, key: Key, controller: Controller, file: []const u8, comptime format: []const u8, args: anytype) error{Failed}!void {
+        fn onlyV1(self: Self, key: Key, controller: Controller, file: []const u8, value: anytype) error{Failed}!void {
             if (!self.available.v1.contains(controller)) return self.fail(key, .OPNOTSUPP);
-            try self.print(key, .v1, controller, file, format, args);
+            try self.figure(key, .v1, controller, file, value);
+        }
+
+        /// One piece of code for all numbers with a sign, and one for all without.
+        fn figure(self: Self, key: Key, version: Version, controller: Controller, file: []const u8, value: anytype) error{Failed}!void {
+            return if (@typeInfo(@TypeOf(value)).int.signedness == .signed) self.signed(key, version, controller, file, value) else self.unsigned(key, version, controller, file, value);
+        }
+
+        noinline fn signed(self: Self, key: Key, version: Version, controller: Controller, file: []const u8, value: i64) error{Failed}!void {
+            return self.print(key, version, controller, file, "{d}", .{value});
+        }
+
+        noinline fn unsigned(self: Self, key: Key, version: Version, controller: Controller, file: []const u8, value: u64) error{Failed}!void {
+            return self.print(key, version, controller, file, "{d}", .{value});
+        }
+
+        noinline fn word(self: Self, key: Key, version: Version, controller: Controller, file: []const u8, value: []const u8) error{Failed}!void {
+            return self.sink.set(.{ .place = .{ .key = key }, .version = version, .controller = controller, .file = file, .value = value });
         }
 
         fn print(self: Self, key: Key, version: Version, controller: Controller, file: []const u8, comptime format: []const u8, args: anytype) error{Failed}!void {
@@ -518,7 +535,7 @@ pub fn weightOfShares(shares: u64) u64 {
     const log: f64 = @log2(@as(f64, @floatFromInt(shares)));
     const exponent = (log * log + 125 * log) / 612 - 7.0 / 34.0;
     const rounding = 1e-6; // 99.9999999999 and 100.0000000001 are both 100.
-    return @ceil(std.math.pow(f64, 10, exponent) - rounding);
+    return @ceil(@exp(exponent * std.math.ln10) - rounding);
 }
 
 /// `64KB`, `2MB`, `1GB`: as the kernel names its files.
