@@ -84,19 +84,22 @@ async function measure(daemon: Running, image: string, floor: Subject): Promise<
   const remove = (container: string) =>
     api.call("Containers", "Remove", { container, force: true });
 
-  const starts: number[] = [];
   const floors: number[] = [];
+  const runAfter: number[] = [];
+  const answers: number[] = [];
   for (let run = -10; run < runs; run++) {
     const floorUs = (await floor.sample())["floor, until exec"];
     await pause();
     const before = performance.now();
-    await create("bench", true);
+    const { container } = await create("bench", true, ["/guest", "clock"]);
     const ms = performance.now() - before;
+    const began = await said(container?.id ?? "");
     await remove("bench");
     await pause();
     if (run < 0) continue; // The first ones fill the caches.
     floors.push(floorUs / 1000);
-    starts.push(ms);
+    runAfter.push(began / 1e6 - performance.timeOrigin - before);
+    answers.push(ms);
   }
   for (let each = 0; each < shown; each++) await create(`s${each}`, true, ["/guest", "sleep"]);
   const [hello, list] = await commandLine();
@@ -112,12 +115,14 @@ async function measure(daemon: Running, image: string, floor: Subject): Promise<
   }
   for (let each = 0; each < listed; each++) await remove(`c${each}`);
   await new Promise((resolve) => setTimeout(resolve, restMs));
-  const [start, bottom] = [quantile(starts, 0.5), quantile(floors, 0.5)];
+  const [bottom, begun, answer] = [floors, runAfter, answers].map((all) => quantile(all, 0.5));
   return [
     { name: "floor, until exec, p50", value: bottom, unit: "ms" },
-    { name: "create and start, p50", value: start, unit: "ms" },
-    { name: "create and start, p99", value: quantile(starts, 0.99), unit: "ms" },
-    { name: "create and start over the floor", value: start / bottom, unit: "", goal: 3 },
+    { name: "create and start, until it runs, p50", value: begun, unit: "ms" },
+    { name: "create and start, answered, p50", value: answer, unit: "ms" },
+    { name: "create and start, answered, p99", value: quantile(answers, 0.99), unit: "ms" },
+    { name: "until it runs over the floor", value: begun / bottom, unit: "", goal: 2 },
+    { name: "answered over the floor", value: answer / bottom, unit: "", goal: 3 },
     { name: "compiled console.log, p50", value: hello, unit: "ms" },
     { name: `kurma list, ${shown} containers, p50`, value: list, unit: "ms" },
     { name: "kurma list over console.log", value: list / hello, unit: "", goal: 1.3 },
@@ -126,6 +131,15 @@ async function measure(daemon: Running, image: string, floor: Subject): Promise<
     { name: "memory at rest", value: atRest, unit: "MB", goal: 70 },
     { name: "memory after all this", value: memory(daemon.pid), unit: "MB" },
   ];
+}
+
+/** When the command of a container began, by its own words in its log: nanoseconds since 1970. */
+async function said(id: string): Promise<number> {
+  return await until("the command's time", async () => {
+    const log = await Deno.readTextFile(`${dir}/state/containers/${id}/log/log`);
+    const [time] = /\d+(?=\n)/.exec(log) ?? [];
+    return time === undefined ? undefined : Number(time);
+  });
 }
 
 /** Medians of the smallest compiled program and of `kurma list`, run in turns, in ms. */
@@ -165,7 +179,7 @@ function print(figures: readonly Figure[]): void {
   for (const { name, value, unit, goal } of figures) {
     const aim = goal === undefined ? "" : `  goal ${goal}`;
     console.log(
-      `${name.padEnd(36)}${value.toFixed(2).padStart(8)} ${unit.padEnd(3)}${aim}`.trimEnd(),
+      `${name.padEnd(38)}${value.toFixed(2).padStart(8)} ${unit.padEnd(3)}${aim}`.trimEnd(),
     );
   }
 }

@@ -9,6 +9,7 @@
  */
 
 import { Buffer } from "node:buffer";
+import { setImmediate } from "node:timers";
 import {
   create,
   type DescMethodUnary,
@@ -89,7 +90,7 @@ export function unaryHandler(spec: UnarySpec, options: UnaryOptions): UnaryHandl
     const answer = new Headers();
     let status = 200;
     let bytes: Uint8Array;
-    using limit = new Limit(request.signal, timeout.timeoutMs ?? deadlineOf(method));
+    using limit = new Limit(request, timeout.timeoutMs ?? deadlineOf(method));
     try {
       if (compression.error) throw compression.error;
       if (timeout.error) throw timeout.error;
@@ -157,33 +158,30 @@ function intercepted(spec: UnarySpec, interceptors: readonly Interceptor[]): Cal
       return { stream: false, service, method, message, header, trailer };
     },
   );
-  return async ({ url, header }, message, contextValues, limit) => {
+  return async ({ url, header, signal }, message, contextValues, limit) => {
     contextValues.set(limitKey, limit);
     const asked = { stream: false, service, method, requestMethod: "POST", url, header } as const;
-    return await chain({ ...asked, message, contextValues, signal: limit.signal }) as Answered;
+    return await chain({ ...asked, message, contextValues, signal }) as Answered;
   };
 }
 
-/** A signal for what a call may take: aborted when its time is over, or with `outer`. */
+/** Cancels a request when its time is over. */
 class Limit implements Disposable {
-  readonly signal: AbortSignal;
   readonly #end: number | undefined;
-  readonly #timer: number | undefined;
+  #timer: number | undefined;
+  #isOver = false;
 
-  constructor(outer: AbortSignal, limitMs: number | undefined) {
+  constructor(request: Request, limitMs: number | undefined) {
     // Who waits longer than a timer can has no limit.
-    if (limitMs === undefined || limitMs > longestTimer) {
-      this.signal = outer;
-      return;
-    }
-    const controller = new AbortController();
-    this.signal = controller.signal;
+    if (limitMs === undefined || limitMs > longestTimer) return;
     this.#end = performance.now() + limitMs;
-    this.#timer = setTimeout(() => {
-      controller.abort(new ConnectError("the operation timed out", Code.DeadlineExceeded));
-    }, limitMs);
-    if (outer.aborted) controller.abort(outer.reason);
-    else outer.addEventListener("abort", () => controller.abort(outer.reason), { once: true });
+    // Most calls are over by then: they need no timer.
+    setImmediate(() => {
+      if (this.#isOver) return;
+      this.#timer = setTimeout(() => {
+        request.cancel(new ConnectError("the operation timed out", Code.DeadlineExceeded));
+      }, this.leftMs());
+    });
   }
 
   /** What is left; undefined without a limit. Milliseconds. */
@@ -192,7 +190,8 @@ class Limit implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
+    this.#isOver = true;
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
   }
 }
 

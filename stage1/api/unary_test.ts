@@ -41,9 +41,11 @@ async function answered(
     interceptors,
   });
   const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
+  const controller = new AbortController();
   const request: Request = {
     ...{ httpVersion: "1.1", method: "POST", url: `http://kurma${path}`, path, peer },
-    signal: new AbortController().signal,
+    signal: controller.signal,
+    cancel: (reason) => controller.abort(reason),
     ...more,
     header: new Headers({ "content-type": "application/json", ...header }),
     // In two pieces.

@@ -28,9 +28,11 @@ export interface Watch {
 interface Held {
   readonly image: HeldImage;
   users: number;
+  /** Since when nobody uses it, if nobody does; by the monotonic clock. */
+  idleSince: number;
   /** Told when it is let go. */
   readonly told: Set<() => void>;
-  /** Ends the hold of an image that nobody uses any more. */
+  /** Looks whether nobody has used it for long enough. */
   timer?: number;
 }
 
@@ -82,7 +84,7 @@ export class Images implements Disposable {
       if (held.image !== opened) opened.hold[Symbol.dispose]();
       return this.#user(held);
     }
-    const fresh = { image: opened, users: 0, told: new Set<() => void>() };
+    const fresh = { image: opened, users: 0, idleSince: 0, told: new Set<() => void>() };
     this.#held.set(opened.id, fresh);
     return this.#user(fresh);
   }
@@ -125,7 +127,6 @@ export class Images implements Disposable {
   }
 
   #user(held: Held): Use {
-    clearTimeout(held.timer);
     held.users++;
     let used = true;
     return {
@@ -134,10 +135,22 @@ export class Images implements Disposable {
         if (!used) return;
         used = false;
         if (--held.users > 0) return;
-        held.timer = setTimeout(() => this.#release(held), idleMs);
-        Deno.unrefTimer(held.timer);
+        held.idleSince = performance.now();
+        this.#releaseAfter(held, idleMs);
       },
     };
+  }
+
+  /** One timer serves many uses that come and go. */
+  #releaseAfter(held: Held, ms: number): void {
+    held.timer ??= setTimeout(() => {
+      held.timer = undefined;
+      if (held.users > 0) return;
+      const left = idleMs - (performance.now() - held.idleSince);
+      if (left > 0) this.#releaseAfter(held, left);
+      else this.#release(held);
+    }, ms);
+    Deno.unrefTimer(held.timer);
   }
 
   [Symbol.dispose](): void {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { setImmediate } from "node:timers";
 import { KurmaError } from "../../ffi/errors.ts";
 import type { Kernel } from "../../ffi/kernel.ts";
 import type { Exit as StageExit, Stage2 } from "../../stage2/server.ts";
@@ -207,7 +208,7 @@ export class Manager implements AsyncDisposable {
       }
       throw error instanceof StepError ? error.cause : error;
     } finally {
-      this.#ahead.soon();
+      setImmediate(() => this.#ahead.soon()); // Behind the answer.
     }
   }
 

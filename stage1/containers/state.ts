@@ -15,6 +15,7 @@
  * @module
  */
 
+import { clearImmediate, setImmediate } from "node:timers";
 import { KurmaError } from "../../ffi/errors.ts";
 import { Database } from "../images/database.ts";
 import { Events, type News } from "./events.ts";
@@ -63,7 +64,7 @@ export class State implements AsyncDisposable {
   #then: (() => void)[] | undefined;
   /** Changes that nobody waits for. */
   #behind: (() => void)[] = [];
-  #catchingUp: number | undefined;
+  #catchingUp: ReturnType<typeof setImmediate> | undefined;
 
   /**
    * Opens what is below `root`, and makes what of it is missing.
@@ -146,12 +147,12 @@ export class State implements AsyncDisposable {
    */
   soon(work: () => void): void {
     this.#behind.push(work);
-    this.#catchingUp ??= setTimeout(() => this.#catchUp());
+    this.#catchingUp ??= setImmediate(() => this.#catchUp());
   }
 
   #catchUp(): void {
     if (this.#behind.length === 0) return;
-    clearTimeout(this.#catchingUp);
+    clearImmediate(this.#catchingUp);
     this.#catchingUp = undefined;
     for (const work of this.#behind.splice(0)) work();
   }

@@ -40,11 +40,13 @@ async function asked(
   let response!: Response;
   let said = "";
   for (let n = 0; n < times; n++) {
+    const controller = new AbortController();
     const request: Request = {
       ...{ httpVersion: "2", method: "POST", url: `http://kurma${path}`, path, peer },
       header: new Headers({ host: "box.example", "content-type": "application/json", ...header }),
       body: ReadableStream.from([new TextEncoder().encode(body)]),
-      signal: new AbortController().signal,
+      signal: controller.signal,
+      cancel: (reason) => controller.abort(reason),
     };
     response = await handler(request);
     const parts: Uint8Array<ArrayBuffer>[] = [];

@@ -6,6 +6,7 @@
 //!   guest exit N                   ends with status N
 //!   guest signal N                 ends itself with signal N
 //!   guest sleep [SECONDS]          sleeps, for ever unless told
+//!   guest clock                    says the time, as nanoseconds since 1970, and sleeps
 //!   guest catch                    says "ready", then "signal N" for the first one, and exits 0
 //!   guest orphans N                leaves N children to pid 1, each of which then exits
 //!   guest write-lines N            writes "line 1" to "line N"
@@ -46,6 +47,7 @@ pub fn main(start: std.process.Init.Minimal) u8 {
         .exit => @intCast((number(argument) orelse return usage) & 0xff),
         .signal => signalSelf(number(argument) orelse return usage),
         .sleep => sleep(argument),
+        .clock => clock(),
         .@"catch" => catchOne(),
         .orphans => orphans(number(argument) orelse return usage),
         .@"write-lines" => writeLines(number(argument) orelse return usage),
@@ -60,7 +62,7 @@ pub fn main(start: std.process.Init.Minimal) u8 {
     };
 }
 
-const Verb = enum { exit, signal, sleep, @"catch", orphans, @"write-lines", tick, allocate, @"fork-bomb", echo, terminal, resized, chain, @"try-open" };
+const Verb = enum { exit, signal, sleep, clock, @"catch", orphans, @"write-lines", tick, allocate, @"fork-bomb", echo, terminal, resized, chain, @"try-open" };
 
 fn signalSelf(signal: u32) u8 {
     _ = os.kill(os.getpid(), @fromBackingInt(signal));
@@ -71,6 +73,13 @@ fn sleep(seconds: ?[*:0]const u8) u8 {
     const span: os.timespec = .{ .sec = number(seconds) orelse std.math.maxInt(i32), .nsec = 0 };
     _ = os.nanosleep(&span, null);
     return 0;
+}
+
+fn clock() u8 {
+    var buffer: [32]u8 = undefined;
+    const line = std.fmt.bufPrint(&buffer, "{d}\n", .{linux.process.wallClock()}) catch unreachable;
+    if (say(line) != 0) return 1;
+    return sleep(null);
 }
 
 fn catchOne() u8 {

@@ -467,7 +467,8 @@ export class Http2Connection {
   async #serveStream(stream: Stream, head: Head, handler: Handler): Promise<void> {
     const { peer, onBug } = this.#options;
     const { body, signal } = stream;
-    const request = { httpVersion: "2", ...head, body, signal, peer } as const;
+    const cancel = (reason: unknown) => stream.cancel(reason);
+    const request = { httpVersion: "2", ...head, body, signal, cancel, peer } as const;
     let begun = false;
     try {
       const response = await handler(request);

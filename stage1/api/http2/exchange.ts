@@ -55,6 +55,8 @@ export interface Request {
   readonly body: AsyncIterable<Uint8Array>;
   /** Aborted when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
+  /** Aborts the signal for another reason. The client still waits, for an answer that says so. */
+  cancel(reason: unknown): void;
   readonly peer: Peer;
 }
 

@@ -120,7 +120,7 @@ export class Http1Connection {
 
   async #exchange(head: Head): Promise<boolean> {
     const { peer, handler, onBug } = this.#options;
-    this.#abort = new AbortController();
+    const abort = this.#abort = new AbortController();
     const body = this.#body(head);
     const request: Request = {
       httpVersion: "1.1",
@@ -129,7 +129,8 @@ export class Http1Connection {
       path: head.target.split("?", 1)[0],
       header: head.header,
       body: body.bytes,
-      signal: this.#abort.signal,
+      signal: abort.signal,
+      cancel: (reason) => abort.abort(reason),
       peer,
     };
     if (head.length === 0) this.#watchSoon();

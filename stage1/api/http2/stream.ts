@@ -44,6 +44,11 @@ export class Stream {
     return this.#controller.signal;
   }
 
+  /** Ends the work on it. The client still waits for an answer. */
+  cancel(reason: unknown): void {
+    this.#controller.abort(reason);
+  }
+
   /** The client sends no more. */
   endRemote(): void {
     this.remoteEnded = true;
