@@ -19,7 +19,7 @@ export const symbols = {
   kurma_receive: { parameters: ["i32", "buffer", "usize", "buffer", "buffer"], result: "i32" },
   kurma_readable: { parameters: ["i32"], result: "i32", nonblocking: true },
   kurma_accept: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
-  kurma_peers: { parameters: ["buffer", "buffer", "u32", "buffer"], result: "i32" },
+  kurma_peers: { parameters: ["buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
   kurma_keep_alive: { parameters: ["u32", "u32", "u32", "u32", "u32", "buffer"], result: "i32" },
   kurma_release_code: { parameters: ["buffer"], result: "i32" },
   kurma_make_raw: { parameters: ["i32", "buffer", "buffer"], result: "i32" },

@@ -217,9 +217,11 @@ export interface Kernel {
   /**
    * Who is connected to the unix stream socket of this process that listens at `path`.
    *
-   * @throws {KernelError} `step` is `open`: looking takes a descriptor.
+   * @param options Whether it has to be `all` who are. Otherwise some may be left out that have
+   *   been connected for long, and looking is fast and takes no descriptor.
+   * @throws {KernelError} `step` is `open`: looking at all takes a descriptor.
    */
-  peers(path: string): PeerSocket[];
+  peers(path: string, options: { all: boolean }): PeerSocket[];
   /**
    * Has the kernel find out whether the other end of a TCP connection of this process is still
    * there, and break the connection if it is not: what waits for it then fails with ETIMEDOUT.

@@ -221,12 +221,13 @@ export const kernel: Kernel = {
     return { bytes: bytes.subarray(0, length), descriptors: [...fds].filter((fd) => fd >= 0) };
   },
 
-  peers(path) {
+  peers(path, { all }) {
     let numbers = new BigUint64Array(64 * 4);
     const look = () =>
       checked(
         "/proc/self/fd",
-        (failure) => native.kurma_peers(cString(path), numbers, numbers.length / 4, failure),
+        (failure) =>
+          native.kurma_peers(cString(path), Number(all), numbers, numbers.length / 4, failure),
       );
     let count = look();
     while (count * 4 > numbers.length) {

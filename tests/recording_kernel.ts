@@ -126,8 +126,8 @@ export class RecordingKernel implements Kernel {
     return Promise.resolve(null);
   }
 
-  peers(path: string): PeerSocket[] {
-    this.#note("peers", path);
+  peers(path: string, options: { all: boolean }): PeerSocket[] {
+    this.#note("peers", path, options);
     return [];
   }
 

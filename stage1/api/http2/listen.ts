@@ -5,7 +5,7 @@
  */
 
 import { KurmaError } from "../../../ffi/errors.ts";
-import type { Kernel } from "../../../ffi/kernel.ts";
+import type { Kernel, PeerSocket } from "../../../ffi/kernel.ts";
 import type { Peer } from "./exchange.ts";
 
 /** Who may connect to a unix socket. */
@@ -74,6 +74,9 @@ async function removeStale(path: string): Promise<void> {
   });
 }
 
+/** So many sockets may be known before those that are closed are forgotten. */
+const maxKnown = 4096;
+
 /**
  * Tells who made a connection to a unix socket that was accepted a moment ago.
  *
@@ -84,7 +87,8 @@ async function removeStale(path: string): Promise<void> {
 export class Peers {
   readonly #kernel: Kernel;
   readonly #path: string;
-  #known: ReadonlySet<bigint> = new Set();
+  /** Of sockets that were there before; some of them may be closed. */
+  #known = new Set<bigint>();
 
   /** @param path As the listener was given it. */
   constructor(kernel: Kernel, path: string) {
@@ -98,13 +102,21 @@ export class Peers {
    * @throws {Error} It cannot be told: no new socket is there, or several.
    */
   identify(): Extract<Peer, { kind: "unix" }> {
-    const now = this.#kernel.peers(this.#path);
-    const fresh = now.filter(({ cookie }) => !this.#known.has(cookie));
-    this.#known = new Set(now.map(({ cookie }) => cookie));
+    const nearby = this.#known.size < maxKnown ? this.#fresh(false) : [];
+    const fresh = nearby.length === 1 ? nearby : this.#fresh(true);
     if (fresh.length !== 1) {
       throw new Error(`Cannot tell who connected: ${fresh.length} new sockets`);
     }
-    const [{ pid, uid, gid }] = fresh;
+    const [{ cookie, pid, uid, gid }] = fresh;
+    this.#known.add(cookie);
     return { kind: "unix", pid, uid, gid };
+  }
+
+  /** Sockets that are not known; a look at all of them forgets which are closed. */
+  #fresh(all: boolean): PeerSocket[] {
+    const now = this.#kernel.peers(this.#path, { all });
+    const fresh = now.filter(({ cookie }) => !this.#known.has(cookie));
+    if (all) this.#known = new Set(now.map(({ cookie }) => cookie));
+    return fresh;
   }
 }
