@@ -64,16 +64,16 @@ export class Server implements AsyncDisposable {
   }
 
   /**
-   * One container, prepared ahead and run in one request as the daemon does it, with its file
-   * tree `mounted` ahead as well; or `plain`: created and started by two requests, with nothing
-   * ahead.
+   * One container, run in one request as the daemon does it: `made` ahead but for its command,
+   * or `prepared`, before anything is known of it; or `plain`: created and started by two
+   * requests, with nothing ahead.
    */
-  async run(command: readonly string[], ahead: "mounted" | "prepared" | "plain"): Promise<Times> {
+  async run(command: readonly string[], ahead: "made" | "prepared" | "plain"): Promise<Times> {
     const container = await this.#container(command);
     const { id, plan } = container;
     const plain = ahead === "plain";
     if (!plain) {
-      await this.#stage2.prepare(id, container.firstId, ahead === "mounted" ? plan : undefined);
+      await this.#stage2.prepare(id, container.firstId, ahead === "made" ? plan : undefined);
     }
 
     const before = performance.now();

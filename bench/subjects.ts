@@ -71,7 +71,7 @@ export async function prepare(dir: string): Promise<Bench> {
     ],
     against: {
       "stage2 server, until exec": "floor, until exec",
-      "stage2 server, mounted ahead, until exec": "floor, until exec",
+      "stage2 server, made ahead, until exec": "floor, until exec",
       "stage2 server": "floor, inside",
       "stage2 server, nothing ahead, until exec": "floor, until exec",
       "exec, until exec": "exec floor, until exec",
@@ -125,7 +125,7 @@ export async function floor(dir: string, rootfs: string): Promise<Subject> {
 function served(server: Server): Subject {
   return {
     async sample() {
-      const mounted = await server.run(program, "mounted");
+      const made = await server.run(program, "made");
       await pause();
       const prepared = await server.run(program, "prepared");
       await pause();
@@ -136,7 +136,7 @@ function served(server: Server): Subject {
       return {
         "stage2 server": prepared.exit_us,
         "stage2 server, until exec": prepared.exec_us,
-        "stage2 server, mounted ahead, until exec": mounted.exec_us,
+        "stage2 server, made ahead, until exec": made.exec_us,
         "stage2 server, nothing ahead, until exec": plain.exec_us,
         "stage2 server, kill and remove": await server.end(kept),
       };

@@ -78,7 +78,7 @@ pub const Ahead = struct {
         const process = &plan.config.process;
         // Nor what it would have to be given with the rest, and what may forbid it to wait.
         const has_other = process.terminal or plan.kurma.stage1 or plan.config.linux.seccomp != null;
-        if (has_other or !ahead.sandbox.fits(plan)) return failure.fail(.plan, .OPNOTSUPP);
+        if (has_other or leavesNoRoom(plan) or !ahead.sandbox.fits(plan)) return failure.fail(.plan, .OPNOTSUPP);
         const sockets = try linux.socket.pair(failure);
         {
             defer linux.file.close(sockets[1]);
@@ -120,6 +120,15 @@ pub const Ahead = struct {
         ahead.sandbox.dismiss();
     }
 };
+
+/// Whether the plan lets so few processes be that the main one cannot have a successor beside
+/// it and the init.
+fn leavesNoRoom(plan: *const Plan) bool {
+    const least = 3;
+    if (plan.config.linux.resources) |resources| if (resources.pids.limit) |limit| if (limit >= 0 and limit < least) return true;
+    for (plan.config.process.rlimits) |limit| if (std.mem.eql(u8, limit.type, "RLIMIT_NPROC") and limit.soft < least) return true;
+    return false;
+}
 
 /// Makes the container of `plan`, in a worker: its init becomes a child of the worker's
 /// parent, with our 0 to 2. `arena` is the worker's own.

@@ -52,7 +52,8 @@ pub fn run(settings_fd: linux.fd_t) u8 {
 
 const Init = struct {
     settings: Settings,
-    main: linux.pid_t,
+    /// The pid of the main process; in memory that it shares, if it is made ahead.
+    main: *linux.pid_t,
     signals: linux.fd_t,
     log: ?*Log,
     outlets: ?*Outlets,
@@ -93,7 +94,11 @@ const Init = struct {
         // While what fails can still be told: the main process may say at any moment now that
         // it waits.
         const null_fd = try linux.file.open(failure, "/dev/null", .{ .ACCMODE = .RDWR, .CLOEXEC = true }, 0);
-        init.main = try start(failure, settings, streams);
+        init.settings.main = @ptrCast(try linux.file.mapFresh(failure, @sizeOf(linux.pid_t), header.rest_fd >= 0));
+        init.main = init.settings.main.?;
+        const pid = try start(failure, init.settings, streams);
+        // Unless another has taken its place already.
+        _ = @cmpxchgStrong(linux.pid_t, init.main, 0, pid, .acq_rel, .acquire);
         // On a busy machine both of us have one processor, and it is the one who waits for that.
         _ = os.sched_yield();
         // Theirs alone from now on, so that the log ends when they do.
@@ -111,6 +116,10 @@ const Init = struct {
         if (header.ended_fd >= 0) _ = try failure.check(.init, linux.process.prctl(.SET_PDEATHSIG, @backingInt(orphaned)));
         // Last, since what fails after it cannot be told any more.
         try releaseStreams(failure, null_fd, header.status_fd);
+    }
+
+    fn mainPid(init: *const Init) linux.pid_t {
+        return @atomicLoad(linux.pid_t, init.main, .acquire);
     }
 
     /// Makes the pipes between the main process and us, and all that hangs on them.
@@ -169,7 +178,7 @@ const Init = struct {
             if (init.deadline_ms) |deadline| if (clock.monotonicMs() >= deadline) {
                 init.deadline_ms = null;
                 killAll();
-                _ = os.kill(init.main, .KILL);
+                _ = os.kill(init.mainPid(), .KILL);
             };
             if (rhythm.isOver(watch)) {
                 if (init.log) |log| log.shrink();
@@ -190,14 +199,14 @@ const Init = struct {
                 orphaned => init.parents -|= 1,
                 .CHLD, .PIPE, .TTIN => {},
                 stop_request => init.stop(),
-                else => _ = os.kill(init.main, signal),
+                else => _ = os.kill(init.mainPid(), signal),
             }
         }
     }
 
     fn stop(init: *Init) void {
         const header = init.settings.header;
-        _ = os.kill(init.main, @fromBackingInt(@intCast(header.stop_signal)));
+        _ = os.kill(init.mainPid(), @fromBackingInt(@intCast(header.stop_signal)));
         if (init.deadline_ms == null) init.deadline_ms = clock.monotonicMs() + header.stop_limit_ms;
     }
 
@@ -214,7 +223,7 @@ const Init = struct {
             }
             if (result == 0) return ended;
             const pid: linux.pid_t = @intCast(result);
-            if (pid == init.main) ended = status;
+            if (pid == init.mainPid()) ended = status;
             if (init.server) |server| server.ended(pid, status);
         }
     }

@@ -78,9 +78,41 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     const envp = try withHome(failure, settings, last.envp, identity);
     if (last.header.flags.ready != .unsaid) try awaitStart(failure, last.header);
     if (settings.hooks.len > 0) try hooks.Packed.run(failure, settings.hooks, os.getpid(), subject);
-    if (header.flags.no_new_privs and header.rest_fd < 0) try installFilter(failure, settings);
+    if (header.rest_fd >= 0) return replace(failure, settings.main.?, last.argv, envp);
+    if (header.flags.no_new_privs) try installFilter(failure, settings);
     return exec(failure, last.argv, envp);
 }
+
+/// Executes the program in a new process, which takes the place of this one: what the kernel
+/// tells of its age is true, however long we have waited.
+fn replace(failure: *Failure, main: *linux.pid_t, argv: [*:null]const ?[*:0]const u8, envp: [*:null]const ?[*:0]const u8) error{Failed} {
+    var successor: Successor = .{ .main = main, .argv = argv, .envp = envp };
+    var stack: [16 * 1024]u8 align(16) = undefined;
+    const flags = linux.process.Clone.vm | linux.process.Clone.vfork | linux.process.Clone.parent | @backingInt(os.SIG.CHLD);
+    _ = try failure.check(.clone, os.clone(Successor.run, @intFromPtr(&stack) + stack.len, flags, @intFromPtr(&successor), null, 0, null));
+    // By now it has executed its program, or has ended.
+    failure.* = successor.failure;
+    if (failure.errno == 0) linux.process.exit(0);
+    return error.Failed;
+}
+
+const Successor = struct {
+    main: *linux.pid_t,
+    argv: [*:null]const ?[*:0]const u8,
+    envp: [*:null]const ?[*:0]const u8,
+    failure: Failure = .{},
+
+    fn run(address: usize) callconv(.c) u8 {
+        const successor: *Successor = @ptrFromInt(address);
+        const before = successor.main.*;
+        // First: it may end as soon as it has begun.
+        @atomicStore(linux.pid_t, successor.main, os.getpid(), .release);
+        if (!linux.weakness.has(.session)) _ = os.setsid();
+        exec(&successor.failure, successor.argv, successor.envp) catch {};
+        @atomicStore(linux.pid_t, successor.main, before, .release);
+        return 0;
+    }
+};
 
 /// Says that all is set up, and waits for the block of what to execute.
 fn awaitRest(failure: *Failure, socket: linux.fd_t) error{Failed}!Settings {

@@ -132,6 +132,8 @@ pub const Settings = struct {
     user: ?[*:0]const u8,
     /// Absolute, inside the container.
     cwd: [*:0]const u8,
+    /// Where the init looks for the pid of its main process, if it is the one of an init.
+    main: ?*linux.pid_t = null,
     argv: [*:null]const ?[*:0]const u8,
     envp: [*:null]const ?[*:0]const u8,
 };

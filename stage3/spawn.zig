@@ -63,6 +63,7 @@ fn becomeConfined(failure: *Failure, settings: *const Settings, own: Own, argv: 
     header.gid = own.identity.gid;
     header.flags.terminal = false;
     header.flags.ready = .unsaid;
+    header.rest_fd = -1;
     header.stage1_fd = own.stage1;
     var confined = settings.*;
     confined.header = &header;

@@ -104,8 +104,8 @@ function faultsTest(name: string, body: (bench: Bench) => Promise<void>): void {
 /** The processes of a start: worker, holder of a new user namespace, init, command. */
 const processes = [1, 2, 3, 4];
 
-/** Of one that is made ahead; there is one more before the init, which clones it. */
-const processesAhead = [1, 2, 3, 4, 5];
+/** Of one that is made ahead; one more clones the init, and the command has one of its own. */
+const processesAhead = [1, 2, 3, 4, 5, 6];
 
 /** The holder is killed when its maps are written, which may be before its last call. */
 const holderCalls = 3;

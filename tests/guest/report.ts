@@ -7,6 +7,8 @@
 /** A value, or the errno's name why it could not be read. */
 export interface Report {
   pid: number;
+  pgid: number;
+  sid: number;
   ppid: number;
   umask: number;
   cwd: string;

@@ -128,6 +128,26 @@ kurmadTest("who is like the two before it is made but for its command", async (k
   await ranMade(kurmad, "six", kurmad.image, other);
 });
 
+kurmadTest(
+  "who is attached to a command that was made ahead sees and types all",
+  async (kurmad) => {
+    const env = { KURMA_HOST: kurmad.socket, KURMA_ROOT: `${kurmad.dir}/state` };
+    for (const [turn, typed] of ["one\n", "two\n", "three\n", "four\n"].entries()) {
+      const ahead = turn < 2 ? undefined : await made(kurmad);
+      const script = `echo ${turn}; cat; exit ${turn}`;
+      const command = ["run", "--rm", "-i", kurmad.image, "sh", "-c", script];
+      const { status, stdout, stderr } = await run([binary, ...command], { env, stdin: typed });
+      assertEquals([status, stdout, stderr], [turn, `${turn}\n${typed}`, ""]);
+      if (ahead !== undefined) {
+        assert(
+          !await exists(`${containersOf(kurmad)}/${ahead}`),
+          "not used",
+        );
+      }
+    }
+  },
+);
+
 kurmadTest("what was made is not taken for a name's next image", async (kurmad) => {
   const { oci, aci } = await images();
   const name = "example.com/moving:1";

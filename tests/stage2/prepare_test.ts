@@ -6,6 +6,7 @@
 
 import { assert, assertEquals } from "../assert.ts";
 import type { Plan } from "../../stage2/spec.ts";
+import { Stage3Client } from "../../stage3/client.ts";
 import { parseReport, type Report } from "../guest/report.ts";
 import {
   cgroupFolders,
@@ -14,6 +15,7 @@ import {
   firstId,
   gone,
   Output,
+  pause,
   refusal,
   type Served,
   serverTest,
@@ -63,6 +65,9 @@ serverTest("a prepared container is like every other from inside", async (server
     mounts: report.mounts.map((line) => line.replace(/^\d+ \d+ \d+:\d+ /, "")).toSorted(),
     namespaces: Object.keys(report.namespaces),
     boottime: 0,
+    // The number of a command that was made ahead is the next: it has taken another's place.
+    ...{ pid: 0, pgid: report.pgid - report.pid, sid: report.sid - report.pid },
+    status: { ...report.status, NSpid: Number(report.status.NSpid) - report.pid },
     fds: Object.entries(report.fds).map(([fd, link]) => [fd, link.replace(/^pipe:.*/, "pipe")]),
     init: { ...report.init, fds: undefined }, // It is still tidying up.
   });
@@ -152,6 +157,41 @@ serverTest("a command that cannot run is refused by what was made ahead", async 
   assertEquals(childrenOf(server.pid), []);
 });
 
+serverTest("a command is as old as its start, however long it was made ahead", async (server) => {
+  const plan = await server.plan("web", ["sleep"], { cgroup: true });
+  await server.stage2.prepare("web", firstId, plan);
+  await pause(300);
+  // Hundredths of a second since the machine started.
+  const [uptime] = Deno.readTextFileSync("/proc/uptime").split(" ");
+  const before = Math.floor(Number(uptime) * 100);
+  const { pid } = await server.stage2.run(plan, null);
+  const command = await until("the command alone", () => {
+    const [only, ...others] = childrenOf(pid) ?? [];
+    return Promise.resolve(others.length === 0 ? only : undefined);
+  });
+  const stat = Deno.readTextFileSync(`/proc/${command}/stat`);
+  const started = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[22 - 3]);
+  assert(started >= before - 1, `${started} is before ${before}`);
+  await server.stage2.signal("web", 9); // What the init passes on reaches it.
+  assertEquals((await server.ended("web")).status, 137);
+  await server.remove("web");
+});
+
+serverTest("what is started beside a command that was made ahead runs at once", async (server) => {
+  const { kurma, config } = await server.plan("web", ["sleep"], { cgroup: true });
+  const plan = { kurma: { ...kurma, rpc: `${server.dir}/rpc` }, config };
+  await server.stage2.prepare("web", firstId, plan);
+  await server.stage2.run(plan, null);
+  const client = new Stage3Client(plan.kurma.rpc);
+  await client.start({
+    ...{ name: "beside", command: ["/guest", "exit", "3"], user: "0", group: "0" },
+    ...{ stdout: "/dev/null", stderr: "/dev/null" },
+  });
+  await client.wait();
+  assertEquals(await client.status(), new Map([["beside", "exited(3)"]]));
+  await server.remove("web");
+});
+
 serverTest("what was made ahead and is killed is refused, and leaves nothing", async (server) => {
   const plan = await server.plan("web", [], { cgroup: true });
   await server.stage2.prepare("web", firstId, plan);
@@ -195,7 +235,12 @@ serverTest("what cannot be made ahead is refused at once", async (server) => {
     kurma: { ...kurma, seccomp: "none" as const },
     config: { ...config, linux: { ...config.linux, seccomp: filter } },
   };
-  for (const other of [shared, terminal, stage1, own]) {
+  const few = {
+    ...plan,
+    config: { ...config, linux: { ...config.linux, resources: { pids: { limit: 2 } } } },
+  };
+  const alone = withProcess(plan, { rlimits: [{ type: "RLIMIT_NPROC", soft: 1, hard: 1 }] });
+  for (const other of [shared, terminal, stage1, own, few, alone]) {
     assertEquals(await refusal(server.stage2.prepare("web", firstId, other)), "plan EOPNOTSUPP");
   }
   assertEquals(await server.stage2.list(), []);
