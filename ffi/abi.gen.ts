@@ -15,6 +15,7 @@ export const symbols = {
   kurma_listen: { parameters: ["buffer", "buffer"], result: "i32" },
   kurma_connect: { parameters: ["buffer", "buffer"], result: "i32" },
   kurma_send: { parameters: ["i32", "buffer", "usize", "buffer", "u32", "buffer"], result: "i32" },
+  kurma_send_file: { parameters: ["i32", "buffer", "usize", "buffer", "usize", "buffer", "u32", "buffer"], result: "i32" },
   kurma_datagram: { parameters: ["buffer", "buffer", "usize", "buffer"], result: "i32" },
   kurma_receive: { parameters: ["i32", "buffer", "usize", "buffer", "buffer"], result: "i32" },
   kurma_readable: { parameters: ["i32"], result: "i32", nonblocking: true },

@@ -194,6 +194,18 @@ export interface Kernel {
    */
   send(socket: Descriptor, packet: Uint8Array, descriptors?: readonly Descriptor[]): void;
   /**
+   * Sends one packet with a sealed memory file of these bytes, and behind it copies of up to
+   * five descriptors.
+   *
+   * @throws {KernelError} `step` is `memfd` or `socket`; nothing was sent.
+   */
+  sendFile(
+    socket: Descriptor,
+    packet: Uint8Array,
+    bytes: Uint8Array,
+    descriptors?: readonly Descriptor[],
+  ): void;
+  /**
    * Sends one datagram to the unix socket at `path`, and waits for nothing.
    *
    * @param path At most 107 bytes of UTF-8; one that begins with `@` is an abstract name.

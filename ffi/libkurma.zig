@@ -27,6 +27,7 @@ pub const exports = .{
     .{ .name = "kurma_listen", .call = &listen, .pool = false },
     .{ .name = "kurma_connect", .call = &connect, .pool = false },
     .{ .name = "kurma_send", .call = &send, .pool = false },
+    .{ .name = "kurma_send_file", .call = &sendFile, .pool = false },
     .{ .name = "kurma_datagram", .call = &datagram, .pool = false },
     .{ .name = "kurma_receive", .call = &receive, .pool = false },
     .{ .name = "kurma_readable", .call = &readable, .pool = true },
@@ -206,6 +207,19 @@ fn connect(path: [*:0]const u8, failure: *Failure) callconv(.c) i32 {
 fn send(socket: i32, data: [*]const u8, len: usize, fds: [*]const i32, fd_count: u32, failure: *Failure) callconv(.c) i32 {
     if (fd_count > linux.socket.Descriptors.max) return invalid(failure, .socket, .@"2BIG");
     linux.socket.sendAll(failure, socket, data[0..len], fds[0..fd_count]) catch return -1;
+    return 0;
+}
+
+/// As `send`, with a sealed memory file of `text` before the descriptors. In one call: each of
+/// them is cold for who is asked once in a while.
+fn sendFile(socket: i32, data: [*]const u8, len: usize, text: [*]const u8, text_len: usize, fds: [*]const i32, fd_count: u32, failure: *Failure) callconv(.c) i32 {
+    const max = linux.socket.Descriptors.max;
+    if (fd_count >= max) return invalid(failure, .socket, .@"2BIG");
+    var all: [max]i32 = undefined;
+    all[0] = linux.memfd.create(failure, "file", text[0..text_len], .data) catch return -1;
+    defer linux.file.close(all[0]);
+    @memcpy(all[1..][0..fd_count], fds[0..fd_count]);
+    linux.socket.sendAll(failure, socket, data[0..len], all[0 .. fd_count + 1]) catch return -1;
     return 0;
 }
 

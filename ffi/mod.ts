@@ -189,6 +189,19 @@ export const kernel: Kernel = {
     );
   },
 
+  sendFile(socket, packet, bytes, descriptors = []) {
+    const [head, text] = [packet, bytes] as Uint8Array<ArrayBuffer>[];
+    const [headLength, textLength] = [BigInt(head.length), BigInt(text.length)];
+    const fds = Int32Array.from(descriptors);
+    checked(
+      `descriptor ${socket}`,
+      (failure) =>
+        native.kurma_send_file(
+          ...[socket, head, headLength, text, textLength, fds, fds.length, failure] as const,
+        ),
+    );
+  },
+
   async accept(socket) {
     await native.kurma_readable(socket);
     const who = new Uint32Array(3);

@@ -96,12 +96,7 @@ export class WaitingStage2 implements Disposable {
     if (socket === undefined) throw new TypeError("A stage2 process takes one plan");
     const kernel = this.#kernel;
     const text = new TextEncoder().encode(JSON.stringify(plan));
-    const file = kernel.memfd("plan", text, "data");
-    try {
-      kernel.send(socket, new Uint8Array(1), [file]);
-    } finally {
-      kernel.close(file);
-    }
+    kernel.sendFile(socket, new Uint8Array(1), text);
     kernel.close(socket);
     this.#socket = undefined;
     return {

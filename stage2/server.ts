@@ -367,12 +367,7 @@ export class Stage2 implements Disposable {
   #send(packet: Uint8Array, { plan, descriptors = [] }: RequestOptions): void {
     if (!plan) return this.#kernel.send(this.#socket, packet, descriptors);
     const text = new TextEncoder().encode(JSON.stringify(plan));
-    const file = this.#kernel.memfd("plan", text, "data");
-    try {
-      this.#kernel.send(this.#socket, packet, [file, ...descriptors]);
-    } finally {
-      this.#kernel.close(file);
-    }
+    this.#kernel.sendFile(this.#socket, packet, text, descriptors);
   }
 
   async #listen(): Promise<void> {

@@ -112,6 +112,18 @@ export class RecordingKernel implements Kernel {
     this.#answers.sent?.(descriptors.map((descriptor) => this.contents(descriptor)), this.#files());
   }
 
+  sendFile(
+    socket: Descriptor,
+    packet: Uint8Array,
+    bytes: Uint8Array,
+    descriptors: readonly Descriptor[] = [],
+  ): void {
+    const counts = [`${packet.length} bytes`, `${descriptors.length} descriptors`];
+    this.#note("sendFile", socket, ...counts);
+    const files = descriptors.map((descriptor) => this.contents(descriptor));
+    this.#answers.sent?.([bytes, ...files], this.#files());
+  }
+
   accept(socket: Descriptor): Promise<Accepted> {
     this.#note("accept", socket);
     return Promise.resolve({ descriptor: this.#next++, pid: 1, uid: 0, gid: 0 });
