@@ -76,7 +76,7 @@ pub const Ahead = struct {
     /// (likeness.zig): its main process waits for that.
     pub fn make(ahead: *Ahead, failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t, subject: *[]const u8) error{Failed}!void {
         const process = &plan.config.process;
-        // Nor what it would have to be given with the rest, and what may forbid it to wait.
+        // What it would have to be given with the rest, and what may forbid it to wait.
         const has_other = process.terminal or plan.kurma.stage1 or plan.config.linux.seccomp != null;
         if (has_other or leavesNoRoom(plan) or !ahead.sandbox.fits(plan)) return failure.fail(.plan, .OPNOTSUPP);
         const sockets = try linux.socket.pair(failure);

@@ -29,8 +29,8 @@ pub const settings_variable = "INITD_SETTINGS";
 /// over, everything is killed. All other signals are passed on as they are.
 pub const stop_request: os.SIG = .PWR;
 
-/// The kernel's word that our parent is gone, at last stage2: nobody waits for us then. One of the signals that
-/// are not passed on.
+/// The kernel's word that our parent is gone, at last stage2: nobody waits for us then. One of
+/// the signals that are not passed on.
 const orphaned: os.SIG = .TTOU;
 
 /// How long output may still arrive after everything was killed, in milliseconds.
@@ -44,7 +44,7 @@ pub fn run(settings_fd: linux.fd_t) u8 {
     const status = settings.header.status_fd;
     var init: Init = undefined;
     init.begin(&failure, settings) catch {
-        report(status, failure, "init");
+        process.report(status, failure, "init");
         return 125;
     };
     return init.serve();
@@ -267,11 +267,7 @@ fn start(failure: *Failure, settings: Settings, streams: Streams) error{Failed}!
 
     var child_failure: Failure = .{};
     var subject: []const u8 = "";
-    startMain(&child_failure, settings, streams, &subject) catch report(settings.header.status_fd, child_failure, subject);
-    linux.process.exit(switch (@as(linux.E, @fromBackingInt(child_failure.errno))) {
-        .NOENT, .NOTDIR => 127,
-        else => 126,
-    });
+    startMain(&child_failure, settings, streams, &subject) catch process.fail(settings.header.status_fd, child_failure, subject);
 }
 
 fn startMain(failure: *Failure, settings: Settings, streams: Streams, subject: *[]const u8) error{Failed}!noreturn {
@@ -291,10 +287,4 @@ fn releaseStreams(failure: *Failure, null_fd: linux.fd_t, status: linux.fd_t) er
     defer linux.file.close(null_fd);
     for (0..3) |stream| _ = try failure.check(.init, os.dup3(null_fd, @intCast(stream), 0));
     linux.file.close(status);
-}
-
-fn report(socket: linux.fd_t, failure: Failure, subject: []const u8) void {
-    const status: settings_block.Status = .failed(failure, subject);
-    // Nobody is left to tell if stage2 is gone; the exit status still says it.
-    _ = os.sendto(socket, std.mem.asBytes(&status).ptr, @sizeOf(settings_block.Status), os.MSG.NOSIGNAL, null, 0);
 }

@@ -78,39 +78,53 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     const envp = try withHome(failure, settings, last.envp, identity);
     if (last.header.flags.ready != .unsaid) try awaitStart(failure, last.header);
     if (settings.hooks.len > 0) try hooks.Packed.run(failure, settings.hooks, os.getpid(), subject);
-    if (header.rest_fd >= 0) return replace(failure, settings.main.?, last.argv, envp);
+    if (header.rest_fd >= 0) return replace(failure, settings, last.argv, envp);
     if (header.flags.no_new_privs) try installFilter(failure, settings);
     return exec(failure, last.argv, envp);
 }
 
-/// Executes the program in a new process, which takes the place of this one: what the kernel
+/// Gives up: who reads `socket` is told what failed, and of what.
+pub fn fail(socket: linux.fd_t, failure: Failure, subject: []const u8) noreturn {
+    report(socket, failure, subject);
+    linux.process.exit(switch (@as(linux.E, @fromBackingInt(failure.errno))) {
+        .NOENT, .NOTDIR => 127,
+        else => 126,
+    });
+}
+
+/// Tells what failed, and of what.
+pub fn report(socket: linux.fd_t, failure: Failure, subject: []const u8) void {
+    const status: settings_block.Status = .failed(failure, subject);
+    // Nobody is left to tell if stage2 is gone; the exit status still says it.
+    _ = os.sendto(socket, std.mem.asBytes(&status).ptr, @sizeOf(settings_block.Status), os.MSG.NOSIGNAL, null, 0);
+}
+
+/// Has a new process execute the program in the place of this one, which ends: what the kernel
 /// tells of its age is true, however long we have waited.
-fn replace(failure: *Failure, main: *linux.pid_t, argv: [*:null]const ?[*:0]const u8, envp: [*:null]const ?[*:0]const u8) error{Failed} {
-    var successor: Successor = .{ .main = main, .argv = argv, .envp = envp };
+fn replace(failure: *Failure, settings: Settings, argv: [*:null]const ?[*:0]const u8, envp: [*:null]const ?[*:0]const u8) error{Failed}!noreturn {
+    // In our memory, which is its own as soon as we are gone.
+    var successor: Successor = .{ .main = settings.main.?, .status = settings.header.status_fd, .argv = argv, .envp = envp };
     var stack: [16 * 1024]u8 align(16) = undefined;
-    const flags = linux.process.Clone.vm | linux.process.Clone.vfork | linux.process.Clone.parent | @backingInt(os.SIG.CHLD);
-    _ = try failure.check(.clone, os.clone(Successor.run, @intFromPtr(&stack) + stack.len, flags, @intFromPtr(&successor), null, 0, null));
-    // By now it has executed its program, or has ended.
-    failure.* = successor.failure;
-    if (failure.errno == 0) linux.process.exit(0);
-    return error.Failed;
+    const flags = linux.process.Clone.vm | linux.process.Clone.parent | @backingInt(os.SIG.CHLD);
+    const pid = try failure.check(.clone, os.clone(Successor.run, @intFromPtr(&stack) + stack.len, flags, @intFromPtr(&successor), null, 0, null));
+    // Both of us say so: we end after it is known, and so does the other.
+    @atomicStore(linux.pid_t, successor.main, @intCast(pid), .release);
+    linux.process.exit(0);
 }
 
 const Successor = struct {
     main: *linux.pid_t,
+    status: linux.fd_t,
     argv: [*:null]const ?[*:0]const u8,
     envp: [*:null]const ?[*:0]const u8,
     failure: Failure = .{},
 
     fn run(address: usize) callconv(.c) u8 {
         const successor: *Successor = @ptrFromInt(address);
-        const before = successor.main.*;
-        // First: it may end as soon as it has begun.
         @atomicStore(linux.pid_t, successor.main, os.getpid(), .release);
         if (!linux.weakness.has(.session)) _ = os.setsid();
         exec(&successor.failure, successor.argv, successor.envp) catch {};
-        @atomicStore(linux.pid_t, successor.main, before, .release);
-        return 0;
+        fail(successor.status, successor.failure, std.mem.span(successor.argv[0].?));
     }
 };
 
