@@ -56,12 +56,16 @@ export function patternOf(
   return { likeness, container, meant, layers };
 }
 
-/** The plan of the first run of a container like that one. */
+/**
+ * The plan of the first run of a container like that one. What it executed and its environment,
+ * which may have secrets, are for no other.
+ */
 export function planLike(
   host: Host,
   { container, meant, layers }: Pattern,
   own: Pick<Container, "id" | "range">,
 ): Plan {
   const status = { ...container.status, run: 1 };
-  return planAs(host, { ...container, ...own, status }, meant, layers);
+  const { kurma, config } = planAs(host, { ...container, ...own, status }, meant, layers);
+  return { kurma, config: { ...config, process: { ...config.process, args: ["-"], env: [] } } };
 }

@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "../assert.ts";
 import { binary, mustRun, run } from "../harness.ts";
 import { images } from "../images_fixture.ts";
-import { exists, until } from "../stage2/served.ts";
+import { childrenOf, exists, until } from "../stage2/served.ts";
 import { type Kurmad, kurmadTest } from "./daemon.ts";
 
 kurmadTest("a start finds its container prepared, and unused ones are no trace", async (kurmad) => {
@@ -147,6 +147,45 @@ kurmadTest(
     }
   },
 );
+
+kurmadTest("what is made ahead knows no secrets of those that it is like", async (kurmad) => {
+  const secrets = ["dragonfly-in-env", "dragonfly-in-words"];
+  const more = { env: [`SECRET=${secrets[0]}`] };
+  for (const name of ["one", "two"]) {
+    await ran(kurmad, name, kurmad.image, ["true", secrets[1]], more);
+  }
+  await made(kurmad);
+  const looked = await until("all of it to wait", () => {
+    const pids = descendants(kurmad.stage2Pid());
+    const found = pids.filter((pid) => secrets.some((secret) => remembers(pid, secret)));
+    // A worker that is about to end may have the plan of "two" still.
+    return Promise.resolve(found.length === 0 && pids.length >= 3 ? pids : undefined);
+  });
+  assert(looked.some((pid) => remembers(pid, "ELF")), "no memory can be read");
+});
+
+/** The processes below one. */
+function descendants(pid: number): number[] {
+  return (childrenOf(pid) ?? []).flatMap((child) => [child, ...descendants(child)]);
+}
+
+/** Whether the memory of a process has a text in it; that of one that has gone has none. */
+function remembers(pid: number, text: string): boolean {
+  try {
+    using memory = Deno.openSync(`/proc/${pid}/mem`);
+    const maps = Deno.readTextFileSync(`/proc/${pid}/maps`);
+    return maps.matchAll(/^(\w+)-(\w+) r(?!.*\[v).*$/gm).some(([, from, to]) => {
+      const [start, end] = [parseInt(from, 16), parseInt(to, 16)];
+      const bytes = new Uint8Array(end - start);
+      memory.seekSync(start, Deno.SeekMode.Start);
+      memory.readSync(bytes);
+      return new TextDecoder("latin1").decode(bytes).includes(text);
+    });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
 
 kurmadTest("what was made is not taken for a name's next image", async (kurmad) => {
   const { oci, aci } = await images();
