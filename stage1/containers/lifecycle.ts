@@ -260,14 +260,13 @@ export class Lifecycle {
 
   /** What comes after an end that was not asked for: clearing up, then perhaps a new start. */
   async #follow(container: Container, run: number): Promise<void> {
-    if (container.status.run !== run) {
-      // Somebody whose turn came before this one has started it again.
+    if (container.status.run !== run || !this.#host.state.containers.has(container.id)) {
+      // Somebody whose turn came before this one has started it again, or removed it with all
+      // that is known of it here.
       const name = runName({ id: container.id, pod: container.pod, status: { run } });
       return await this.#host.supervisor.ask((stage2) => forget(stage2, name));
     }
     if (isUp(container)) return;
-    // Removed while this waited for its turn, with all that is known of it.
-    if (!this.#host.state.containers.has(container.id)) return;
     // As long as our disk does not have its end, stage2 is not to forget it.
     if (this.#unsaved.has(container.id)) return;
     await this.clear(container);

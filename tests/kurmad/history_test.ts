@@ -393,3 +393,15 @@ kurmadTest("what is asked for twice is done once", async (kurmad) => {
   const told = (await kurmad.told()).map(({ action }) => action);
   assertEquals(told, ["create", "start", "exit", "remove"]);
 });
+
+kurmadTest("what is removed in the moment of its end leaves nothing", async ({ api, image }) => {
+  const settings = { command: ["sleep", "1000"] };
+  for (let round = 0; round < count(15, 200); round++) {
+    await api.call("Containers", "Create", { name: "web", image, settings, start: true });
+    // The kill does not wait for its turn; the end is followed behind the removal.
+    const paused = api.call("Containers", "Pause", { container: "web" });
+    const removed = api.call("Containers", "Remove", { container: "web", force: true });
+    await Promise.allSettled([paused]);
+    await removed;
+  }
+});
