@@ -272,12 +272,15 @@ fn peers(path: [*:0]const u8, all: u32, out: [*]u64, capacity: u32, failure: *Fa
         // A new descriptor has the lowest number that is free.
         var fd: i32 = 0;
         var closed: u32 = 0;
-        while (closed < max_gap) : (fd += 1) closed = if (found.look(fd) == .BADF) closed + 1 else 0;
+        while (closed < max_gap) : (fd += 1) {
+            closed = if (linux.os.errno(linux.os.fcntl(fd, linux.os.F.GETFD, 0)) == .BADF) closed + 1 else 0;
+            if (closed == 0) found.look(fd);
+        }
         return @intCast(found.count);
     }
     var own = OwnDescriptors.open(failure) catch return -1;
     defer own.close();
-    while (own.next(failure) catch return -1) |fd| _ = found.look(fd);
+    while (own.next(failure) catch return -1) |fd| found.look(fd);
     return @intCast(found.count);
 }
 
@@ -290,20 +293,10 @@ const Found = struct {
     capacity: u32,
     count: u32 = 0,
 
-    /// Notes what `fd` is, if it is one of those. unix(7), SO_PEERCRED; socket(7), SO_COOKIE
-    fn look(found: *Found, fd: i32) linux.E {
-        const os = linux.os;
-        var kind: i32 = undefined;
-        var len: os.socklen_t = @sizeOf(i32);
-        const errno = os.errno(os.getsockopt(fd, os.SOL.SOCKET, os.SO.TYPE, @ptrCast(&kind), &len));
-        if (errno != .SUCCESS or kind != os.SOCK.STREAM) return errno;
-        const listens = option(i32, fd, os.SO.ACCEPTCONN) orelse return errno;
-        if (listens != 0 or !isAt(fd, found.path)) return errno;
-        const who = option([3]u32, fd, os.SO.PEERCRED) orelse return errno;
-        const cookie = option(u64, fd, os.SO.COOKIE) orelse return errno;
-        if (found.count < found.capacity) found.out[found.count * 4 ..][0..4].* = .{ cookie, who[0], who[1], who[2] };
+    fn look(found: *Found, fd: i32) void {
+        const peer = peerOf(fd, found.path) orelse return;
+        if (found.count < found.capacity) found.out[found.count * 4 ..][0..4].* = peer;
         found.count += 1;
-        return errno;
     }
 };
 
@@ -359,6 +352,17 @@ const OwnDescriptors = struct {
         return null;
     }
 };
+
+/// unix(7), SO_PEERCRED; socket(7), SO_COOKIE
+fn peerOf(fd: i32, path: [*:0]const u8) ?[4]u64 {
+    const os = linux.os;
+    const kind = option(i32, fd, os.SO.TYPE) orelse return null;
+    const listens = option(i32, fd, os.SO.ACCEPTCONN) orelse return null;
+    if (kind != os.SOCK.STREAM or listens != 0 or !isAt(fd, path)) return null;
+    const who = option([3]u32, fd, os.SO.PEERCRED) orelse return null;
+    const cookie = option(u64, fd, os.SO.COOKIE) orelse return null;
+    return .{ cookie, who[0], who[1], who[2] };
+}
 
 /// Makes a terminal raw; `before` becomes how it was. 0, or -1.
 fn makeRaw(fd: i32, before: *linux.terminal.Settings, failure: *Failure) callconv(.c) i32 {
