@@ -91,7 +91,7 @@ const Child = struct {
     subject: []const u8 = "",
 
     fn run(child: *Child) noreturn {
-        child.enter() catch worker.send(child.status, .failed(child.failure, child.subject));
+        child.enter() catch stage3.settings.Status.failed(child.failure, child.subject).tell(child.status);
         linux.process.exit(126);
     }
 

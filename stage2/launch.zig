@@ -138,9 +138,7 @@ fn leavesNoRoom(plan: *const Plan) bool {
 pub fn create(options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t) settings_block.Status {
     var failure: Failure = .{};
     var subject: []const u8 = plan.kurma.id;
-    const is_made = if (options.ahead) |ahead| ahead.made != null else false;
-    const made = if (is_made) options.ahead.?.finish(&failure, options, arena, plan, &subject) else clone(&failure, options, arena, plan, status, &subject);
-    const pid = made catch {
+    const pid = clone(&failure, options, arena, plan, status, &subject) catch {
         if (options.ahead) |ahead| ahead.dismiss(); // It may wait for more.
         var message: settings_block.Status = .failed(failure, subject);
         message.cgroup = plan.hasCgroup() or options.ahead != null;
@@ -150,6 +148,7 @@ pub fn create(options: Options, arena: std.mem.Allocator, plan: *const Plan, sta
 }
 
 fn clone(failure: *Failure, options: Options, arena: std.mem.Allocator, plan: *const Plan, status: fd_t, subject: *[]const u8) error{Failed}!linux.pid_t {
+    if (options.ahead) |ahead| if (ahead.made != null) return ahead.finish(failure, options, arena, plan, subject);
     if (plan.kurma.stage1 and options.stage1 == null) return failure.fail(.plan, .BADF);
     const joined = try join.open(failure, plan, options.containers, subject);
     subject.* = plan.kurma.id;
@@ -362,7 +361,7 @@ pub const Child = struct {
 
     fn run(child: *Child) noreturn {
         child.goOn() catch {};
-        worker.send(child.status, .failed(child.failure, child.subject));
+        settings_block.Status.failed(child.failure, child.subject).tell(child.status);
         linux.process.exit(125);
     }
 

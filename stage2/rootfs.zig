@@ -69,12 +69,6 @@ pub const Prepared = struct {
         };
     }
 
-    pub fn close(prepared: *Prepared) void {
-        file.close(prepared.root);
-        for (prepared.binds[0..prepared.bind_count]) |fd| if (fd >= 0) file.close(fd);
-        if (prepared.devices) |fd| file.close(fd);
-    }
-
     /// Makes those of the kernel's file systems that show a namespace which is not the
     /// container's own: its root may not, nor can it see more in them than is its to see.
     /// The worker calls it when it has joined what is joined.

@@ -33,13 +33,8 @@ pub fn spawn(failure: *Failure, context: anytype, comptime work: fn (@TypeOf(con
         if (listener >= 0) linux.file.close(listener);
         // What is half made does not outlive who asked for it.
         linux.process.dieWith(parent);
-        send(sockets[1], work(context, sockets[1]));
+        work(context, sockets[1]).tell(sockets[1]);
         linux.process.exit(0);
     }
     return .{ .pid = @intCast(pid), .status = sockets[0] };
-}
-
-pub fn send(socket: fd_t, message: Status) void {
-    // Nobody is left to tell if this fails: whoever asked is gone.
-    _ = os.sendto(socket, std.mem.asBytes(&message).ptr, @sizeOf(Status), os.MSG.NOSIGNAL, null, 0);
 }

@@ -44,7 +44,7 @@ pub fn run(settings_fd: linux.fd_t) u8 {
     const status = settings.header.status_fd;
     var init: Init = undefined;
     init.begin(&failure, settings) catch {
-        process.report(status, failure, "init");
+        settings_block.Status.failed(failure, "init").tell(status);
         return 125;
     };
     return init.serve();
@@ -52,8 +52,6 @@ pub fn run(settings_fd: linux.fd_t) u8 {
 
 const Init = struct {
     settings: Settings,
-    /// The pid of the main process; in memory that it shares, if it is made ahead.
-    main: *linux.pid_t,
     signals: linux.fd_t,
     log: ?*Log,
     outlets: ?*Outlets,
@@ -76,7 +74,6 @@ const Init = struct {
         try linux.process.closeOnExecFrom(failure, 3);
         init.* = .{
             .settings = settings,
-            .main = undefined,
             // Blocked before the fork, so that no signal is lost; the child lets them in again.
             .signals = try linux.process.catchSignals(failure),
             .log = null,
@@ -95,10 +92,9 @@ const Init = struct {
         // it waits.
         const null_fd = try linux.file.open(failure, "/dev/null", .{ .ACCMODE = .RDWR, .CLOEXEC = true }, 0);
         init.settings.main = @ptrCast(try linux.file.mapFresh(failure, @sizeOf(linux.pid_t), header.rest_fd >= 0));
-        init.main = init.settings.main.?;
         const pid = try start(failure, init.settings, streams);
         // Unless another has taken its place already.
-        _ = @cmpxchgStrong(linux.pid_t, init.main, 0, pid, .acq_rel, .acquire);
+        _ = @cmpxchgStrong(linux.pid_t, init.settings.main.?, 0, pid, .acq_rel, .acquire);
         // On a busy machine both of us have one processor, and it is the one who waits for that.
         _ = os.sched_yield();
         // Theirs alone from now on, so that the log ends when they do.
@@ -119,7 +115,7 @@ const Init = struct {
     }
 
     fn mainPid(init: *const Init) linux.pid_t {
-        return @atomicLoad(linux.pid_t, init.main, .acquire);
+        return @atomicLoad(linux.pid_t, init.settings.main.?, .acquire);
     }
 
     /// Makes the pipes between the main process and us, and all that hangs on them.

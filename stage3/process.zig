@@ -83,20 +83,13 @@ pub fn become(failure: *Failure, settings: Settings, subject: *[]const u8) error
     return exec(failure, last.argv, envp);
 }
 
-/// Gives up: who reads `socket` is told what failed, and of what.
+/// Gives up: who reads `socket` is told what failed, and of what; the exit status says it as well.
 pub fn fail(socket: linux.fd_t, failure: Failure, subject: []const u8) noreturn {
-    report(socket, failure, subject);
+    settings_block.Status.failed(failure, subject).tell(socket);
     linux.process.exit(switch (@as(linux.E, @fromBackingInt(failure.errno))) {
         .NOENT, .NOTDIR => 127,
         else => 126,
     });
-}
-
-/// Tells what failed, and of what.
-pub fn report(socket: linux.fd_t, failure: Failure, subject: []const u8) void {
-    const status: settings_block.Status = .failed(failure, subject);
-    // Nobody is left to tell if stage2 is gone; the exit status still says it.
-    _ = os.sendto(socket, std.mem.asBytes(&status).ptr, @sizeOf(settings_block.Status), os.MSG.NOSIGNAL, null, 0);
 }
 
 /// Has a new process execute the program in the place of this one, which ends: what the kernel
@@ -117,14 +110,14 @@ const Successor = struct {
     status: linux.fd_t,
     argv: [*:null]const ?[*:0]const u8,
     envp: [*:null]const ?[*:0]const u8,
-    failure: Failure = .{},
 
     fn run(address: usize) callconv(.c) u8 {
         const successor: *Successor = @ptrFromInt(address);
         @atomicStore(linux.pid_t, successor.main, os.getpid(), .release);
         if (!linux.weakness.has(.session)) _ = os.setsid();
-        exec(&successor.failure, successor.argv, successor.envp) catch {};
-        fail(successor.status, successor.failure, std.mem.span(successor.argv[0].?));
+        var failure: Failure = .{};
+        exec(&failure, successor.argv, successor.envp) catch {};
+        fail(successor.status, failure, std.mem.span(successor.argv[0].?));
     }
 };
 

@@ -117,6 +117,11 @@ pub const Status = extern struct {
         @memcpy(status.subject[0..status.subject_len], subject[0..status.subject_len]);
         return status;
     }
+
+    /// Tells who reads `socket`, if anybody still does: whoever is gone need not know.
+    pub noinline fn tell(status: *const Status, socket: linux.fd_t) void {
+        _ = linux.os.sendto(socket, std.mem.asBytes(status).ptr, @sizeOf(Status), linux.os.MSG.NOSIGNAL, null, 0);
+    }
 };
 
 /// Everything but strings and lists is in `header`; what it counts is here.
@@ -132,7 +137,8 @@ pub const Settings = struct {
     user: ?[*:0]const u8,
     /// Absolute, inside the container.
     cwd: [*:0]const u8,
-    /// Where the init looks for the pid of its main process, if it is the one of an init.
+    /// The pid of an init's main process, in memory that both have if it is made ahead; null for
+    /// any other process.
     main: ?*linux.pid_t = null,
     argv: [*:null]const ?[*:0]const u8,
     envp: [*:null]const ?[*:0]const u8,
