@@ -27,6 +27,11 @@ export class KernelError extends KurmaError {
   }
 }
 
+/** Whether a failure is the kernel's, and its answer one of these: `isErrno(error, "ENOENT")`. */
+export function isErrno(error: unknown, ...errnos: readonly string[]): boolean {
+  return error instanceof KernelError && errnos.includes(error.errno);
+}
+
 /**
  * What a shell says of a command that cannot be executed: 127 if it is not there, 126
  * otherwise.

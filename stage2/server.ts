@@ -7,7 +7,7 @@
 
 import { Reply, Reply_kind, Reply_state, Request, Request_operation } from "../ffi/abi.gen.ts";
 import { KurmaError } from "../ffi/errors.ts";
-import type { Descriptor, Kernel, KernelError } from "../ffi/kernel.ts";
+import { type Descriptor, isErrno, type Kernel, type KernelError } from "../ffi/kernel.ts";
 import { kernelError, textAt } from "./report.ts";
 import type { ExecPlan, Plan, Resources } from "./spec.ts";
 import { type Stats, statsAt } from "./stats.ts";
@@ -358,6 +358,8 @@ export class Stage2 implements Disposable {
     try {
       this.#send(packet, options);
     } catch (error) {
+      // The other end is closed. That is read in a moment, and then told to all who wait.
+      if (isErrno(error, "EPIPE", "ECONNRESET")) return waiting.promise;
       this.#waiting.delete(sequence);
       throw error;
     }

@@ -5,7 +5,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { KernelError } from "../../ffi/kernel.ts";
+import { isErrno } from "../../ffi/kernel.ts";
 import type { Pressure, Stats } from "../../stage2/stats.ts";
 import { runName } from "../containers/host.ts";
 import type { Manager } from "../containers/manager.ts";
@@ -67,7 +67,7 @@ async function measure(manager: Manager, container: Container) {
     return message(container, await stage2.stats(runName(container)));
   } catch (error) {
     // It has ended meanwhile.
-    if (error instanceof KernelError && /^(ESRCH|ENOENT)$/.test(error.errno)) return undefined;
+    if (isErrno(error, "ESRCH", "ENOENT")) return undefined;
     throw error;
   }
 }

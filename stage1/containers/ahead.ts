@@ -7,7 +7,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { KernelError } from "../../ffi/kernel.ts";
+import { isErrno } from "../../ffi/kernel.ts";
 import type { Stage2 } from "../../stage2/server.ts";
 import type { Plan } from "../../stage2/spec.ts";
 import type { Claims } from "./claims.ts";
@@ -156,7 +156,7 @@ export class Ahead implements Disposable {
         await forget(stage2, firstRun(id));
       } catch (error) {
         // It is about to take this one back itself: only we were killed.
-        if (!(error instanceof KernelError && error.errno === "EEXIST")) throw error;
+        if (!isErrno(error, "EEXIST")) throw error;
       }
     }
   }

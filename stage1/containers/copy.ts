@@ -6,7 +6,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { type Descriptor, type Kernel, KernelError, type Made } from "../../ffi/kernel.ts";
+import { type Descriptor, isErrno, type Kernel, KernelError, type Made } from "../../ffi/kernel.ts";
 import { encodeEntry, type Entry, padded, streamEnd, TarReader } from "./tar_stream.ts";
 
 /** The root of a container, and whose its files are. */
@@ -373,10 +373,6 @@ function own(file: Descriptor): string {
 
 function lastPart(path: string): string {
   return path.split("/").findLast((part) => part !== "" && part !== "." && part !== "..") ?? "root";
-}
-
-function isErrno(error: unknown, errno: string): boolean {
-  return error instanceof KernelError && error.errno === errno;
 }
 
 /** What the kernel answered, by name, whoever had asked it. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Descriptor, type Kernel, KernelError } from "../../ffi/kernel.ts";
+import { type Descriptor, isErrno, type Kernel } from "../../ffi/kernel.ts";
 
 /** More than this is not counted: who asks waits, and so does everybody else a little. */
 const mostEntries = 100_000;
@@ -68,7 +68,7 @@ function openIfThere(kernel: Kernel, folder: Descriptor, name: string): Descript
   try {
     return kernel.openIn(folder, name, "place_itself");
   } catch (error) {
-    if (error instanceof KernelError && error.errno === "ENOENT") return undefined;
+    if (isErrno(error, "ENOENT")) return undefined;
     throw error;
   }
 }

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { KernelError } from "../../ffi/kernel.ts";
+import { isErrno } from "../../ffi/kernel.ts";
 import type { Stage2 } from "../../stage2/server.ts";
 import { folderOf, type Host, isUp } from "./host.ts";
 import { lookUpDevices } from "./device_nodes.ts";
@@ -29,7 +29,7 @@ export function ensureHolder(host: Host, pod: Pod): Promise<void> {
     try {
       await make(host, stage2, pod);
     } catch (error) {
-      if (!(error instanceof KernelError && error.errno === "EEXIST")) throw error;
+      if (!isErrno(error, "EEXIST")) throw error;
       const there = (await stage2.list()).find(({ id }) => id === run);
       if (there?.state === "running") return;
       // Of a start that was cut off, or one that was killed.

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { KernelError } from "../../ffi/kernel.ts";
+import { isErrno } from "../../ffi/kernel.ts";
 import type { Stage2 } from "../../stage2/server.ts";
 import { dropHolder, ensureHolder } from "./holder.ts";
 import { runPostStop, runPreStart } from "./handlers.ts";
@@ -72,7 +72,7 @@ export function runOf(host: Host, whenMade?: () => Promise<void>): readonly Step
  * Why what was made ahead cannot be used: it is of another image of that name, say, or it was
  * killed. Nothing of it is left but what is in its folder.
  */
-const otherwise = new Set(["ESTALE", "EADDRINUSE"]);
+const otherwise = ["ESTALE", "EADDRINUSE"];
 
 /** Has a run made in the container's folder, where most of it may be made already. */
 async function inFolder<Made>(
@@ -88,8 +88,7 @@ async function inFolder<Made>(
     if (!isMade) clear(host, container);
     return await make();
   } catch (error) {
-    const isOther = isMade && error instanceof KernelError && otherwise.has(error.errno);
-    if (!isOther) throw error;
+    if (!isMade || !isErrno(error, ...otherwise)) throw error;
     clear(host, container);
     return await make();
   }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Descriptor, type Kernel, KernelError, type Readiness } from "../../ffi/kernel.ts";
+import { type Descriptor, isErrno, type Kernel, type Readiness } from "../../ffi/kernel.ts";
 
 /** What one read takes; the API sends no longer pieces. */
 const chunkSize = 64 * 1024;
@@ -119,7 +119,7 @@ export class Sink implements Disposable {
       try {
         rest = rest.subarray(this.#kernel.write(this.#file, rest));
       } catch (error) {
-        if (isErrno(error, "EPIPE") || isErrno(error, "EIO")) return false;
+        if (isErrno(error, "EPIPE", "EIO")) return false;
         if (!isErrno(error, "EAGAIN")) throw error;
       }
     }
@@ -131,8 +131,4 @@ export class Sink implements Disposable {
     this.#closed = true;
     this.#reactor.close(this.#file);
   }
-}
-
-function isErrno(error: unknown, errno: string): boolean {
-  return error instanceof KernelError && error.errno === errno;
 }

@@ -6,7 +6,7 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { type Kernel, KernelError } from "../../ffi/kernel.ts";
+import { isErrno, type Kernel } from "../../ffi/kernel.ts";
 import { type Exit, Stage2, startServer } from "../../stage2/server.ts";
 
 /** Told by the supervisor. */
@@ -104,8 +104,7 @@ export class Supervisor implements Disposable {
         onNotice: (text) => this.#reports.log(text),
       });
     } catch (error) {
-      const nobody = error instanceof KernelError && /^(ENOENT|ECONNREFUSED)$/.test(error.errno);
-      if (nobody) return undefined;
+      if (isErrno(error, "ENOENT", "ECONNREFUSED")) return undefined;
       throw error;
     }
   }

@@ -25,6 +25,9 @@ import {
   within,
 } from "./served.ts";
 
+/** What a client is told that is cut off. */
+const closed = "Cannot go on: the connection to stage2 is closed";
+
 serverTest("a created container waits, start lets its command run", async (server) => {
   using output = new Output();
   const plan = await server.plan("web", ["write-lines", "2"]);
@@ -298,12 +301,17 @@ serverTest("a client that is replaced is told, and takes none with it", async (s
 
   server.connect();
   await server.stage2.list();
-  // Until the client has read the end, the kernel refuses what it sends.
-  const closed = "Cannot go on: the connection to stage2 is closed";
-  await until("the second to be told", async () => {
-    return await refusal(second.list()) === closed || undefined;
-  });
+  assertEquals(await refusal(second.list()), closed);
   await server.remove("web");
+});
+
+test("what is asked of a server that has died fails of its death", async ({ dir }) => {
+  await using server = await Served.start(dir);
+  const { stage2 } = server;
+  server.signal("SIGKILL");
+  // The client has had no turn in which to read that the connection has ended.
+  while (!/\) Z /.test(Deno.readTextFileSync(`/proc/${server.pid}/stat`)));
+  assertEquals([await refusal(stage2.list()), stage2.isClosed], [closed, true]);
 });
 
 test("containers live on when the stage2 server is killed", async ({ dir }) => {
