@@ -2,7 +2,8 @@
  * `make test`: the native tests, the unit tests beside the code, and the tests of the
  * whole binary, one after the other since the last ones measure what the others would
  * disturb. The last line counts them all: `N passed, N failed`, and `, N skipped` when
- * some said aloud why they could not run.
+ * some said aloud why they could not run. Those that failed are the lines before it, each
+ * with its place and its reason, for whoever sees the end of a long output only.
  *
  *   deno run -A tests/main.ts [FILE...]     only these files of tests/
  *
@@ -13,6 +14,8 @@ interface Count {
   passed: number;
   failed: number;
   skipped: number;
+  /** What to say of those that failed. */
+  failures?: string[];
 }
 
 const decoder = new TextDecoder();
@@ -50,11 +53,31 @@ async function deno(prefix: string[], args: string[]): Promise<Count> {
   const success = await show(command, rest);
   const report = await Deno.readTextFile(junit).catch(unlessMissing) ?? "";
   const cases = report.split("<testcase").slice(1);
-  const failed = cases.filter((text) => /<(failure|error)\b/.test(text)).length;
+  const failures = cases.filter((text) => /<(failure|error)\b/.test(text)).map(told);
+  const failed = failures.length;
   const skipped = cases.filter((text) => text.includes("<skipped")).length;
   const passed = cases.length - failed - skipped;
   // A file that does not even load fails without a test case.
-  return { passed, failed: success ? failed : Math.max(failed, 1), skipped };
+  return { passed, failed: success ? failed : Math.max(failed, 1), skipped, failures };
+}
+
+/** A failed `<testcase>` in a line: `NAME (FILE:LINE): REASON`. */
+function told(text: string): string {
+  const name = /name="([^"]*)"/.exec(text)?.[1] ?? "";
+  const reason = /<(?:failure|error)\b[^>]*message="(?:Uncaught )?([^"]*)"/.exec(text)?.[1] ?? "";
+  // The first of ours that the failure went through; else where the test is defined.
+  const place = /file:\/\/(\S+_test\.ts:\d+)/.exec(text)?.[1].replace(`${Deno.cwd()}/`, "") ??
+    /classname="([^"]*)"/.exec(text)?.[1];
+  const line = `${name} (${place}): ${reason.replaceAll(/\s+/g, " ")}`;
+  return plain(line).slice(0, 300);
+}
+
+/** XML's characters as themselves. */
+function plain(text: string): string {
+  const characters = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
+  return text.replaceAll(/&(\w+);/g, (whole, name: string) => {
+    return characters[name as keyof typeof characters] ?? whole;
+  });
 }
 
 function unlessMissing(error: Error): undefined {
@@ -82,9 +105,13 @@ if (Deno.args.length > 0) {
   counts.push(await deno(["tests/isolated"], files.filter(isWhole)));
 }
 
-const sum = (key: keyof Count) => counts.reduce((total, count) => total + count[key], 0);
+const sum = (key: Exclude<keyof Count, "failures">) =>
+  counts.reduce((total, count) => total + count[key], 0);
 const failed = sum("failed");
 const skipped = sum("skipped");
+for (const failure of counts.flatMap(({ failures = [] }) => failures)) {
+  console.log(`FAILED ${failure}`);
+}
 console.log(
   `${sum("passed")} passed, ${failed} failed` + (skipped > 0 ? `, ${skipped} skipped` : ""),
 );
