@@ -439,7 +439,9 @@ export class Stage2 implements Disposable {
 }
 
 function closedByServer(): KurmaError {
-  return new KurmaError("unavailable", "Cannot go on: the connection to stage2 is closed");
+  return new KurmaError("unavailable", "Cannot go on: the connection to stage2 is closed", {
+    fix: "Try again: another one takes its place",
+  });
 }
 
 interface RequestOptions {

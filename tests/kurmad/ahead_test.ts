@@ -23,16 +23,13 @@ kurmadTest("a start finds its container prepared, and unused ones are no trace",
       const ids = new Set(own.split("\n").filter((id) => there.has(id)));
       return ids.size === 2 ? ids : undefined;
     });
-  const before = await prepared();
-  assertEquals((await kurmad.api.call("Containers", "List", {})).containers ?? [], []);
-  const { container } = await kurmad.api.call("Containers", "Create", {
-    name: "first",
-    image: kurmad.image,
-    start: true,
-    settings: { command: ["true"] },
+  await until("a container to be one that was prepared", async () => {
+    const before = await prepared();
+    assertEquals((await kurmad.api.call("Containers", "List", {})).containers ?? [], []);
+    const { id } = await ran(kurmad, "first", kurmad.image, ["true"]);
+    if (before.has(id)) return true;
+    return await unused(kurmad, "first");
   });
-  assert(before.has(container?.id ?? ""), `${container?.id} is none of ${[...before]}`);
-  await kurmad.api.call("Containers", "Wait", { container: "first" });
   // Both killed at once: nobody is left who knows of them but the file.
   const left = await prepared();
   Deno.kill(kurmad.stage2Pid(), "SIGKILL");
@@ -76,10 +73,13 @@ async function ranMade(
     const ahead = await made(kurmad);
     const found = await ran(kurmad, name, image, command, more);
     if (found.id === ahead) return found.output;
-    // It is made, and nobody has told kurmad so yet.
-    await kurmad.api.call("Containers", "Remove", { container: name });
-    return undefined;
+    return await unused(kurmad, name);
   });
+}
+
+/** Makes room for another try: what is there ahead, kurmad may not have been told of yet. */
+async function unused(kurmad: Kurmad, name: string): Promise<undefined> {
+  await kurmad.api.call("Containers", "Remove", { container: name });
 }
 
 /** Makes and starts a container, and waits for its end; its id, and what it printed. */
@@ -132,14 +132,20 @@ kurmadTest(
   "who is attached to a command that was made ahead sees and types all",
   async (kurmad) => {
     const env = { KURMA_HOST: kurmad.socket, KURMA_ROOT: `${kurmad.dir}/state` };
-    for (const [turn, typed] of ["one\n", "two\n", "three\n", "four\n"].entries()) {
-      const ahead = turn < 2 ? undefined : await made(kurmad);
+    const talk = async (turn: number) => {
       const script = `echo ${turn}; cat; exit ${turn}`;
       const command = ["run", "--rm", "-i", kurmad.image, "sh", "-c", script];
-      const { status, stdout, stderr } = await run([binary, ...command], { env, stdin: typed });
-      assertEquals([status, stdout, stderr], [turn, `${turn}\n${typed}`, ""]);
-      // It is removed with its end.
-      if (ahead) assert(!await exists(`${containersOf(kurmad)}/${ahead}`), `${ahead} was not used`);
+      const { status, stdout, stderr } = await run([binary, ...command], { env, stdin: "typed\n" });
+      assertEquals([status, stdout, stderr], [turn, `${turn}\ntyped\n`, ""]);
+    };
+    for (const turn of [1, 2]) await talk(turn);
+    for (const turn of [3, 4]) {
+      await until("what was made ahead to be used", async () => {
+        const ahead = await made(kurmad);
+        await talk(turn);
+        // It is removed with its end.
+        return !await exists(`${containersOf(kurmad)}/${ahead}`) || undefined;
+      });
     }
   },
 );
@@ -224,7 +230,11 @@ kurmadTest("nothing that was made ahead outlives who had it made", async (kurmad
   for (const name of ["three", "four"]) await ran(kurmad, name, kurmad.image, ["true"]);
   const second = await made(kurmad, first);
   Deno.kill(kurmad.stage2Pid(), "SIGKILL");
-  for (const name of ["five", "six"]) await ran(kurmad, name, kurmad.image, ["true"]);
+  await until("another stage2", () => {
+    // One that is asked of the dying one is refused.
+    return ran(kurmad, "five", kurmad.image, ["true"]).catch(() => undefined);
+  });
+  await ran(kurmad, "six", kurmad.image, ["true"]);
   const third = await made(kurmad, first, second);
   // What kurmad has made ahead is nothing that anybody left behind.
   const env = { KURMA_HOST: kurmad.socket, KURMA_ROOT: `${kurmad.dir}/state` };
