@@ -128,7 +128,7 @@ pub const Log = struct {
                 .signal = if (os.W.IFSIGNALED(exit.status)) @intCast(exit.status & 0x7f) else 0,
                 .oom = @intFromBool(exit.oom),
                 .sequence = last,
-                .time_ns = if (exit.time_ns == 0) linux.process.wallClock() else exit.time_ns,
+                .time_ns = if (exit.time_ns == 0) linux.clock.wallNs() else exit.time_ns,
                 .pid = exit.pid,
                 .status = linux.process.exitStatus(exit.status),
             };

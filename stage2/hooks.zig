@@ -219,13 +219,13 @@ fn supervise(failure: *Failure, hook: Hook, about: []const u8, folder: ?fd_t, ou
 
 /// Takes in what the hook says until it ends; false if it does not in time.
 fn awaitEnd(pidfd: fd_t, said: fd_t, timeout: ?u32, output: *Tail) bool {
-    const limit: ?u64 = if (timeout) |seconds| nowMs() + @as(u64, seconds) * 1000 else null;
+    const limit: ?u64 = if (timeout) |seconds| linux.clock.monotonicMs() + @as(u64, seconds) * 1000 else null;
     var polled = [_]os.pollfd{
         .{ .fd = pidfd, .events = os.POLL.IN, .revents = 0 },
         .{ .fd = said, .events = os.POLL.IN, .revents = 0 },
     };
     while (true) {
-        const left: i32 = if (limit) |at| @intCast(@min(at -| nowMs(), std.math.maxInt(i32))) else -1;
+        const left: i32 = if (limit) |at| @intCast(@min(at -| linux.clock.monotonicMs(), std.math.maxInt(i32))) else -1;
         const ready = os.poll(&polled, polled.len, left);
         if (os.errno(ready) == .INTR) continue;
         if (polled[0].revents != 0) return true;
@@ -305,12 +305,6 @@ const Child = struct {
         return space;
     }
 };
-
-fn nowMs() u64 {
-    var time: os.timespec = undefined;
-    _ = os.clock_gettime(.MONOTONIC, &time);
-    return @as(u64, @intCast(time.sec)) * 1000 + @as(u64, @intCast(time.nsec)) / std.time.ns_per_ms;
-}
 
 /// Hooks that run where the plan is not: their point's, with the begun state, in one block.
 pub const Packed = struct {

@@ -1,5 +1,6 @@
 //! Requests that make something: a container, what one is prepared from, and a process
-//! in one. Each is an entry of the server's table and the order of a worker.
+//! in one. Each is an entry of the server's table and the order of a worker. And the one
+//! that deletes it.
 
 const std = @import("std");
 const linux = @import("linux");
@@ -79,6 +80,20 @@ fn placeOf(server: *Server, entry: *const Entry) orders.Place {
         .slot = server.position(entry),
         .containers = &server.table,
     };
+}
+
+/// Answered when nothing of it is left.
+pub fn delete(server: *Server, request: *const Request) error{Failed}!void {
+    const entry = server.named(request) catch |unknown| {
+        if (request.argument == 0) return unknown;
+        // A server that is killed while it makes one leaves its cgroup, and no word of it.
+        return server.task(request, orders.Remove{ .id = request.id, .known = false });
+    };
+    server.settle();
+    if (entry.state != .stopped and entry.state != .prepared) return server.failure.fail(.supervise, .BUSY);
+    entry.deleting = request.sequence;
+    entry.deleted = entry.state == .stopped;
+    discard(server, entry);
 }
 
 /// Lets go of a container that has ended, or of what was prepared for one that never came.

@@ -80,7 +80,7 @@ const Once = struct {
         };
         // Whatever happens from here on, the container's folder and cgroup do not outlive us.
         defer if (plan.hasCgroup()) {
-            placement.remove(failure, plan.kurma.id) catch {};
+            placement.remove(failure, plan.kurma.id, .kill) catch {};
             placement.removeRoot();
         };
         defer linux.tree.remove(failure, os.AT.FDCWD, plan.kurma.scratch) catch {};

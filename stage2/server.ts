@@ -279,9 +279,15 @@ export class Stage2 implements Disposable {
     await this.#request("thaw", id);
   }
 
-  /** Forgets a container that has ended; when this settles, its cgroup is gone. */
-  async delete(id: string): Promise<void> {
-    await this.#request("delete", id);
+  /**
+   * Forgets a container that has ended; when this settles, its cgroup is gone.
+   *
+   * @param begun Whether one that the server does not know may have been begun by another,
+   * which was killed: then what that left of it goes, and there being nothing is success.
+   * @throws {KernelError} `errno` is EBUSY: it has not ended; ENOENT: it is not known.
+   */
+  async delete(id: string, begun = false): Promise<void> {
+    await this.#request("delete", id, { argument: begun ? 1 : 0 });
   }
 
   /** All containers that the server knows. */

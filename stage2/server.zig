@@ -175,9 +175,10 @@ pub const Server = struct {
         if (wire.name(&request.id) == null) return failure.fail(.plan, .INVAL);
         if (request.operation == .create or request.operation == .run) return making.create(self, request, descriptors);
         if (request.operation == .prepare) return making.prepare(self, request, descriptors);
+        if (request.operation == .delete) return making.delete(self, request);
         const entry = try self.named(request);
         switch (request.operation) {
-            .create, .run, .prepare, .list, .quit, .acknowledge => unreachable, // Handled above.
+            .create, .run, .prepare, .delete, .list, .quit, .acknowledge => unreachable, // Handled above.
             .exec => return making.exec(self, request, entry, descriptors),
             .start => {
                 // With a number, it is being started.
@@ -221,20 +222,13 @@ pub const Server = struct {
                 self.reply(&.{ .sequence = request.sequence, .kind = .state, .id = request.id }, entry.terminal);
             },
             .close_input => return self.task(request, tasks.CloseInput{ .pidfd = try entry.alive(failure) }),
-            .delete => {
-                self.settle();
-                if (entry.state != .stopped and entry.state != .prepared) return failure.fail(.supervise, .BUSY);
-                entry.deleting = request.sequence;
-                entry.deleted = entry.state == .stopped;
-                return making.discard(self, entry); // Answered when nothing of it is left.
-            },
             _ => return failure.fail(.plan, .NOSYS),
         }
         self.reply(&.{ .sequence = request.sequence, .kind = .done, .id = request.id }, null);
     }
 
     /// What the request is about.
-    fn named(self: *Server, request: *const Request) error{Failed}!*Entry {
+    pub fn named(self: *Server, request: *const Request) error{Failed}!*Entry {
         const container = self.table.find(&request.id) orelse return self.failure.fail(.supervise, .NOENT);
         if (request.process == 0) return container;
         switch (request.operation) {
@@ -367,7 +361,7 @@ pub const Server = struct {
         if (entry.cgroup) {
             // Killing what is left in it and waiting for it takes time; we go on. With all
             // workers busy, `reap` comes back to it when one has ended.
-            self.employ(entry, orders.Remove{ .id = entry.id }) catch return;
+            self.employ(entry, orders.Remove{ .id = entry.id, .known = true }) catch return;
             entry.cgroup = false;
             return;
         }
@@ -386,7 +380,7 @@ pub const Server = struct {
     }
 
     /// Has a worker do something for a container, as an entry of its own.
-    fn task(self: *Server, request: *const Request, order: anytype) error{Failed}!void {
+    pub fn task(self: *Server, request: *const Request, order: anytype) error{Failed}!void {
         const entry = self.table.add() orelse return self.failure.fail(.supervise, .NFILE);
         entry.* = .{ .kind = .task, .state = .creating, .id = request.id, .sequence = request.sequence };
         errdefer self.table.remove(entry);
@@ -447,7 +441,7 @@ pub const Server = struct {
         entry.pid = 0;
         entry.has_ended = true;
         entry.exit_status = status;
-        entry.ended_ns = linux.process.wallClock();
+        entry.ended_ns = linux.clock.wallNs();
         if (entry.status == none) return self.finish(entry);
         // What it said last is still in the socket: why it never ran, perhaps. Its worker
         // may be about to end as well; then `silent` goes on from here.
@@ -503,7 +497,7 @@ pub const Server = struct {
     }
 
     /// Puts the ends that nobody was told of on disk, with one wait for it, and tells them.
-    fn settle(self: *Server) void {
+    pub fn settle(self: *Server) void {
         var index: usize = 0;
         while (self.untold > 0) {
             var batch: [ledger_module.batch_size]*Entry = undefined;

@@ -155,7 +155,7 @@ pub const Slots = struct {
     /// killed: nothing else ends an init without it.
     pub fn findEnd(slots: *const Slots, index: usize, entry: *Entry) void {
         entry.exit_status = @backingInt(os.SIG.KILL);
-        entry.ended_ns = linux.process.wallClock();
+        entry.ended_ns = linux.clock.wallNs();
         var buffer: [16]u8 = undefined;
         const opened = os.openat(slots.ends, endName(&buffer, index), .{ .NOFOLLOW = true, .CLOEXEC = true }, 0);
         if (os.errno(opened) != .SUCCESS) return;

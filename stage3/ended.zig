@@ -32,7 +32,7 @@ pub const Ended = struct {
 /// Writes the end to `file`, which is empty. With `durable` it is on disk afterwards: the
 /// init is alone then, and whoever comes next may come after a power cut.
 pub fn write(file: fd_t, status: u32, durable: bool) void {
-    var record: Record = .{ .status = status, .time_ns = linux.process.wallClock() };
+    var record: Record = .{ .status = status, .time_ns = linux.clock.wallNs() };
     record.crc = record.checksum();
     // Nobody is left to tell if this fails; without a record, the end counts as a kill.
     _ = os.pwrite(file, std.mem.asBytes(&record).ptr, @sizeOf(Record), 0);
@@ -55,7 +55,7 @@ test "an end is read as it was written, and a torn or changed one is none" {
     write(file, 137, true);
     const ended = read(file).?;
     try std.testing.expectEqual(137, ended.status);
-    try std.testing.expect(@abs(ended.time_ns - linux.process.wallClock()) < 10 * std.time.ns_per_s);
+    try std.testing.expect(@abs(ended.time_ns - linux.clock.wallNs()) < 10 * std.time.ns_per_s);
     for (0..@sizeOf(Record)) |at| {
         var byte: [1]u8 = undefined;
         _ = os.pread(file, &byte, 1, @intCast(at));

@@ -5,7 +5,6 @@
 const std = @import("std");
 const linux = @import("linux");
 const capabilities = @import("capabilities");
-const clock = @import("clock.zig");
 const end_record = @import("ended.zig");
 const footprint = @import("footprint.zig");
 const handles = @import("handles.zig");
@@ -155,7 +154,7 @@ const Init = struct {
             if (init.outlets) |outlets| outlets.prepare(watch);
             if (init.typist) |*typist| typist.prepare(watch);
             if (init.server) |server| server.prepare(watch);
-            if (init.deadline_ms) |deadline| watch.within(@intCast(deadline -| clock.monotonicMs()));
+            if (init.deadline_ms) |deadline| watch.within(@intCast(deadline -| linux.clock.monotonicMs()));
             rhythm.prepare(watch);
             watch.wait();
             if (watch.ready(signalled) != 0) init.takeSignals();
@@ -171,7 +170,7 @@ const Init = struct {
             if (init.log) |log| log.act(watch);
             if (init.typist) |*typist| typist.act(watch);
             if (init.server) |server| server.act(watch);
-            if (init.deadline_ms) |deadline| if (clock.monotonicMs() >= deadline) {
+            if (init.deadline_ms) |deadline| if (linux.clock.monotonicMs() >= deadline) {
                 init.deadline_ms = null;
                 killAll();
                 _ = os.kill(init.mainPid(), .KILL);
@@ -203,7 +202,7 @@ const Init = struct {
     fn stop(init: *Init) void {
         const header = init.settings.header;
         _ = os.kill(init.mainPid(), @fromBackingInt(@intCast(header.stop_signal)));
-        if (init.deadline_ms == null) init.deadline_ms = clock.monotonicMs() + header.stop_limit_ms;
+        if (init.deadline_ms == null) init.deadline_ms = linux.clock.monotonicMs() + header.stop_limit_ms;
     }
 
     /// Reaps all that have ended; the main process's status if it was among them.
@@ -231,9 +230,9 @@ const Init = struct {
         const log = init.log orelse return;
         const outlets = init.outlets.?; // There with every log.
         if (init.terminal >= 0) linux.file.close(init.terminal);
-        const deadline = clock.monotonicMs() + drain_limit_ms;
+        const deadline = linux.clock.monotonicMs() + drain_limit_ms;
         while (!log.ended() or !outlets.areDone()) {
-            const now = clock.monotonicMs();
+            const now = linux.clock.monotonicMs();
             if (now >= deadline) break;
             init.watch.reset();
             log.prepare(init.watch);

@@ -306,8 +306,7 @@ fn fileName(space: *[24]u8, number: u32) [*:0]const u8 {
 
 /// Now, as RFC 3339 has it: in UTC, with nanoseconds.
 fn timestamp() [30]u8 {
-    var now: os.timespec = undefined;
-    _ = os.clock_gettime(.REALTIME, &now);
+    const now = linux.clock.now(.REALTIME);
     return format(@intCast(@max(now.sec, 0)), @intCast(now.nsec));
 }
 

@@ -4,7 +4,6 @@
 
 const std = @import("std");
 const linux = @import("linux");
-const clock = @import("clock.zig");
 const handles = @import("handles.zig");
 const Watch = @import("watch.zig").Watch;
 const Failure = linux.Failure;
@@ -58,7 +57,7 @@ pub const Outlets = struct {
                     },
                 }
             }
-            if (done > 0) stream.since_ms = clock.monotonicMs();
+            if (done > 0) stream.since_ms = linux.clock.monotonicMs();
             return done;
         }
 
@@ -101,7 +100,7 @@ pub const Outlets = struct {
         for (outlets.items[0..outlets.used]) |*outlet| {
             const stream = &outlet.streams[index];
             if (stream.fd == 0) continue;
-            stream.since_ms = clock.monotonicMs();
+            stream.since_ms = linux.clock.monotonicMs();
             const rest = bytes[stream.send(bytes)..];
             @memcpy(stream.buffer[0..rest.len], rest);
             stream.end = rest.len;
@@ -110,7 +109,7 @@ pub const Outlets = struct {
 
     pub fn prepare(outlets: *Outlets, watch: *Watch) void {
         outlets.control_watched = watch.add(outlets.control, os.POLL.IN);
-        const now = clock.monotonicMs();
+        const now = linux.clock.monotonicMs();
         for (outlets.items[0..outlets.used]) |*outlet| for (&outlet.streams) |*stream| {
             if (stream.fd == 0) continue;
             // That nobody reads any more is told in any case.
@@ -121,7 +120,7 @@ pub const Outlets = struct {
 
     /// Goes on with what waits. What stage2 wants comes last: it is in no watch yet.
     pub fn act(outlets: *Outlets, watch: *const Watch) void {
-        const now = clock.monotonicMs();
+        const now = linux.clock.monotonicMs();
         for (outlets.items[0..outlets.used]) |*outlet| for (&outlet.streams) |*stream| {
             if (stream.fd == 0) continue;
             const ready = watch.ready(stream.watched);

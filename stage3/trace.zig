@@ -29,8 +29,7 @@ pub const Trace = struct {
 };
 
 fn line(out: linux.fd_t, fd: ?linux.fd_t, comptime text: []const u8, args: anytype) void {
-    var now: os.timespec = undefined;
-    _ = os.clock_gettime(.REALTIME, &now);
+    const now = linux.clock.now(.REALTIME);
     const day: u64 = @intCast(@mod(now.sec, 24 * 60 * 60));
     var space: [512]u8 = undefined;
     const start = head(&space, day, @intCast(@divTrunc(now.nsec, std.time.ns_per_ms)), fd);

@@ -12,6 +12,7 @@ pub const fd_t = os.fd_t;
 pub const pid_t = os.pid_t;
 
 pub const Failure = @import("failure.zig").Failure;
+pub const clock = @import("clock.zig");
 pub const code = @import("code.zig");
 pub const feature = @import("feature.zig");
 pub const file = @import("file.zig");

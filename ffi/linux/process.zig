@@ -155,10 +155,3 @@ pub noinline fn releaseStreams(failure: *Failure) error{Failed}!void {
 pub fn umask(mask: u32) void {
     _ = linux.syscall1(.umask, mask);
 }
-
-/// Nanoseconds since 1970, for records that people read.
-pub fn wallClock() i64 {
-    var now: linux.timespec = undefined;
-    _ = linux.clock_gettime(.REALTIME, &now);
-    return now.sec * std.time.ns_per_s + now.nsec;
-}

@@ -32,9 +32,9 @@ const phases = [_]Phase{
 pub fn run() bool {
     for (phases) |phase| {
         var failure: Failure = .{};
-        const before = milliseconds();
+        const before = linux.clock.monotonicMs();
         if (phase.run(&failure)) {
-            console.line("phase {s}: done in {d} ms", .{ phase.name, milliseconds() - before });
+            console.line("phase {s}: done in {d} ms", .{ phase.name, linux.clock.monotonicMs() - before });
         } else |_| {
             console.line("phase {s}: cannot {t}: E{t}", .{ phase.name, failure.step, console.errno(&failure) });
             if (!phase.optional) return false;
@@ -136,12 +136,6 @@ fn readFile(path: [*:0]const u8, buffer: []u8) ?[]const u8 {
     const fd = linux.file.open(&failure, path, .{ .CLOEXEC = true }, 0) catch return null;
     defer linux.file.close(fd);
     return linux.file.readAll(&failure, fd, buffer) catch null;
-}
-
-fn milliseconds() u64 {
-    var now: os.timespec = undefined;
-    _ = os.clock_gettime(.MONOTONIC, &now);
-    return @intCast(@divTrunc(now.sec * std.time.ns_per_s + now.nsec, std.time.ns_per_ms));
 }
 
 test "a host name is letters, digits, hyphens and dots" {

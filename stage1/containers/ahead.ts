@@ -7,7 +7,6 @@
  */
 
 import { KurmaError } from "../../ffi/errors.ts";
-import { isErrno } from "../../ffi/kernel.ts";
 import type { Stage2 } from "../../stage2/server.ts";
 import type { Plan } from "../../stage2/spec.ts";
 import type { Claims } from "./claims.ts";
@@ -18,8 +17,11 @@ import { type Pattern, planLike } from "./pattern.ts";
 import { firstId } from "./ranges.ts";
 import { forget, newWorkFolder } from "./runs.ts";
 
-/** What a new container gets; its first run may be prepared. */
-export interface Prepared {
+/**
+ * What a new container gets; its first run may be prepared. Disposing of it says that a record
+ * tells of the container, or that it was discarded.
+ */
+export interface Prepared extends Disposable {
   readonly id: string;
   readonly range: number;
   /** The server that has prepared it. */
@@ -29,7 +31,7 @@ export interface Prepared {
 }
 
 /** One that nobody has taken. */
-interface Waiting extends Prepared {
+interface Waiting extends Omit<Prepared, keyof Disposable> {
   /** Ends the telling of its image's end. */
   hold?: Disposable;
   /** Whether its image may be gone. */
@@ -52,6 +54,8 @@ export class Ahead implements Disposable {
   /** Who prepared them; a server that follows knows nothing of them. */
   #stage2: Stage2 | undefined;
   #ready: Waiting[] = [];
+  /** Ids of those that were taken, as long as nothing else tells of them. */
+  readonly #taken = new Set<string>();
   /** What the container was like that was started last. */
   #last: string | undefined;
   /** The newest that was like the one before it. */
@@ -87,7 +91,8 @@ export class Ahead implements Disposable {
     if (taken === undefined) return undefined;
     this.#ready.splice(this.#ready.indexOf(taken), 1);
     taken.hold?.[Symbol.dispose]();
-    return taken;
+    this.#taken.add(taken.id);
+    return { ...taken, [Symbol.dispose]: () => this.#taken.delete(taken.id) };
   }
 
   /** Hears what was started; undefined: something like which none can be made ahead. */
@@ -106,7 +111,7 @@ export class Ahead implements Disposable {
   }
 
   /** Takes back what is prepared for one that was taken and came to nothing. */
-  async discard({ id, by }: Prepared): Promise<void> {
+  async discard({ id, by }: Pick<Prepared, "id" | "by">): Promise<void> {
     try {
       if (!this.#host.state.containers.has(id)) this.#removeFolder(id);
       if (by === this.#stage2) return await forget(by, firstRun(id));
@@ -151,13 +156,7 @@ export class Ahead implements Disposable {
       const [id] = this.#left;
       // One that a container is being made of comes back here if it comes to nothing.
       if (this.#host.live.has(id)) continue;
-      try {
-        await stage2.prepare(firstRun(id), firstId(0));
-        await forget(stage2, firstRun(id));
-      } catch (error) {
-        // It is about to take this one back itself: only we were killed.
-        if (!isErrno(error, "EEXIST")) throw error;
-      }
+      await forget(stage2, firstRun(id), true);
     }
   }
 
@@ -167,9 +166,9 @@ export class Ahead implements Disposable {
       likeness: pattern?.likeness,
     };
     try {
-      const ids = [...this.#ready, one].map(({ id }) => id);
+      const ids = [...this.#left, ...this.#taken, ...this.#ready.map(({ id }) => id), one.id];
       // First: one that is written down is found, whoever dies.
-      Deno.writeTextFileSync(fileIn(this.#host.folders.state), [...this.#left, ...ids].join("\n"));
+      Deno.writeTextFileSync(fileIn(this.#host.folders.state), ids.join("\n"));
       const plan = pattern && this.#makeFolder(one, pattern);
       await stage2.prepare(firstRun(one.id), firstId(one.range), plan);
       if (this.#stage2 !== stage2 || one.isStale) {

@@ -74,7 +74,7 @@ async function runOn(host: Host, stage2: Stage2, container: Container): Promise<
     const there = (await stage2.list()).find(({ id }) => id === name);
     if (there?.state === "stopped") resolve(there.exit?.status ?? 0);
     else if (there?.state !== "running") {
-      await forget(stage2, name);
+      await forget(stage2, name, true);
       await begin(host, stage2, container);
     }
     const late = new Promise<undefined>((resolve) => {

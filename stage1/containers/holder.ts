@@ -33,7 +33,7 @@ export function ensureHolder(host: Host, pod: Pod): Promise<void> {
       const there = (await stage2.list()).find(({ id }) => id === run);
       if (there?.state === "running") return;
       // Of a start that was cut off, or one that was killed.
-      await forget(stage2, run);
+      await forget(stage2, run, true);
       await make(host, stage2, pod);
     }
     await stage2.start(run);
@@ -45,7 +45,7 @@ export function dropHolder(host: Host, pod: Pick<Pod, "id">): Promise<void> {
   return host.queues.run(`holder ${pod.id}`, async () => {
     const apps = [...host.state.containers.values()].filter((app) => app.pod === pod.id);
     if (apps.some((app) => isUp(app) || app.status.postStop)) return;
-    await host.supervisor.ask((stage2) => forget(stage2, holderName(pod)));
+    await host.supervisor.ask((stage2) => forget(stage2, holderName(pod), true));
   });
 }
 

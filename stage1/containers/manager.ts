@@ -170,7 +170,7 @@ export class Manager implements AsyncDisposable {
     const own = usesOwnIds(spec);
     // What is asked for with restrictions may not be what becomes of it.
     const likeness = start && own && !making.restrictions ? likenessOf(spec) : undefined;
-    const prepared = start && own ? this.#ahead.take(likeness) : undefined;
+    using prepared = start && own ? this.#ahead.take(likeness) : undefined;
     const id = prepared?.id ?? newId();
     let range = prepared?.range;
     try {

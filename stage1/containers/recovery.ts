@@ -41,7 +41,7 @@ export async function recover(host: Host, lifecycle: Lifecycle, stage2: Stage2):
     // In somebody's hands: what becomes of the start is the starter's to find out.
     if (container.status.phase === "starting" && host.queues.isBusy(container.id)) continue;
     const run = runName(container);
-    const found = there.get(run) ?? goneAs(run, recorded.get(run));
+    const found = there.get(run) ?? goneAs(run, recorded.get(run)) ?? begunAs(run, container);
     decide(host, lifecycle, container, found);
   }
   for (const container of containers) {
@@ -85,24 +85,18 @@ function decide(
       return;
     case "creating":
     case "created":
-      // Half made: taken back, and made again if that is still wanted. The end of what never
-      // was let run is none to tell of.
+      // Taken back, and made again if that is still wanted. The end of what never was let run
+      // is none to tell of.
       host.live.of(container).early = [];
       background(host, container, async () => {
-        await forgetRun(host, container);
+        await forgetRun(host, container, true);
         host.live.of(container).early = undefined;
         if (stopping) lifecycle.ended(container, run, unknownExit());
         else await lifecycle.start(container, container.status.restarts);
       });
       return;
     case undefined:
-      if (phase === "starting") {
-        background(host, container, () => {
-          return lifecycle.start(container, container.status.restarts);
-        });
-      } else {
-        lifecycle.ended(container, run, unknownExit(), "stage2 or the machine went down with it");
-      }
+      lifecycle.ended(container, run, unknownExit(), "stage2 or the machine went down with it");
   }
 }
 
@@ -123,6 +117,11 @@ function exitsOf(host: Host): Map<string, Exit> {
 
 function goneAs(id: string, exit: Exit | undefined): ContainerState | undefined {
   return exit === undefined ? undefined : { id, state: "stopped", pid: 0, exit };
+}
+
+/** A stage2 that is killed leaves no word of what it was making. */
+function begunAs(id: string, { status }: Container): ContainerState | undefined {
+  return status.phase === "starting" ? { id, state: "creating", pid: 0 } : undefined;
 }
 
 /** Takes hold of the images again; one that is gone keeps its containers from starting only. */

@@ -59,7 +59,7 @@ export function runOf(host: Host, whenMade?: () => Promise<void>): readonly Step
           }
         } catch (error) {
           // How far a server came that died meanwhile, only the next one knows.
-          if (stage2.isClosed) await forgetRun(host, container);
+          if (stage2.isClosed) await forgetRun(host, container, true);
           throw error;
         }
       },
@@ -69,10 +69,10 @@ export function runOf(host: Host, whenMade?: () => Promise<void>): readonly Step
 }
 
 /**
- * Why what was made ahead cannot be used: it is of another image of that name, say, or it was
- * killed. Nothing of it is left but what is in its folder.
+ * Why what is prepared cannot be used: it is of another image of that name, say, or it was
+ * killed, and perhaps not cleared up after yet.
  */
-const otherwise = ["ESTALE", "EADDRINUSE"];
+const otherwise = ["ESTALE", "EADDRINUSE", "EEXIST"];
 
 /** Has a run made in the container's folder, where most of it may be made already. */
 async function inFolder<Made>(
@@ -88,7 +88,8 @@ async function inFolder<Made>(
     if (!isMade) clear(host, container);
     return await make();
   } catch (error) {
-    if (!isMade || !isErrno(error, ...otherwise)) throw error;
+    if (!isErrno(error, ...otherwise)) throw error;
+    await forget(stage2, runName(container), true);
     clear(host, container);
     return await make();
   }
@@ -100,9 +101,9 @@ function clear(host: Host, container: Container): void {
   host.kernel.remove(`${folderOf(host, container)}/rpc`);
 }
 
-/** Ends what there is of the container's run; nothing is success. */
-export function forgetRun(host: Host, container: Container): Promise<void> {
-  return host.supervisor.ask((stage2) => forget(stage2, runName(container)));
+/** Ends what there is of the container's run, perhaps one that was only `begun`. */
+export function forgetRun(host: Host, container: Container, begun = false): Promise<void> {
+  return host.supervisor.ask((stage2) => forget(stage2, runName(container), begun));
 }
 
 /** Lets the command of a run that is made start after `whenMade`; on failure it is no more. */

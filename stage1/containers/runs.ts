@@ -4,7 +4,7 @@
  * @module
  */
 
-import { KernelError } from "../../ffi/kernel.ts";
+import { isErrno, KernelError } from "../../ffi/kernel.ts";
 import type { Stage2 } from "../../stage2/server.ts";
 import { folderOf, type Host } from "./host.ts";
 import type { Container } from "./record.ts";
@@ -24,13 +24,18 @@ export function newWorkFolder(host: Host, container: Pick<Container, "id">): voi
   Deno.mkdirSync(work, { mode: 0o700 });
 }
 
-/** Ends a run that has not ended, and clears up after it. One that is gone is success. */
-export async function forget(stage2: Stage2, run: string): Promise<void> {
+/**
+ * Ends a run that has not ended, and clears up after it. One that is gone is success.
+ *
+ * @param begun Whether a stage2 that was killed may have begun it, of which the one that
+ * follows knows nothing.
+ */
+export async function forget(stage2: Stage2, run: string, begun = false): Promise<void> {
   for (const deadline = performance.now() + patienceMs;;) {
-    const answer = await refusal(stage2.delete(run));
+    const answer = await refusal(stage2.delete(run, begun));
     if (answer === undefined || answer.errno === "ENOENT") return;
-    // EBUSY: it has not ended yet; a kill takes a moment.
-    if (answer.errno !== "EBUSY" || performance.now() > deadline) throw answer;
+    // EBUSY: it has not ended yet; a kill takes a moment. EAGAIN: stage2 has too much to do.
+    if (!isErrno(answer, "EBUSY", "EAGAIN") || performance.now() > deadline) throw answer;
     const killed = await refusal(stage2.kill(run));
     if (killed !== undefined && !/^(ESRCH|ENOENT)$/.test(killed.errno)) throw killed;
     await new Promise((resolve) => setTimeout(resolve, pollMs));

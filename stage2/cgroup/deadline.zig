@@ -1,7 +1,8 @@
 //! How long a caller is willing to wait.
 
 const std = @import("std");
-const linux = @import("linux").os;
+const linux = @import("linux");
+const os = linux.os;
 
 /// A moment on the monotonic clock.
 pub const Deadline = struct {
@@ -11,11 +12,11 @@ pub const Deadline = struct {
     const longest_pause_ms = 32;
 
     pub fn in(patience_ms: u32) Deadline {
-        return .{ .at_ms = now() + patience_ms };
+        return .{ .at_ms = linux.clock.monotonicMs() + patience_ms };
     }
 
     pub fn remaining(deadline: Deadline) u64 {
-        return deadline.at_ms -| now();
+        return deadline.at_ms -| linux.clock.monotonicMs();
     }
 
     /// Sleeps a little, longer each time; false, without a pause, once it has passed.
@@ -24,14 +25,8 @@ pub const Deadline = struct {
         if (left == 0) return false;
         const ms = @min(left, deadline.pause_ms);
         deadline.pause_ms = @min(deadline.pause_ms * 2, longest_pause_ms);
-        const request: linux.timespec = .{ .sec = 0, .nsec = @intCast(ms * std.time.ns_per_ms) };
-        _ = linux.nanosleep(&request, null); // EINTR only makes the pause shorter.
+        const request: os.timespec = .{ .sec = 0, .nsec = @intCast(ms * std.time.ns_per_ms) };
+        _ = os.nanosleep(&request, null); // EINTR only makes the pause shorter.
         return true;
-    }
-
-    fn now() u64 {
-        var time: linux.timespec = undefined;
-        _ = linux.clock_gettime(.MONOTONIC, &time);
-        return @as(u64, @intCast(time.sec)) * 1000 + @as(u64, @intCast(time.nsec)) / std.time.ns_per_ms;
     }
 };

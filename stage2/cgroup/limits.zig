@@ -228,10 +228,9 @@ fn Writer(comptime Sink: type) type {
                 if (idle != 0 and idle != 1) return self.fail(.@"cpu.idle", .INVAL);
                 if (idle == 0) try self.both(.@"cpu.idle", .cpu, "cpu.idle", "0");
             }
-            if (given(wanted.shares)) |shares| switch (try self.need(.@"cpu.shares", .cpu)) {
-                .v1 => try self.figure(.@"cpu.shares", .v1, .cpu, "cpu.shares", shares),
-                .v2 => try self.figure(.@"cpu.shares", .v2, .cpu, "cpu.weight", weightOfShares(shares)),
-            };
+            if (given(wanted.shares)) |shares| {
+                try self.either(.@"cpu.shares", .cpu, .{ "cpu.shares", "cpu.weight" }, .{ shares, weightOfShares(shares) });
+            }
             try self.bandwidth();
             if (given(wanted.realtimePeriod)) |period| {
                 try self.onlyV1(.@"cpu.realtimePeriod", .cpu, "cpu.rt_period_us", period);
@@ -268,10 +267,9 @@ fn Writer(comptime Sink: type) type {
                     },
                 }
             }
-            if (wanted.burst) |burst| switch (try self.need(.@"cpu.burst", .cpu)) {
-                .v1 => try self.figure(.@"cpu.burst", .v1, .cpu, "cpu.cfs_burst_us", burst),
-                .v2 => try self.figure(.@"cpu.burst", .v2, .cpu, "cpu.max.burst", burst),
-            };
+            if (wanted.burst) |burst| {
+                try self.either(.@"cpu.burst", .cpu, .{ "cpu.cfs_burst_us", "cpu.max.burst" }, .{ burst, burst });
+            }
         }
 
         fn cpuset(self: Self) error{Failed}!void {
@@ -309,16 +307,15 @@ fn Writer(comptime Sink: type) type {
                 try self.onlyV1(.@"memory.swappiness", .memory, "memory.swappiness", value);
             }
             // Version 2 always has the OOM killer, and always counts what lies below.
-            if (wanted.disableOOMKiller) |disable| {
-                if (disable or try self.need(.@"memory.disableOOMKiller", .memory) == .v1) {
-                    try self.onlyV1(.@"memory.disableOOMKiller", .memory, "memory.oom_control", @intFromBool(disable));
-                }
-            }
-            if (wanted.useHierarchy) |use| {
-                if (!use or try self.need(.@"memory.useHierarchy", .memory) == .v1) {
-                    try self.onlyV1(.@"memory.useHierarchy", .memory, "memory.use_hierarchy", @intFromBool(use));
-                }
-            }
+            try self.fixed(.@"memory.disableOOMKiller", wanted.disableOOMKiller, false, "memory.oom_control");
+            try self.fixed(.@"memory.useHierarchy", wanted.useHierarchy, true, "memory.use_hierarchy");
+        }
+
+        /// What version 2 has set to `always`, and no file for.
+        noinline fn fixed(self: Self, key: Key, wanted: ?bool, always: bool, v1_file: []const u8) error{Failed}!void {
+            const value = wanted orelse return;
+            if (value == always and try self.need(key, .memory) == .v2) return;
+            try self.onlyV1(key, .memory, v1_file, @intFromBool(value));
         }
 
         fn bytes(self: Self, key: Key, amount: ?i64, v1_file: []const u8, v2_file: []const u8) error{Failed}!void {
@@ -463,6 +460,13 @@ fn Writer(comptime Sink: type) type {
 
         noinline fn needAt(self: Self, place: Place, v1: Controller, v2: Controller) error{Failed}!Version {
             return self.available.version(v1, v2) orelse place.fail(self.failure, .OPNOTSUPP);
+        }
+
+        /// A number that each version has in a file of its own: of version 1, of version 2.
+        noinline fn either(self: Self, key: Key, controller: Controller, files: [2][]const u8, values: [2]u64) error{Failed}!void {
+            const version = try self.need(key, controller);
+            const which: usize = if (version == .v1) 0 else 1;
+            try self.unsigned(key, version, controller, files[which], values[which]);
         }
 
         /// A file that has the same name and form in both versions.

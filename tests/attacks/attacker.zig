@@ -294,9 +294,9 @@ fn overwrite(seconds: u32) u8 {
     var held: [64]linux.fd_t = undefined;
     var count: usize = 0;
     var pid: u32 = 2;
-    const end = linux.process.wallClock() + @as(i64, seconds) * std.time.ns_per_s;
+    const end = linux.clock.wallNs() + @as(i64, seconds) * std.time.ns_per_s;
     print("waiting\n", .{});
-    while (linux.process.wallClock() < end) : (pid = if (pid < 400) pid + 1 else 2) {
+    while (linux.clock.wallNs() < end) : (pid = if (pid < 400) pid + 1 else 2) {
         var space: [64]u8 = undefined;
         const path = linux.text.printZ(&space, "/proc/{d}/exe", .{pid}) catch unreachable; // It fits.
         const opened = os.open(path, .{ .CLOEXEC = true }, 0);

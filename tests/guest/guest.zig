@@ -77,7 +77,7 @@ fn sleep(seconds: ?[*:0]const u8) u8 {
 
 fn clock() u8 {
     var buffer: [32]u8 = undefined;
-    const line = std.fmt.bufPrint(&buffer, "{d}\n", .{linux.process.wallClock()}) catch unreachable;
+    const line = std.fmt.bufPrint(&buffer, "{d}\n", .{linux.clock.wallNs()}) catch unreachable;
     if (say(line) != 0) return 1;
     return sleep(null);
 }

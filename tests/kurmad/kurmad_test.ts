@@ -5,9 +5,10 @@
  */
 
 import { assert, assertEquals, rejection } from "../assert.ts";
+import { Mutator } from "../fuzz.ts";
 import { binary, count, mustRun } from "../harness.ts";
 import { images } from "../images_fixture.ts";
-import { until } from "../stage2/served.ts";
+import { pause, until } from "../stage2/served.ts";
 import { type Kurmad, kurmadTest } from "./daemon.ts";
 
 /** In a world of its own, every port is free. */
@@ -178,6 +179,28 @@ kurmadTest("stage2 killed: another takes over, and nothing stops", async (kurmad
     assertEquals(exit?.code, 4, `In round ${round}`);
   }
   assertEquals((await exec(kurmad, "stays", ["echo", "here"])).output, "here\n");
+});
+
+kurmadTest("stage2 killed in the middle of starts leaves nothing of them", async (kurmad) => {
+  const random = new Mutator(20_261_129);
+  let refused = 0;
+  for (let round = 0; round < count(20, 300); round++) {
+    const starts = Array.from({ length: 3 }, (_, each) => {
+      return run(kurmad, `web${round}-${each}`, "exit 4").catch(() => refused++);
+    });
+    await pause(random.below(20));
+    Deno.kill(kurmad.stage2Pid(), "SIGKILL");
+    // Then nobody is left who knows what was being made.
+    if (round % 3 === 0) await kurmad.killed();
+    await Promise.all(starts);
+    await until("another stage2", () => {
+      return run(kurmad, `next${round}`, "exit 4").then(() => true, () => undefined);
+    });
+    for (const { id } of await kurmad.list()) {
+      await kurmad.api.call("Containers", "Remove", { container: id, force: true });
+    }
+  }
+  assert(refused > 0, "None was killed during its start");
 });
 
 kurmadTest(

@@ -10,7 +10,16 @@ import { kernel } from "../../ffi/mod.ts";
 import { readExits } from "../../stage2/exits.ts";
 import { assert, assertEquals } from "../assert.ts";
 import { binary, count, root, Running, test } from "../harness.ts";
-import { cgroupFolders, childrenOf, pause, Served, until, within } from "./served.ts";
+import {
+  cgroupFolders,
+  childrenOf,
+  firstId,
+  pause,
+  refusal,
+  Served,
+  until,
+  within,
+} from "./served.ts";
 
 function adoptionTest(name: string, body: (server: Served) => Promise<void>): void {
   test(`stage2 adoption: ${name}`, async ({ dir }) => {
@@ -19,6 +28,23 @@ function adoptionTest(name: string, body: (server: Served) => Promise<void>): vo
     await server.quit();
   });
 }
+
+adoptionTest(
+  "what a server had only begun when it was killed goes with the next one",
+  async (server) => {
+    await server.stage2.prepare("web", firstId);
+    await server.killServer();
+    await server.restart();
+    assertEquals(await server.stage2.list(), []);
+    assert((await cgroupFolders("web")).length > 0);
+    assertEquals(await refusal(server.stage2.delete("web")), "supervise ENOENT");
+    // Those in it may be dying still. What is not there is success.
+    for (let time = 0; time < 2; time++) {
+      await server.stage2.delete("web", true);
+      assertEquals(await cgroupFolders("web"), []);
+    }
+  },
+);
 
 adoptionTest(
   "a container outlives its client and its server, and loses nothing",
