@@ -182,11 +182,18 @@ export function test(name: string, body: (scratch: Scratch) => Promise<void>): v
         kurma: (args, options) => run([binary, ...args], options),
         start: (args, options) => new Running([binary, ...args], options),
       });
+    } catch (error) {
+      throw first(error);
     } finally {
       await Deno.remove(dir, { recursive: true });
     }
     assert.deepEqual(await leftovers(before), []);
   });
+}
+
+/** What failed before what was to be cleared up could not be, which says less. */
+function first(error: unknown): unknown {
+  return error instanceof SuppressedError ? first(error.suppressed) : error;
 }
 
 /** A test that this machine cannot run, counted and shown with its reason. */

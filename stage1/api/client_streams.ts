@@ -107,18 +107,18 @@ function reasonOf(socket: string, cause: unknown, isOpen: boolean): KurmaError {
 function overFetch(client: Deno.HttpClient, reason: Reason): UniversalClientFn {
   return async ({ url, method, header, body, signal }) => {
     let response: globalThis.Response;
+    const sent = body && new Sent(body);
     try {
       response = await fetch(url, {
         client,
         method,
         headers: header,
         signal,
-        body: body === undefined ? undefined : ReadableStream.from(body) as ReadableStream<
-          Uint8Array<ArrayBuffer>
-        >,
+        body: sent?.upTo(signal),
       });
     } catch (cause) {
       signal?.throwIfAborted();
+      sent?.throwIfFailed();
       throw broken(reason(cause, false));
     }
     // Deno's fetch() holds its response weakly: once it is collected, aborting ends nothing,
@@ -127,22 +127,57 @@ function overFetch(client: Deno.HttpClient, reason: Reason): UniversalClientFn {
     return {
       status: response.status,
       header: response.headers,
-      body: chunksOf(response.body, signal, reason),
+      body: chunksOf(response.body, signal, sent, reason),
       trailer: new Headers(), // Connect has its trailers in the body.
     };
   };
+}
+
+/** The body of a request. */
+class Sent {
+  readonly #body: AsyncIterable<Uint8Array>;
+  #failure: { readonly cause: unknown } | undefined;
+
+  constructor(body: AsyncIterable<Uint8Array>) {
+    this.#body = body;
+  }
+
+  /**
+   * It ends with the signal. Once an answer has begun, fetch() tells the server of an abort only
+   * when the body has ended as well, and whoever makes it may not do that.
+   */
+  upTo(signal: AbortSignal | undefined): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const chunks = ReadableStream.from(this.#chunks()) as ReadableStream<Uint8Array<ArrayBuffer>>;
+    return chunks.pipeThrough(new TransformStream(), { signal });
+  }
+
+  /** Whoever makes the body knows why it has failed; fetch() knows that it did. */
+  throwIfFailed(): void {
+    if (this.#failure) throw this.#failure.cause;
+  }
+
+  async *#chunks(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* this.#body;
+    } catch (cause) {
+      this.#failure = { cause };
+      throw cause;
+    }
+  }
 }
 
 /** A generator, since Connect cancels by `throw`, which iterators of streams do not have. */
 async function* chunksOf(
   body: ReadableStream<Uint8Array> | null,
   signal: AbortSignal | undefined,
+  sent: Sent | undefined,
   reason: Reason,
 ): AsyncGenerator<Uint8Array> {
   try {
     if (body !== null) { for await (const chunk of body) yield chunk; }
   } catch (cause) {
     signal?.throwIfAborted();
+    sent?.throwIfFailed();
     throw broken(reason(cause, true));
   }
 }

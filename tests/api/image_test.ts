@@ -10,6 +10,7 @@ import { kurmaError } from "../../stage1/api/client_streams.ts";
 import { assert, assertEquals, assertMatch, rejection } from "../assert.ts";
 import { test } from "../harness.ts";
 import { images } from "../images_fixture.ts";
+import { exists, until } from "../stage2/served.ts";
 import { curl, Served } from "./served.ts";
 
 /** The messages of an Import of a file, in pieces of `size` bytes. */
@@ -59,20 +60,23 @@ test("an import that is cut off, or is none, leaves nothing", async ({ dir }) =>
   const client = new ApiClient(daemon.socket);
   using streams = await client.streams();
   const abort = new AbortController();
+  const folder = `${dir}/state/images/tmp`;
+  const begun = async () => await exists(folder) ? [...Deno.readDirSync(folder)] : [];
   async function* half() {
     let count = 0;
     for await (const message of upload(aci, "half", 1000)) {
       yield message;
-      if (++count === 5) {
-        setTimeout(() => abort.abort(), 50);
-        await new Promise((resolve) => setTimeout(resolve, 5000));
-      }
+      if (++count < 5) continue;
+      await until("the import to begin", async () => (await begun()).length > 0 || undefined);
+      abort.abort();
+      await new Promise(() => {}); // As a pipe from which nothing comes.
     }
   }
   const drain = async (answers: AsyncIterable<unknown>) => {
     for await (const _ of answers);
   };
-  await rejection(drain(streams.images.import(half(), { signal: abort.signal })));
+  const cut = await rejection(drain(streams.images.import(half(), { signal: abort.signal })));
+  assertMatch(cut.message, /canceled|aborted/);
   await daemon.says(/"method":"kurma.v1.Images\/Import".*"outcome":"canceled"/);
   await Deno.writeTextFile(`${dir}/text`, "no image\n".repeat(100));
   const refused = kurmaError(
@@ -83,7 +87,7 @@ test("an import that is cut off, or is none, leaves nothing", async ({ dir }) =>
   assertMatch(refused.message, /^Cannot use the image that was sent: it is no tar archive$/);
   assertMatch(refused.fix ?? "", /An image is/);
   assertEquals(await client.call("Images", "List", {}), {});
-  assertEquals([...Deno.readDirSync(`${dir}/state/images/tmp`)], []);
+  assertEquals(await begun(), []);
   const path = await curl(daemon.socket, "/kurma.v1.Images/Tag", { image: "none", name: "x" });
   assertMatch(path.body, /"not_found"/);
 });
