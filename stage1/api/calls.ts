@@ -20,6 +20,7 @@ import {
   type Interceptor,
   type StreamResponse,
 } from "@connectrpc/connect";
+import { orAborted } from "./aborted.ts";
 import { apiError } from "./errors.ts";
 import type { Peer } from "./http2/exchange.ts";
 import { readVia, restrictionsKey, type Via } from "./via.ts";
@@ -114,21 +115,6 @@ export function watched({ onAudit, onCall, onBug }: CallListeners): Interceptor 
       throw failed(error);
     }
   };
-}
-
-/** Rejects as soon as the signal is aborted, whether the work heeds it or not. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-    work.catch(() => undefined); // Nobody waits for it any more.
-    promise.catch(() => undefined);
-  }
 }
 
 async function* observed<T>(messages: AsyncIterable<T>, onFirst: (first: T) => void) {

@@ -16,6 +16,7 @@ import {
 import type { UniversalClientFn } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { type Code as OwnCode, KurmaError, outcomes } from "../../ffi/errors.ts";
+import { orAborted } from "./aborted.ts";
 import { unreachable, wentAway } from "./client_errors.ts";
 import {
   Containers,
@@ -106,24 +107,26 @@ function reasonOf(socket: string, cause: unknown, isOpen: boolean): KurmaError {
 
 function overFetch(client: Deno.HttpClient, reason: Reason): UniversalClientFn {
   return async ({ url, method, header, body, signal }) => {
+    signal?.throwIfAborted();
     let response: globalThis.Response;
     const sent = body && new Sent(body);
+    const control = new AbortController();
+    const answer = fetch(url, {
+      client,
+      method,
+      headers: header,
+      signal: control.signal,
+      body: sent?.upTo(signal),
+    });
     try {
-      response = await fetch(url, {
-        client,
-        method,
-        headers: header,
-        signal,
-        body: sent?.upTo(signal),
-      });
+      response = signal ? await orAborted(answer, signal) : await answer;
     } catch (cause) {
+      if (signal?.aborted) giveUp(answer, control);
       signal?.throwIfAborted();
       sent?.throwIfFailed();
       throw broken(reason(cause, false));
     }
-    // Deno's fetch() holds its response weakly: once it is collected, aborting ends nothing,
-    // and the call goes on for ever. So the signal holds it.
-    signal?.addEventListener("abort", () => void response, { once: true });
+    signal?.addEventListener("abort", () => end(response, control), { once: true });
     return {
       status: response.status,
       header: response.headers,
@@ -131,6 +134,29 @@ function overFetch(client: Deno.HttpClient, reason: Reason): UniversalClientFn {
       trailer: new Headers(), // Connect has its trailers in the body.
     };
   };
+}
+
+/** How long an answer may be on its way. */
+const graceMs = 100;
+
+/**
+ * Ends a call whose answer has not begun. Deno's fetch() drops one that comes in the moment of
+ * the abort without its end, and the server goes on for ever: what is on its way is let in first.
+ */
+function giveUp(answer: Promise<globalThis.Response>, control: AbortController): void {
+  const timer = setTimeout(() => control.abort(), graceMs);
+  Deno.unrefTimer(timer);
+  answer.then((response) => end(response, control), () => {}).finally(() => clearTimeout(timer));
+}
+
+/**
+ * Ends a call whose answer has begun.
+ *
+ * @param _response Deno's fetch() holds it weakly: once it is collected, aborting ends nothing,
+ * and the call goes on for ever. So whoever can end it holds it.
+ */
+function end(_response: globalThis.Response, control: AbortController): void {
+  control.abort();
 }
 
 /** The body of a request. */

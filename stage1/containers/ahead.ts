@@ -115,11 +115,15 @@ export class Ahead implements Disposable {
     try {
       if (!this.#host.state.containers.has(id)) this.#removeFolder(id);
       if (by === this.#stage2) return await forget(by, firstRun(id));
-      this.#left.push(id);
-      this.soon();
     } catch (error) {
-      this.#host.log("error", "Cannot take back a prepared container", { cause: oneLine(error) });
+      if (!by.isClosed) {
+        this.#host.log("error", "Cannot take back a prepared container; trying again", {
+          cause: oneLine(error),
+        });
+      }
     }
+    this.#left.push(id);
+    this.soon();
   }
 
   /** The end of the connection to stage2 takes back what is prepared. */

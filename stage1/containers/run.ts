@@ -7,7 +7,7 @@
 
 import { KurmaError } from "../../ffi/errors.ts";
 import { type Kernel, KernelError } from "../../ffi/kernel.ts";
-import { type Ended, WaitingStage2 } from "../../stage2/client.ts";
+import { type Ended, type Launch, WaitingStage2 } from "../../stage2/client.ts";
 import type { Plan } from "../../stage2/spec.ts";
 import { openImage, type OpenOptions } from "../images/open.ts";
 import { Interrupts } from "./interrupts.ts";
@@ -110,25 +110,27 @@ function unknownUser(cause: KernelError): KurmaError {
 
 /** Carries the plan out with our streams, and passes signals on to its command. */
 async function foreground(stage2: WaitingStage2, plan: Plan): Promise<Ended> {
-  const container = stage2.launch(plan);
   const { terminal } = plan.config.process;
   const interrupts = new Interrupts();
   let given: number | undefined;
+  let container: Launch | undefined;
   const signals = { ...forwarded, ...(terminal ? ofTerminals : {}) };
   const handlers = Object.entries(signals).map(([name, number]) => {
     const signal = name as keyof typeof signals;
     const pass = () => {
       // On a terminal of its own, what is typed comes as a key.
       if (signal !== "SIGINT" || terminal || interrupts.isPassedOn()) {
-        return container.signal(number);
+        return container?.signal(number);
       }
       given = 128 + number;
-      container.signal(9);
+      container?.signal(9);
     };
     Deno.addSignalListener(signal, pass);
     return () => Deno.removeSignalListener(signal, pass);
   });
   try {
+    // Only now: whoever has heard from the command may interrupt it at once.
+    container = stage2.launch(plan);
     return await container.ended;
   } catch (error) {
     if (given === undefined) throw error;
