@@ -116,7 +116,7 @@ function overFetch(client: Deno.HttpClient, reason: Reason): UniversalClientFn {
       method,
       headers: header,
       signal: control.signal,
-      body: sent?.upTo(signal),
+      body: sent?.upTo(control.signal),
     });
     try {
       response = signal ? await orAborted(answer, signal) : await answer;
@@ -136,12 +136,16 @@ function overFetch(client: Deno.HttpClient, reason: Reason): UniversalClientFn {
   };
 }
 
-/** How long an answer may be on its way. */
+/** How long a request may take to be sent, and its answer to begin. */
 const graceMs = 100;
 
 /**
- * Ends a call whose answer has not begun. Deno's fetch() drops one that comes in the moment of
- * the abort without its end, and the server goes on for ever: what is on its way is let in first.
+ * Ends a call whose answer has not begun. Two things are given their time first. Of an answer
+ * that comes in the moment of the abort, Deno's fetch() tells nobody, and the server goes on for
+ * ever. And of a request that is still to be sent, its HTTP/2 sends the reset alone, for which a
+ * server has to end the connection with all its calls.
+ *
+ * @see RFC 9113, section 5.1; docs/decisions/108-giving-up-a-streaming-call.md
  */
 function giveUp(answer: Promise<globalThis.Response>, control: AbortController): void {
   const timer = setTimeout(() => control.abort(), graceMs);
@@ -172,7 +176,7 @@ class Sent {
    * It ends with the signal. Once an answer has begun, fetch() tells the server of an abort only
    * when the body has ended as well, and whoever makes it may not do that.
    */
-  upTo(signal: AbortSignal | undefined): ReadableStream<Uint8Array<ArrayBuffer>> {
+  upTo(signal: AbortSignal): ReadableStream<Uint8Array<ArrayBuffer>> {
     const chunks = ReadableStream.from(this.#chunks()) as ReadableStream<Uint8Array<ArrayBuffer>>;
     return chunks.pipeThrough(new TransformStream(), { signal });
   }
@@ -187,6 +191,8 @@ class Sent {
       yield* this.#body;
     } catch (cause) {
       this.#failure = { cause };
+      // As in giveUp(): the request is to be sent before it is reset.
+      await new Promise((resolve) => setTimeout(resolve, graceMs));
       throw cause;
     }
   }

@@ -1,72 +1,95 @@
-import { setImmediate } from "node:timers";
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { KurmaError } from "../../ffi/errors.ts";
 import { assertEquals, rejection } from "../../tests/assert.ts";
-import { kurmaError, openStreams } from "./client_streams.ts";
-import type { Handler } from "./http2/exchange.ts";
-import { TestServer } from "./http2/testing.ts";
+import { type ApiStreams, kurmaError, openStreams } from "./client_streams.ts";
+import type { Said } from "./client_streams_worker.ts";
+
+/** The server of client_streams_worker.ts, and clients of it. */
+class Serving implements AsyncDisposable {
+  readonly #worker: Worker;
+  readonly streams: ApiStreams;
+
+  private constructor(worker: Worker, path: string) {
+    this.#worker = worker;
+    this.streams = openStreams(path);
+  }
+
+  static async start(): Promise<Serving> {
+    const worker = new Worker(new URL("./client_streams_worker.ts", import.meta.url));
+    const said = await heard(worker);
+    if (!("path" in said)) throw new TypeError("It is to say first where it listens");
+    return new Serving(worker, said.path);
+  }
+
+  /** How many calls go on. */
+  async under(): Promise<number> {
+    this.#worker.postMessage("");
+    const said = await heard(this.#worker);
+    return "under" in said ? said.under : NaN;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.streams[Symbol.dispose]();
+    await this.#worker.terminate();
+  }
+}
+
+async function heard(worker: Worker): Promise<Said> {
+  const [said] = await once(worker, "message");
+  return said;
+}
 
 Deno.test("a call that is given up ends on the other side, however far its answer is", async () => {
-  const under = new Set<symbol>();
-  const handler: Handler = async ({ signal }) => {
-    const call = Symbol();
-    under.add(call);
-    const ended = new Promise((resolve) => signal.addEventListener("abort", resolve));
-    ended.then(() => under.delete(call));
-    // The answer begins after up to 1.5 ms; the caller gives up at any time around that.
-    await wait(Math.random() * 1.5);
-    const header = new Headers({ "content-type": "application/connect+proto" });
-    return { status: 200, header, body: until(ended) };
-  };
-  await using server = new TestServer({}, handler);
-  using streams = openStreams(server.path);
-  for (let round = 0; round < 300; round++) {
+  await using serving = await Serving.start();
+  const { images, events } = serving.streams;
+  const stays = new AbortController();
+  const other = events.watch({}, { signal: stays.signal })[Symbol.asyncIterator]().next();
+  // More of each than a connection takes at once.
+  for (let round = 0; round < 1_000; round++) {
     const control = new AbortController();
-    const answers = streams.images.import(upload(), { signal: control.signal });
-    const heard = answers[Symbol.asyncIterator]().next().then(() => "an end", () => "cut off");
+    const { signal } = control;
+    const answers = round % 2 === 0
+      ? images.import(endless(), { signal })
+      : events.watch({}, { signal });
+    const outcome = answers[Symbol.asyncIterator]().next().then(() => "an end", () => "cut off");
     await wait(Math.random() * 3);
     control.abort();
-    assertEquals(await heard, "cut off");
+    assertEquals(await outcome, "cut off");
   }
-  for (let wait10 = 0; under.size > 0 && wait10 < 200; wait10++) await wait(10);
-  assertEquals(under.size, 0);
+  // All but the one that nobody has given up.
+  const deadline = performance.now() + 5_000;
+  while (await serving.under() > 1 && performance.now() < deadline) await wait(10);
+  assertEquals(await Promise.race([other.catch(String), serving.under()]), 1);
+  stays.abort();
+  await rejection(other);
 });
 
 Deno.test("what fails while it is sent is why the call fails", async () => {
-  await using server = new TestServer({}, ({ signal }) => {
-    const ended = new Promise((resolve) => signal.addEventListener("abort", resolve));
-    const header = new Headers({ "content-type": "application/connect+proto" });
-    return Promise.resolve({ status: 200, header, body: until(ended) });
-  });
-  using streams = openStreams(server.path);
+  await using serving = await Serving.start();
   // Before the answer has begun, and after.
   for (const afterMs of [0, 20]) {
-    const answers = streams.images.import(broken(afterMs));
+    const answers = serving.streams.images.import(broken(afterMs));
     const error = kurmaError(await rejection(Array.fromAsync(answers)));
     assertEquals(String(error), "KurmaError: Cannot read the archive: EIO");
   }
 });
 
+/** An upload that never comes to its end. */
+async function* endless() {
+  yield { message: { case: "start" as const, value: { name: "web" } } };
+  await new Promise(() => {});
+}
+
+/** An upload that cannot go on. */
 async function* broken(afterMs: number) {
   yield { message: { case: "start" as const, value: { name: "web" } } };
   await wait(afterMs);
   throw new KurmaError("kernel", "Cannot read the archive: EIO");
 }
 
-/** A body without a byte. */
-// deno-lint-ignore require-yield
-async function* until(ended: Promise<unknown>): AsyncGenerator<Uint8Array> {
-  await ended;
-}
-
-/** What is sent, and never comes to its end. */
-async function* upload() {
-  yield { message: { case: "start" as const, value: { name: "web" } } };
-  await new Promise(() => {});
-}
-
 /** Timers are in whole milliseconds. */
 async function wait(ms: number): Promise<void> {
   const end = performance.now() + ms;
-  await new Promise((resolve) => setTimeout(resolve, Math.floor(ms)));
-  while (performance.now() < end) await new Promise((resolve) => setImmediate(resolve));
+  while (performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 0));
 }
