@@ -141,12 +141,13 @@ export function environment(pid: number): string[] {
   return Deno.readTextFileSync(`/proc/${pid}/environ`).split("\0").slice(0, -1);
 }
 
-/** What each descriptor of a process is, by number. */
+/** What each descriptor of a process is, by number, without the libraries that it may be loading. */
 export function descriptors(pid: number): Record<string, string> {
   const found: Record<string, string> = {};
   for (const { name } of Deno.readDirSync(`/proc/${pid}/fd`)) {
     try {
-      found[name] = Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
+      const file = Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
+      if (!/\.so\b/.test(file)) found[name] = file;
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error; // It was closed meanwhile.
     }
