@@ -48,7 +48,7 @@ const wanted = 2;
 const idleMs = 10;
 
 /** The prepared containers of one manager. They are nobody's until they are taken. */
-export class Ahead implements Disposable {
+export class Ahead implements AsyncDisposable {
   readonly #host: Host;
   readonly #claims: Claims;
   /** Who prepared them; a server that follows knows nothing of them. */
@@ -63,7 +63,8 @@ export class Ahead implements Disposable {
   /** Ids that a stage2 before this one may have prepared. */
   #left: string[] = [];
   #timer: number | undefined;
-  #filling = false;
+  /** Settles when what is missing is prepared. */
+  #filling: Promise<void> | undefined;
 
   constructor(host: Host, claims: Claims) {
     this.#host = host;
@@ -126,15 +127,30 @@ export class Ahead implements Disposable {
     this.soon();
   }
 
-  /** The end of the connection to stage2 takes back what is prepared. */
-  [Symbol.dispose](): void {
+  /**
+   * The end of the connection to stage2 takes back what is prepared. What another stage2 had
+   * left is gone when this settles.
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const stage2 = this.#stage2;
     this.#drop();
+    await this.#filling;
+    if (stage2 === undefined) return;
+    await this.#clear(stage2).catch((error) => {
+      this.#host.log("debug", "The next kurmad clears up", { cause: oneLine(error) });
+    });
   }
 
-  async #fill(): Promise<void> {
+  #fill(): void {
     const stage2 = this.#stage2;
     if (this.#filling || stage2 === undefined) return;
-    this.#filling = true;
+    this.#filling = this.#prepareMissing(stage2).finally(() => {
+      this.#filling = undefined;
+      if (this.#stage2 !== stage2) this.soon();
+    });
+  }
+
+  async #prepareMissing(stage2: Stage2): Promise<void> {
     try {
       await this.#clear(stage2);
       for (const one of [...this.#ready]) {
@@ -149,8 +165,6 @@ export class Ahead implements Disposable {
       }
     } catch (error) {
       this.#host.log("debug", "Cannot prepare a container", { cause: oneLine(error) });
-    } finally {
-      this.#filling = false;
     }
   }
 
@@ -159,7 +173,7 @@ export class Ahead implements Disposable {
     for (; this.#left.length > 0; this.#left.shift()) {
       const [id] = this.#left;
       // One that a container is being made of comes back here if it comes to nothing.
-      if (this.#host.live.has(id)) continue;
+      if (this.#host.live.has(id) || this.#taken.has(id)) continue;
       await forget(stage2, firstRun(id), true);
     }
   }
@@ -170,9 +184,8 @@ export class Ahead implements Disposable {
       likeness: pattern?.likeness,
     };
     try {
-      const ids = [...this.#left, ...this.#taken, ...this.#ready.map(({ id }) => id), one.id];
       // First: one that is written down is found, whoever dies.
-      Deno.writeTextFileSync(fileIn(this.#host.folders.state), ids.join("\n"));
+      this.#writeDown(one.id);
       const plan = pattern && this.#makeFolder(one, pattern);
       await stage2.prepare(firstRun(one.id), firstId(one.range), plan);
       if (this.#stage2 !== stage2 || one.isStale) {
@@ -186,6 +199,15 @@ export class Ahead implements Disposable {
       if (this.#pattern === pattern) this.#pattern = undefined;
       return await this.#prepare(stage2);
     }
+  }
+
+  /** Keeps the ids of all that stage2 may have and no record tells of, and this one, in the file. */
+  #writeDown(id: string): void {
+    const ids = [...this.#left, ...this.#taken, ...this.#ready.map(({ id }) => id), id];
+    const file = fileIn(this.#host.folders.state);
+    // Whoever is killed meanwhile leaves the ids of before, and not an empty file.
+    Deno.writeTextFileSync(`${file}.new`, ids.join("\n"));
+    Deno.renameSync(`${file}.new`, file);
   }
 
   /** Makes the folder for a container that is like `pattern`, and its plan. */

@@ -124,8 +124,8 @@ export class Manager implements AsyncDisposable {
   /** Stops managing. Containers go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.lifecycle.close();
-    this.#ahead[Symbol.dispose]();
     await this.host.queues.idle();
+    await this.#ahead[Symbol.asyncDispose]();
     this.host.state.events.close();
     this.host.supervisor[Symbol.dispose]();
     this.host.live.clear();
