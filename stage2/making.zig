@@ -86,8 +86,9 @@ fn placeOf(server: *Server, entry: *const Entry) orders.Place {
 pub fn delete(server: *Server, request: *const Request) error{Failed}!void {
     const entry = server.named(request) catch |unknown| {
         if (request.argument == 0) return unknown;
-        // A server that is killed while it makes one leaves its cgroup, and no word of it.
-        return server.task(request, orders.Remove{ .id = request.id, .known = false });
+        // A server that is killed while it makes one leaves its cgroup, and no word of it. Who
+        // lives in it is not ours to kill: the name may be another server's.
+        return server.task(request, orders.Remove{ .id = request.id, .ending = .wait });
     };
     server.settle();
     if (entry.state != .stopped and entry.state != .prepared) return server.failure.fail(.supervise, .BUSY);

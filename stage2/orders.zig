@@ -185,12 +185,11 @@ pub const Hooks = struct {
 /// Removes a container's cgroup.
 pub const Remove = struct {
     id: [wire.id_size]u8,
-    /// Who is not known here may be somebody else's: nothing is killed then.
-    known: bool,
+    ending: placement.Ending,
 
     pub fn work(order: Remove, _: fd_t) Status {
         var failure: Failure = .{};
-        placement.remove(&failure, wire.name(&order.id).?, if (order.known) .kill else .wait) catch return .failed(failure, wire.name(&order.id).?);
+        placement.remove(&failure, wire.name(&order.id).?, order.ending) catch return .failed(failure, wire.name(&order.id).?);
         return .of(.finished);
     }
 };

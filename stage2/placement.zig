@@ -70,14 +70,19 @@ pub fn join(failure: *Failure, id: []const u8) error{Failed}!?fd_t {
     return made.openUnified(failure);
 }
 
-/// Removes the container's cgroup when what is left in it has ended, or after ending that;
-/// success if there is none.
-pub fn remove(failure: *Failure, id: []const u8, ending: enum { wait, kill }) error{Failed}!void {
+/// What becomes of processes in a cgroup that is to go.
+pub const Ending = enum { wait, kill };
+
+/// Removes the container's cgroup once what is left in it has ended; success if there is none.
+pub fn remove(failure: *Failure, id: []const u8, ending: Ending) error{Failed}!void {
     var places: Places = .{};
     try places.open(failure);
     defer places.close();
     const made: cgroup.Cgroup = try .named(failure, &places.root, id);
-    try (if (ending == .wait) made.remove(failure, patience_ms) else made.destroy(failure, patience_ms));
+    try switch (ending) {
+        .wait => made.remove(failure, patience_ms),
+        .kill => made.destroy(failure, patience_ms),
+    };
 }
 
 /// Finds out, for entries of a table that have ended and have a cgroup, whether the kernel

@@ -361,7 +361,7 @@ pub const Server = struct {
         if (entry.cgroup) {
             // Killing what is left in it and waiting for it takes time; we go on. With all
             // workers busy, `reap` comes back to it when one has ended.
-            self.employ(entry, orders.Remove{ .id = entry.id, .known = true }) catch return;
+            self.employ(entry, orders.Remove{ .id = entry.id, .ending = .kill }) catch return;
             entry.cgroup = false;
             return;
         }

@@ -118,15 +118,16 @@ function overFetch(client: Deno.HttpClient, reason: Reason): UniversalClientFn {
       signal: control.signal,
       body: sent?.upTo(control.signal),
     });
+    // Deno's fetch() holds its answer weakly: once it is collected, aborting ends nothing, and
+    // the call goes on for ever. So the signal holds it.
+    signal?.addEventListener("abort", () => giveUp(answer, control), { once: true });
     try {
       response = signal ? await orAborted(answer, signal) : await answer;
     } catch (cause) {
-      if (signal?.aborted) giveUp(answer, control);
       signal?.throwIfAborted();
       sent?.throwIfFailed();
       throw broken(reason(cause, false));
     }
-    signal?.addEventListener("abort", () => end(response, control), { once: true });
     return {
       status: response.status,
       header: response.headers,
@@ -140,7 +141,7 @@ function overFetch(client: Deno.HttpClient, reason: Reason): UniversalClientFn {
 const graceMs = 100;
 
 /**
- * Ends a call whose answer has not begun. Two things are given their time first. Of an answer
+ * Ends a call: at once if its answer has begun. Else two things are given their time first. Of an answer
  * that comes in the moment of the abort, Deno's fetch() tells nobody, and the server goes on for
  * ever. And of a request that is still to be sent, its HTTP/2 sends the reset alone, for which a
  * server has to end the connection with all its calls.
@@ -150,17 +151,7 @@ const graceMs = 100;
 function giveUp(answer: Promise<globalThis.Response>, control: AbortController): void {
   const timer = setTimeout(() => control.abort(), graceMs);
   Deno.unrefTimer(timer);
-  answer.then((response) => end(response, control), () => {}).finally(() => clearTimeout(timer));
-}
-
-/**
- * Ends a call whose answer has begun.
- *
- * @param _response Deno's fetch() holds it weakly: once it is collected, aborting ends nothing,
- * and the call goes on for ever. So whoever can end it holds it.
- */
-function end(_response: globalThis.Response, control: AbortController): void {
-  control.abort();
+  answer.then(() => control.abort(), () => {}).finally(() => clearTimeout(timer));
 }
 
 /** The body of a request. */

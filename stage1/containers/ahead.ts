@@ -17,11 +17,8 @@ import { type Pattern, planLike } from "./pattern.ts";
 import { firstId } from "./ranges.ts";
 import { forget, newWorkFolder } from "./runs.ts";
 
-/**
- * What a new container gets; its first run may be prepared. Disposing of it says that a record
- * tells of the container, or that it was discarded.
- */
-export interface Prepared extends Disposable {
+/** What a new container gets; its first run may be prepared. */
+export interface Prepared {
   readonly id: string;
   readonly range: number;
   /** The server that has prepared it. */
@@ -31,7 +28,7 @@ export interface Prepared extends Disposable {
 }
 
 /** One that nobody has taken. */
-interface Waiting extends Omit<Prepared, keyof Disposable> {
+interface Waiting extends Prepared {
   /** Ends the telling of its image's end. */
   hold?: Disposable;
   /** Whether its image may be gone. */
@@ -84,9 +81,10 @@ export class Ahead implements AsyncDisposable {
 
   /**
    * One that is prepared, if there is one: made for those that are like this, rather than for
-   * any. It is the caller's, to run or to {@linkcode discard}.
+   * any. It is the caller's, to run or to {@linkcode discard}; disposing of it says that either
+   * is done, and a record tells of what runs.
    */
-  take(likeness: string | undefined): Prepared | undefined {
+  take(likeness: string | undefined): (Prepared & Disposable) | undefined {
     const taken = this.#ready.find((one) => one.likeness === likeness) ??
       this.#ready.find((one) => one.likeness === undefined);
     if (taken === undefined) return undefined;
@@ -112,7 +110,7 @@ export class Ahead implements AsyncDisposable {
   }
 
   /** Takes back what is prepared for one that was taken and came to nothing. */
-  async discard({ id, by }: Pick<Prepared, "id" | "by">): Promise<void> {
+  async discard({ id, by }: Prepared): Promise<void> {
     try {
       if (!this.#host.state.containers.has(id)) this.#removeFolder(id);
       if (by === this.#stage2) return await forget(by, firstRun(id));

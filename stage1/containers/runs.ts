@@ -37,7 +37,7 @@ export async function forget(stage2: Stage2, run: string, begun = false): Promis
     // EBUSY: it has not ended yet; a kill takes a moment. EAGAIN: stage2 has too much to do.
     if (!isErrno(answer, "EBUSY", "EAGAIN") || performance.now() > deadline) throw answer;
     const killed = await refusal(stage2.kill(run));
-    if (killed !== undefined && !/^(ESRCH|ENOENT)$/.test(killed.errno)) throw killed;
+    if (killed !== undefined && !isErrno(killed, "ESRCH", "ENOENT")) throw killed;
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
 }
@@ -57,6 +57,6 @@ async function refusal(request: Promise<unknown>): Promise<KernelError | undefin
 export async function ignoringGone(request: Promise<unknown>): Promise<boolean> {
   const answer = await refusal(request);
   if (answer === undefined) return true;
-  if (!/^(ESRCH|ENOENT)$/.test(answer.errno)) throw answer;
+  if (!isErrno(answer, "ESRCH", "ENOENT")) throw answer;
   return false;
 }

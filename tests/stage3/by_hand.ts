@@ -5,8 +5,10 @@
  * @module
  */
 
-import { assert } from "../assert.ts";
+import { isDeepStrictEqual } from "node:util";
+import { assert, assertEquals } from "../assert.ts";
 import { binary, Running, type Scratch } from "../harness.ts";
+import { until } from "../stage2/served.ts";
 import { Stage3Client } from "../../stage3/client.ts";
 
 /** Makes the root and becomes stage3; `$1` is the test's folder, `$2` the binary. */
@@ -141,18 +143,24 @@ export function environment(pid: number): string[] {
   return Deno.readTextFileSync(`/proc/${pid}/environ`).split("\0").slice(0, -1);
 }
 
-/** What each descriptor of a process is, by number, without the libraries that it may be loading. */
+/** What each descriptor of a process is, by number. */
 export function descriptors(pid: number): Record<string, string> {
   const found: Record<string, string> = {};
   for (const { name } of Deno.readDirSync(`/proc/${pid}/fd`)) {
     try {
-      const file = Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
-      if (!/\.so\b/.test(file)) found[name] = file;
+      found[name] = Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error; // It was closed meanwhile.
     }
   }
   return found;
+}
+
+/** That these and no others stay open, once a program has loaded its libraries. */
+export async function assertOpen(pid: number, expected: Record<string, string>): Promise<void> {
+  const isSo = () => Promise.resolve(isDeepStrictEqual(descriptors(pid), expected) || undefined);
+  await until(`the descriptors of ${pid}`, isSo).catch(() => {});
+  assertEquals(descriptors(pid), expected);
 }
 
 /** A field of /proc/PID/status. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "../assert.ts";
 import { count, mustRun, root, test } from "../harness.ts";
 import { Stage3Client, type StartRequest } from "../../stage3/client.ts";
-import { children, commandLine, descriptors, statusField } from "./by_hand.ts";
+import { assertOpen, children, commandLine, statusField } from "./by_hand.ts";
 import { launch, Launched, pause } from "./launched.ts";
 
 const sleep: StartRequest = {
@@ -105,7 +105,7 @@ test("PID 1 answers the text RPC, and confines what it starts like the main proc
   const [main, one] = children(pid);
   assertEquals(commandLine(main), ["sleep", "2000"]);
   assertEquals(commandLine(one), ["sleep", "1000"]);
-  assertEquals(descriptors(one), { 0: "/dev/null", 1: "/dev/null", 2: "/dev/null" });
+  await assertOpen(one, { 0: "/dev/null", 1: "/dev/null", 2: "/dev/null" });
   for (const field of ["NoNewPrivs", "CapEff", "CapBnd", "CapInh", "Seccomp", "Groups"]) {
     assertEquals(statusField(one, field), statusField(main, field), field);
   }
@@ -127,7 +127,7 @@ test("after EXEC, the log and the text RPC go on in a child of the new PID 1", a
   await client.exec({ command: ["sleep", "4000"], stdout: "/dev/null", stderr: "/dev/null" });
   assertEquals(commandLine(pid), ["sleep", "4000"]);
   assertEquals(statusField(pid, "NoNewPrivs"), "1");
-  assertEquals(descriptors(pid), { 0: "/dev/null", 1: "/dev/null", 2: "/dev/null" });
+  await assertOpen(pid, { 0: "/dev/null", 1: "/dev/null", 2: "/dev/null" });
   await process.write("two\n");
   const log = () => Deno.readTextFileSync(`${dir}/log`).replaceAll(/^\S+ /gm, "");
   while (!log().includes("two")) await pause(10);

@@ -1,7 +1,15 @@
 import { assert, assertEquals, assertMatch, rejection } from "../assert.ts";
 import { binary, count, mustRun, run, test } from "../harness.ts";
 import type { StartRequest } from "../../stage3/client.ts";
-import { ByHand, children, commandLine, descriptors, environment, statusField } from "./by_hand.ts";
+import {
+  assertOpen,
+  ByHand,
+  children,
+  commandLine,
+  descriptors,
+  environment,
+  statusField,
+} from "./by_hand.ts";
 
 const sleep: StartRequest = {
   command: ["/bin/sleep", "1000"],
@@ -42,7 +50,7 @@ test("START gives a process its arguments, environment and files, and nothing el
   const pid = await stage3.child(sleep.command);
   assertEquals(commandLine(pid), sleep.command);
   assertEquals(environment(pid), ["K=V"]);
-  assertEquals(descriptors(pid), { 0: "/dev/null", 1: "/o", 2: "/e" });
+  await assertOpen(pid, { 0: "/dev/null", 1: "/o", 2: "/e" });
   assertEquals(statusField(pid, "SigBlk"), "0000000000000000");
   assertEquals(children(pid), []);
 
@@ -141,7 +149,7 @@ test("EXEC makes the program PID 1 and stage3 its child, still serving", async (
   });
   assertEquals(commandLine(stage3.pid), ["sleep", "3000"]);
   assertEquals(environment(stage3.pid), ["A=b"]);
-  assertEquals(descriptors(stage3.pid), { 0: "/dev/null", 1: "/o", 2: "/e" });
+  await assertOpen(stage3.pid, { 0: "/dev/null", 1: "/o", 2: "/e" });
   const [server] = children(stage3.pid);
   assertEquals(commandLine(server)[0], "init");
   assert(environment(server).includes("INITD_INTERCEPT=1"));
