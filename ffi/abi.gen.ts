@@ -11,6 +11,7 @@ export const symbols = {
   kurma_attributes: { parameters: ["buffer", "buffer", "usize", "buffer"], result: "i32" },
   kurma_close: { parameters: ["i32"], result: "void" },
   kurma_hang_up: { parameters: ["i32"], result: "void" },
+  kurma_end_output: { parameters: ["i32"], result: "void" },
   kurma_pair: { parameters: ["buffer", "buffer"], result: "i32" },
   kurma_listen: { parameters: ["buffer", "buffer"], result: "i32" },
   kurma_connect: { parameters: ["buffer", "buffer"], result: "i32" },

@@ -275,6 +275,8 @@ export interface Kernel {
   write(file: Descriptor, bytes: Uint8Array): number;
   /** Ends a connection: a `receive` that waits on it ends with null, and whoever called it closes. */
   hangUp(socket: Descriptor): void;
+  /** Ends what is sent on a connection; the other end may still send. One that is over stays so. */
+  endOutput(socket: Descriptor): void;
   /**
    * The root of a process, as a descriptor that paths are resolved from.
    *

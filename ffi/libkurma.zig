@@ -23,6 +23,7 @@ pub const exports = .{
     .{ .name = "kurma_attributes", .call = &attributes, .pool = false },
     .{ .name = "kurma_close", .call = &close, .pool = false },
     .{ .name = "kurma_hang_up", .call = &hangUp, .pool = false },
+    .{ .name = "kurma_end_output", .call = &endOutput, .pool = false },
     .{ .name = "kurma_pair", .call = &pair, .pool = false },
     .{ .name = "kurma_listen", .call = &listen, .pool = false },
     .{ .name = "kurma_connect", .call = &connect, .pool = false },
@@ -184,6 +185,11 @@ fn close(fd: i32) callconv(.c) void {
 /// on it, and its number must not mean another file before that one has woken up.
 fn hangUp(socket: i32) callconv(.c) void {
     _ = linux.os.shutdown(socket, linux.os.SHUT.RDWR);
+}
+
+/// Ends what is sent on a connection; the other end may still send. shutdown(2)
+fn endOutput(socket: i32) callconv(.c) void {
+    _ = linux.os.shutdown(socket, linux.os.SHUT.WR);
 }
 
 /// Two sequenced-packet sockets connected to each other. 0, or -1.

@@ -264,6 +264,10 @@ export const kernel: Kernel = {
     native.kurma_hang_up(socket);
   },
 
+  endOutput(socket) {
+    native.kurma_end_output(socket);
+  },
+
   pipe() {
     const fds = new Int32Array(2);
     checked("pipe", (failure) => native.kurma_pipe(fds, failure));

@@ -151,6 +151,10 @@ export class RecordingKernel implements Kernel {
     this.#note("hangUp", socket);
   }
 
+  endOutput(socket: Descriptor): void {
+    this.#note("endOutput", socket);
+  }
+
   pipe(): [Descriptor, Descriptor] {
     this.#note("pipe");
     return [this.#next++, this.#next++];

@@ -20,6 +20,8 @@ export interface Stream {
   read(into: Uint8Array): Promise<number | null>;
   /** Writes all. None writes nothing, and rejects if nobody is at the other end any more. */
   write(bytes: Uint8Array): Promise<number>;
+  /** Ends what is written; reading goes on. */
+  closeWrite(): Promise<void>;
   close(): void;
 }
 
@@ -47,7 +49,7 @@ export function inheritedSockets(
  * @param failed Told of a connection that could not be accepted.
  */
 export async function acceptAll(
-  kernel: Pick<Kernel, "accept" | "write">,
+  kernel: Pick<Kernel, "accept" | "endOutput" | "write">,
   socket: Descriptor,
   serve: (stream: Stream, who: Omit<Accepted, "descriptor">) => void,
   failed: (error: KernelError) => void,
@@ -79,7 +81,7 @@ interface PipeBinding {
  * A connected unix stream socket, by its descriptor. Deno has no way of its own to take one
  * over; this is the one that Node's `net` has, and a test holds Deno to it.
  */
-function adopt(kernel: Pick<Kernel, "write">, descriptor: Descriptor): Stream {
+function adopt(kernel: Pick<Kernel, "endOutput" | "write">, descriptor: Descriptor): Stream {
   const { binding } = process as unknown as { binding(name: "pipe_wrap"): PipeBinding };
   const { Pipe, constants } = binding.call(process, "pipe_wrap");
   const handle = new Pipe(constants.SOCKET);
@@ -90,10 +92,13 @@ function adopt(kernel: Pick<Kernel, "write">, descriptor: Descriptor): Stream {
   const chunks = socket.iterator({ destroyOnReturn: false });
   socket.on("error", () => socket.destroy()); // Who reads or writes is told of it as well.
   let rest: Uint8Array = new Uint8Array();
-  /** A write of nothing, which Node would keep from the kernel. */
-  const ask = () => {
+  const assertOpen = () => {
     // From then on the number may be that of another descriptor.
     if (socket.destroyed) throw new Deno.errors.BrokenPipe("The connection is closed");
+  };
+  /** A write of nothing, which Node would keep from the kernel. */
+  const ask = () => {
+    assertOpen();
     try {
       kernel.write(descriptor, new Uint8Array());
     } catch (error) {
@@ -122,6 +127,11 @@ function adopt(kernel: Pick<Kernel, "write">, descriptor: Descriptor): Stream {
         socket.write(copy, (error) => error ? reject(error) : resolve())
       ).catch(asDeno);
       return bytes.length;
+    },
+    // deno-lint-ignore require-await -- As of a connection of Deno's, which throws nothing at once.
+    async closeWrite() {
+      assertOpen();
+      kernel.endOutput(descriptor); // Deno's end() ends both ways.
     },
     close: () => void socket.destroy(),
   };

@@ -10,7 +10,7 @@ import { TlsContext, TlsError } from "../../ffi/openssl.ts";
 import { KurmaError } from "../../ffi/errors.ts";
 import { isBroken } from "../api/http2/broken.ts";
 import {
-  type Duplex,
+  type Connection,
   type Handler,
   type Peer,
   piecesOf,
@@ -81,7 +81,7 @@ type Known = Peer & { readonly kind: "tls" };
 
 /** A connection that is served. */
 interface Guest {
-  readonly duplex: Duplex;
+  readonly duplex: Connection;
   readonly address: string;
   /** Undefined for one that shows tokens. */
   readonly known: Known | undefined;
@@ -231,7 +231,7 @@ export class RemoteServer {
     await connection.ended;
   }
 
-  async #serve(duplex: Duplex, address: string, known: Known | undefined): Promise<void> {
+  async #serve(duplex: Connection, address: string, known: Known | undefined): Promise<void> {
     const peer: Peer = known ?? { kind: "tcp", address };
     this.#guests.set(peer, { duplex, address, known, calls: new Set() });
     try {

@@ -110,6 +110,21 @@ doorTest("HTTP/2 is spoken where it is asked for, and nothing unknown is", {}, a
   assertMatch(error.message, /NoApplicationProtocol/);
 });
 
+doorTest(
+  "a client that sends more than is read gets its answer, however slow it is",
+  { handler: () => Promise.resolve(textResponse(413, "too much")) },
+  async (door) => {
+    using connection = await door.connect();
+    await connection.write(text("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4000000\r\n\r\n"));
+    const piece = new Uint8Array(400_000);
+    for (let n = 0; n < 10; n++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      for (let at = 0; at < piece.length;) at += await connection.write(piece.subarray(at));
+    }
+    assertMatch(await new Response(connection.readable).text(), /^HTTP\/1\.1 413 [^]*too much/);
+  },
+);
+
 doorTest("a certificate that is revoked ends its connection", {}, async (door) => {
   using connection = await door.connect();
   await connection.handshake();

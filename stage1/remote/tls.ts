@@ -10,7 +10,7 @@ import {
   TlsError,
   type TlsSession,
 } from "../../ffi/openssl.ts";
-import type { Duplex } from "../api/http2/exchange.ts";
+import type { Connection } from "../api/http2/exchange.ts";
 
 /** What is encrypted or decrypted in one go: four of the largest records of TLS. RFC 8446, 5.1 */
 const batchSize = 64 * 1024;
@@ -28,7 +28,7 @@ const lingerMs = 1_000;
 const maxLate = 256 * 1024;
 
 /** A connection whose client has shown who it is, if it has anything to show. */
-export class TlsConnection implements Duplex {
+export class TlsConnection implements Connection {
   readonly #socket: Deno.TcpConn;
   readonly #session: TlsSession;
   readonly #received = new Uint8Array(wireSize);
@@ -109,6 +109,13 @@ export class TlsConnection implements Duplex {
     for (let at = 0; at < batch.length;) at += this.#session.write(batch.subarray(at));
     await this.#flush();
     return batch.length;
+  }
+
+  async closeWrite(): Promise<void> {
+    if (this.#isClosed) throw new Deno.errors.BrokenPipe("The connection is closed");
+    this.#session.end();
+    await this.#flush();
+    await this.#socket.closeWrite();
   }
 
   close(): void {

@@ -85,6 +85,14 @@ test("who only ends what it sends is answered, and who goes away is missed", asy
   }
   // Which of the two it is depends on what the server was about to do.
   await running.says(/^BrokenPipe\n(ConnectionReset|BrokenPipe)\n$/);
+  {
+    using late = await connect();
+    await say(late, "enough");
+    assertEquals(await heard(late, Infinity), greeting);
+    await say(late, "more");
+    await running.says(/heard more\n/);
+  }
+  await running.says(/heard more\n+heard all\n/);
   using last = await connect();
   await say(last, "end");
   assertEquals((await running.output).status, 0);

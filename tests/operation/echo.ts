@@ -1,7 +1,8 @@
 /**
  * Answers each connection to the sockets that it was given with who it is and with what it
  * said, until it says "end". To one that ends what it sends it says "over"; once nobody is there
- * any more, it notes by which error it was told.
+ * any more, it notes by which error it was told. One that says "enough" is answered no more, and
+ * what it says then is noted.
  *
  * @module
  */
@@ -21,6 +22,7 @@ async function answer(stream: Stream, { uid }: { uid: number }): Promise<void> {
     said.push(new TextDecoder().decode(buffer.subarray(0, count)));
     if (!said[said.length - 1].endsWith("\n")) continue;
     const line = said.splice(0).join("");
+    if (line === "enough\n") return await listen(stream);
     await stream.write(new TextEncoder().encode(line));
     if (line === "end\n") Deno.exit(0);
   }
@@ -28,6 +30,15 @@ async function answer(stream: Stream, { uid }: { uid: number }): Promise<void> {
   while (await stream.write(new Uint8Array()) === 0) {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+async function listen(stream: Stream): Promise<void> {
+  await stream.closeWrite();
+  const buffer = new Uint8Array(1_000);
+  for (let count; (count = await stream.read(buffer)) !== null;) {
+    console.log(`heard ${new TextDecoder().decode(buffer.subarray(0, count))}`);
+  }
+  console.log("heard all");
 }
 
 async function serve(stream: Stream, who: { uid: number }): Promise<void> {

@@ -6,7 +6,7 @@
  */
 
 import { isBroken } from "./broken.ts";
-import { type Duplex, type Handler, type Peer, textResponse } from "./exchange.ts";
+import { type Connection, type Handler, type Peer, textResponse } from "./exchange.ts";
 import {
   ConnectionError,
   defaultWindow,
@@ -40,7 +40,7 @@ import { Stream } from "./stream.ts";
 
 /** What a connection is given. */
 export interface ConnectionOptions {
-  readonly duplex: Duplex;
+  readonly duplex: Connection;
   readonly peer: Peer;
   readonly handler: Handler;
   readonly limits: Limits;

@@ -20,6 +20,12 @@ export interface Duplex {
   close(): void;
 }
 
+/** The server's end of a connection. */
+export interface Connection extends Duplex {
+  /** Ends what is written, and settles when that is on its way; reading goes on. */
+  closeWrite(): Promise<void>;
+}
+
 /** Who is at the other end. */
 export type Peer =
   | {

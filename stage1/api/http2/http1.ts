@@ -49,10 +49,12 @@ export class Http1Connection {
   #lastBusy = performance.now();
   /** When the head of a request that is not whole began to come. */
   #headSince: number | undefined = performance.now();
-  /** A read that looks whether the client is still there. */
-  #watch: Promise<boolean> | undefined;
+  /** The read that is under way: there is one at a time, and who waits for more shares it. */
+  #reading: Promise<boolean> | undefined;
   /** Whether the client has ended what it sends. */
   #inputEnded = false;
+  /** When it was answered for the last time, though it may have more to send. */
+  #lingersSince: number | undefined;
   #abort: AbortController | undefined;
 
   constructor(options: ConnectionOptions, buffer: ReadBuffer) {
@@ -72,23 +74,54 @@ export class Http1Connection {
   /** Serves until either side ends the connection. Does not reject. */
   async serve(): Promise<void> {
     try {
-      while (!this.#over && !this.#stopping) {
-        const head = await this.#head();
-        if (head === undefined) break;
-        this.#busy = true;
-        const goOn = await this.#exchange(head);
-        this.#busy = false;
-        this.#lastBusy = performance.now();
-        if (!goOn) break;
-      }
+      const isAllRead = await this.#exchanges();
       await this.#output.drained();
+      if (!isAllRead && !this.#over) await this.#linger();
     } catch (error) {
-      if (error instanceof BadRequest) await this.#refuse(error);
-      else if (!this.#over && !isBroken(error) && !(error instanceof ClientGone)) {
+      if (!this.#over && !isBroken(error) && !(error instanceof ClientGone)) {
         this.#options.onBug(error);
       }
     }
     this.abort("The connection ends");
+  }
+
+  /** @returns Whether all that the client sent, or will send, was read. */
+  async #exchanges(): Promise<boolean> {
+    try {
+      while (!this.#over && !this.#stopping) {
+        const head = await this.#head();
+        if (head === undefined) break;
+        this.#busy = true;
+        const { isAllRead, goOn } = await this.#exchange(head);
+        this.#rest();
+        if (!isAllRead) return false;
+        if (!goOn) break;
+      }
+      return this.#buffer.length === 0;
+    } catch (error) {
+      if (!(error instanceof BadRequest)) throw error;
+      this.#rest();
+      await this.#respond(textResponse(error.status, error.message), false, false);
+      return false;
+    }
+  }
+
+  /** Nothing is left to be answered. */
+  #rest(): void {
+    this.#busy = false;
+    this.#lastBusy = performance.now();
+  }
+
+  /**
+   * Takes what a client that was answered early still sends, until it goes. One that writes to a
+   * connection that is closed fails, and may do so before it has read its answer.
+   *
+   * @see RFC 9112, 9.6
+   */
+  async #linger(): Promise<void> {
+    this.#lingersSince = performance.now();
+    await this.#options.duplex.closeWrite();
+    do this.#buffer.skip(this.#buffer.length); while (!this.#over && await this.#fill());
   }
 
   /** Takes no more requests; one that runs is answered, then the connection ends. */
@@ -108,17 +141,19 @@ export class Http1Connection {
 
   /** Looks whether a time is up; called about once a second. */
   tick(now: number): void {
-    const { handshakeMs, idleMs } = this.#options.limits;
+    const { handshakeMs, idleMs, lingerMs } = this.#options.limits;
     if (this.#busy) {
       if (this.#inputEnded) this.#findClient();
       return;
     }
-    if (this.#headSince !== undefined && now - this.#headSince > handshakeMs) {
+    if (this.#lingersSince !== undefined && now - this.#lingersSince > lingerMs) {
+      this.abort("It goes on though it was answered");
+    } else if (this.#headSince !== undefined && now - this.#headSince > handshakeMs) {
       this.abort("No request came");
     } else if (now - this.#lastBusy > idleMs) this.shutdown();
   }
 
-  async #exchange(head: Head): Promise<boolean> {
+  async #exchange(head: Head): Promise<{ isAllRead: boolean; goOn: boolean }> {
     const { peer, handler, onBug } = this.#options;
     const abort = this.#abort = new AbortController();
     const body = this.#body(head);
@@ -134,11 +169,6 @@ export class Http1Connection {
       peer,
     };
     if (head.length === 0) this.#watchSoon();
-    else if (head.expects) {
-      // Now, since behind the answer's head it would be no answer.
-      this.#output.push(latin1("HTTP/1.1 100 Continue\r\n\r\n"));
-      this.#output.flush();
-    }
     let response: Response;
     try {
       response = await handler(request);
@@ -147,11 +177,15 @@ export class Http1Connection {
       if (!this.#over) onBug(error);
       response = textResponse(500, "A bug in Kurma");
     }
-    const goOn = head.keepAlive && !this.#stopping;
+    // Behind the head of the answer it would be no answer.
+    if (response.status < 400) body.ask();
+    // What is left of a body that nobody wanted would be taken for the next request; an answer
+    // that is made while it goes out may still read it.
+    const isWhole = response.body === undefined || response.body instanceof Uint8Array;
+    const goOn = head.keepAlive && !this.#stopping && (body.isRead() || !isWhole);
     await this.#respond(response, head.method === "HEAD", goOn);
     this.#abort = undefined; // It is answered: nothing is left to be told.
-    // What is left of a body that nobody wanted would be taken for the next request.
-    return goOn && body.isRead() && !this.#over;
+    return { isAllRead: body.isRead(), goOn };
   }
 
   async #respond(response: Response, headOnly: boolean, keepAlive: boolean): Promise<void> {
@@ -198,15 +232,30 @@ export class Http1Connection {
     this.#output.flush();
   }
 
-  /** The body of a request, read from the connection at the pace of whoever reads it. */
-  #body(head: Head): { bytes: AsyncIterable<Uint8Array>; isRead(): boolean } {
+  /**
+   * The body of a request, read from the connection at the pace of whoever reads it. A client that
+   * waits to be asked for it is asked when it is read, so one that is refused before sends nothing.
+   */
+  #body(head: Head): { bytes: AsyncIterable<Uint8Array>; isRead(): boolean; ask(): void } {
     let isRead = head.length === 0;
+    let isAwaited = head.expects && !isRead;
+    const ask = () => {
+      if (!isAwaited) return;
+      isAwaited = false;
+      this.#output.send([latin1("HTTP/1.1 100 Continue\r\n\r\n")]);
+    };
     const over = () => {
       isRead = true;
       this.#watchSoon();
     };
-    const bytes = head.length === "chunked" ? this.#chunks(over) : this.#bytes(head.length, over);
-    return { bytes, isRead: () => isRead };
+    const pieces = head.length === "chunked" ? this.#chunks(over) : this.#bytes(head.length, over);
+    const bytes = {
+      [Symbol.asyncIterator]() {
+        ask();
+        return pieces;
+      },
+    };
+    return { bytes, isRead: () => isRead, ask };
   }
 
   async *#bytes(length: number, over?: () => void): AsyncGenerator<Uint8Array> {
@@ -286,10 +335,10 @@ export class Http1Connection {
     return -1;
   }
 
-  async #fill(): Promise<boolean> {
-    const watch = this.#watch;
-    this.#watch = undefined;
-    return await (watch ?? this.#buffer.fill(this.#options.duplex));
+  /** @returns Whether more came. */
+  #fill(): Promise<boolean> {
+    return this.#reading ??= this.#buffer.fill(this.#options.duplex)
+      .finally(() => this.#reading = undefined);
   }
 
   /** Looks after the client once the answer has to be waited for: most are there at once. */
@@ -302,19 +351,13 @@ export class Http1Connection {
 
   /** Reads ahead while a request is answered: a client that goes away ends its request. */
   #watchClient(): void {
-    if (this.#watch !== undefined || this.#buffer.length > 0) return;
+    if (this.#reading !== undefined || this.#buffer.length > 0) return;
     this.#buffer.shrink();
-    const ended = () => {
+    this.#fill().then((more) => {
+      if (more) return;
       this.#inputEnded = true;
       this.#findClient();
-    };
-    this.#watch = this.#buffer.fill(this.#options.duplex).then((more) => {
-      if (!more) ended();
-      return more;
-    }, (error) => {
-      this.#lose(error);
-      return false;
-    });
+    }, (error) => this.#lose(error));
   }
 
   /**
@@ -337,12 +380,6 @@ export class Http1Connection {
   #lose(error?: unknown): void {
     if (error !== undefined && !this.#over && !isBroken(error)) this.#options.onBug(error);
     if (this.#busy) this.abort("The client is gone");
-  }
-
-  async #refuse({ status, message }: BadRequest): Promise<void> {
-    this.#busy = false;
-    await this.#respond(textResponse(status, message), false, false);
-    await this.#output.drained();
   }
 }
 

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "../../../tests/assert.ts";
-import type { Duplex, Request } from "./exchange.ts";
+import { type Connection, type Request, textResponse } from "./exchange.ts";
+import type { Limits } from "./limits.ts";
 import { HttpServer } from "./server.ts";
 import { nobody, TestServer, until } from "./testing.ts";
 
@@ -63,6 +64,47 @@ Deno.test("HTTP/1.1: a client that waits to be asked for its body is asked", asy
   }
   await connection.write(new TextEncoder().encode("ok"));
   assertMatch(await answersOf(connection, 1, asked), /ok.*0\r\nx-end/s);
+});
+
+/** A server that reads no body, and says that all are too large. */
+function refusing(limits: Partial<Limits> = {}): TestServer {
+  return new TestServer(limits, () => Promise.resolve(textResponse(413, "x-end: 1\r\n")));
+}
+
+Deno.test("HTTP/1.1: a client that sends more than is read gets its answer, however slow it is", async () => {
+  await using server = refusing();
+  using connection = await server.connect();
+  const piece = new Uint8Array(100_000);
+  const head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+  await connection.write(new TextEncoder().encode(head));
+  for (let n = 0; n < 10; n++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (let at = 0; at < piece.length;) at += await connection.write(piece.subarray(at));
+  }
+  const said = await new Response(connection.readable).text();
+  assertMatch(said, /^HTTP\/1\.1 413 [^]*connection: close\r\n[^]*x-end: 1\r\n/);
+  await until("the end of the connection", () => server.server.connections === 0);
+});
+
+Deno.test("HTTP/1.1: a client that goes on sending after its answer is not heard for ever", async () => {
+  await using server = refusing({ lingerMs: 200 });
+  using connection = await server.connect();
+  const head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  await connection.write(new TextEncoder().encode(head));
+  const chunk = new TextEncoder().encode("1\r\nx\r\n");
+  const end = performance.now() + 5_000;
+  await assert.rejects(async () => {
+    while (performance.now() < end) {
+      await connection.write(chunk);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }, Deno.errors.BrokenPipe);
+});
+
+Deno.test("HTTP/1.1: a client whose body nobody wants is not asked for it", async () => {
+  await using server = refusing();
+  const head = "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+  assertMatch(await exchange(server, head), /^HTTP\/1\.1 413 /);
 });
 
 const bad: Record<string, [request: string, status: number]> = {
@@ -190,7 +232,7 @@ Deno.test("HTTP/1.1: what is answered at once takes one read and one write", asy
     "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
   );
   const done: string[] = [];
-  const duplex: Duplex = {
+  const duplex: Connection = {
     read(into) {
       done.push("read");
       into.set(request);
@@ -200,6 +242,7 @@ Deno.test("HTTP/1.1: what is answered at once takes one read and one write", asy
       done.push(`write ${new TextDecoder().decode(bytes)}`);
       return Promise.resolve(bytes.length);
     },
+    closeWrite: () => Promise.reject(new Error("Nothing is left to be read")),
     close: () => done.push("close"),
   };
   await server.serve(duplex, nobody);

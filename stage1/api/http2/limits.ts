@@ -20,6 +20,8 @@ export interface Limits {
   readonly handshakeMs: number;
   /** Without any call. */
   readonly idleMs: number;
+  /** For a client that was answered before it had sent all to hear that, and to go. */
+  readonly lingerMs: number;
   /** Silence during a call after which the client is asked whether it is there; 0 for never. */
   readonly pingAfterMs: number;
   /** For its answer. */
@@ -40,6 +42,7 @@ export const defaultLimits: Limits = {
   buffered: 64 * 1024 * 1024,
   handshakeMs: 10_000,
   idleMs: 300_000,
+  lingerMs: 2_000,
   pingAfterMs: 0,
   pingAnswerMs: 20_000,
   idleFrames: 4096,

@@ -7,7 +7,7 @@
 
 import { isBroken } from "./broken.ts";
 import { Http2Connection } from "./connection.ts";
-import type { Duplex, Handler, Peer } from "./exchange.ts";
+import type { Connection, Duplex, Handler, Peer } from "./exchange.ts";
 import { preface } from "./frames.ts";
 import { Http1Connection } from "./http1.ts";
 import { Budget, defaultLimits, type Limits } from "./limits.ts";
@@ -114,7 +114,7 @@ export class HttpServer {
   }
 
   /** Serves one connection; settles when it is over. Does not reject. */
-  serve(duplex: Duplex, peer: Peer, limits: Partial<Limits> = {}): Promise<void> {
+  serve(duplex: Connection, peer: Peer, limits: Partial<Limits> = {}): Promise<void> {
     const once = closedOnce(duplex);
     if (this.#stopping || !this.#makeRoom()) {
       once.close();
@@ -143,7 +143,7 @@ export class HttpServer {
     this.#stopClock();
   }
 
-  async #serve(duplex: Duplex, peer: Peer, limits: Limits): Promise<void> {
+  async #serve(duplex: Connection, peer: Peer, limits: Limits): Promise<void> {
     const buffer = new ReadBuffer();
     const session: { current: Session } = { current: new Greeting(duplex, limits.handshakeMs) };
     this.#sessions.add(session);
@@ -223,11 +223,12 @@ async function speaksHttp2(buffer: ReadBuffer, duplex: Duplex): Promise<boolean 
 }
 
 /** The same stream, which may be closed twice. */
-function closedOnce(duplex: Duplex): Duplex {
+function closedOnce(duplex: Connection): Connection {
   let isClosed = false;
   return {
     read: (into) => duplex.read(into),
     write: (bytes) => duplex.write(bytes),
+    closeWrite: () => duplex.closeWrite(),
     close() {
       if (isClosed) return;
       isClosed = true;
