@@ -10,7 +10,7 @@
  */
 
 import { assert } from "./assert.ts";
-import { leftovers, snapshot } from "./leaks.ts";
+import { leftovers, removeCgroups, snapshot } from "./leaks.ts";
 
 /** The checkout, without a slash at the end. */
 export const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
@@ -183,6 +183,7 @@ export function test(name: string, body: (scratch: Scratch) => Promise<void>): v
         start: (args, options) => new Running([binary, ...args], options),
       });
     } catch (error) {
+      await removeCgroups(before);
       throw first(error);
     } finally {
       await Deno.remove(dir, { recursive: true });

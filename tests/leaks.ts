@@ -50,6 +50,19 @@ export async function leftovers(before: Snapshot, graceMs = 2000): Promise<strin
   }
 }
 
+/**
+ * Removes the cgroups that were not there before a test that failed: whoever looks for what dead
+ * containers left would find them, and fail for no reason of its own.
+ */
+export async function removeCgroups(before: Snapshot): Promise<void> {
+  await leftovers(before); // What was killed leaves its cgroup when it ends.
+  const fresh = [...cgroupPaths()].filter((path) => !before.has(`cgroup ${path}`));
+  for (const path of fresh.reverse()) {
+    // One that still has processes stays: why the test failed says more.
+    await Deno.remove(path).catch(() => {});
+  }
+}
+
 function difference(from: Snapshot, without: Snapshot): string[] {
   return [...from].filter(([identity]) => !without.has(identity)).map(([, text]) => text);
 }
@@ -88,13 +101,17 @@ function* links(): Lines {
   }
 }
 
-/** Groups in every hierarchy, v1 and v2. */
 function* cgroups(): Lines {
+  for (const path of cgroupPaths()) yield [`cgroup ${path}`, `cgroup ${path}`];
+}
+
+/** Groups in every hierarchy, v1 and v2; a parent before what is in it. */
+function* cgroupPaths(): Iterable<string> {
   for (const line of lines("/proc/self/mountinfo")) {
     const [own, fileSystem] = line.split(" - ");
     if (!fileSystem.startsWith("cgroup")) continue;
     for (const path of walk(own.split(" ")[4])) {
-      if (path.isDirectory) yield [`cgroup ${path.name}`, `cgroup ${path.name}`];
+      if (path.isDirectory) yield path.name;
     }
   }
 }

@@ -6,7 +6,7 @@
 
 import { assert, assertEquals, assertMatch } from "./assert.ts";
 import { mustRun, test } from "./harness.ts";
-import { leftovers, snapshot } from "./leaks.ts";
+import { leftovers, removeCgroups, snapshot } from "./leaks.ts";
 
 /** How to leave something behind, how to take it back, and how the check names it. */
 const leaks: Record<string, { make: string; undo: string; named: RegExp }> = {
@@ -80,4 +80,18 @@ test("the leak check names a mount that was taken away", async ({ dir }) => {
   await mustRun(["umount", dir]);
   const [line] = await leftovers(before, 0);
   assertMatch(line, /^gone: mount of tmpfs ours\/ on/);
+});
+
+test("the cgroups of a test that failed are removed, and no others", async () => {
+  const root = await mustRun(["findmnt", "-rno", "TARGET", "-t", "cgroup,cgroup2"]);
+  const folders = root.trim().split("\n").map((path) => `${path}/earlier`);
+  for (const folder of folders) await Deno.mkdir(folder);
+  try {
+    const before = await snapshot();
+    for (const folder of folders) await Deno.mkdir(`${folder}/late/nested`, { recursive: true });
+    await removeCgroups(before);
+    assertEquals(await leftovers(before, 0), []);
+  } finally {
+    for (const folder of folders) await Deno.remove(folder);
+  }
 });

@@ -68,8 +68,12 @@ function told(text: string): string {
   // The first of ours that the failure went through; else where the test is defined.
   const place = /file:\/\/(\S+_test\.ts:\d+)/.exec(text)?.[1].replace(`${Deno.cwd()}/`, "") ??
     /classname="([^"]*)"/.exec(text)?.[1];
-  const line = `${name} (${place}): ${reason.replaceAll(/\s+/g, " ")}`;
-  return plain(line).slice(0, 300);
+  return plain(`${name} (${place}): ${shortened(reason.replaceAll(/\s+/g, " "))}`);
+}
+
+/** A long reason without its middle: it ends with what a command printed, or how values differ. */
+function shortened(reason: string): string {
+  return reason.length > 600 ? `${reason.slice(0, 250)} … ${reason.slice(-350)}` : reason;
 }
 
 /** XML's characters as themselves. */
