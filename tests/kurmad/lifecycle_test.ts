@@ -8,7 +8,7 @@ import { assert, assertEquals, rejection } from "../assert.ts";
 import { mustRun } from "../harness.ts";
 import { images } from "../images_fixture.ts";
 import { managedTest } from "./managed.ts";
-import { pause } from "../stage2/served.ts";
+import { pause, until } from "../stage2/served.ts";
 
 managedTest("a container goes from NEW to EXITED, and can run again", async (managed) => {
   const made = await managed.create("exit 7", { name: "web" });
@@ -89,10 +89,7 @@ managedTest("a policy restarts what fails, with more and more time between", asy
 managedTest("a container that is to go with its end goes", async (managed) => {
   const { id } = await managed.run("exit 0", { autoRemove: true });
   assertEquals(id.length, 32);
-  for (let looks = 0; (await managed.list()).length > 0; looks++) {
-    assert(looks < 200, "It is still there");
-    await pause(10);
-  }
+  await until("its removal", async () => (await managed.list()).length === 0 || undefined);
 });
 
 managedTest("what a container wrote is there when it runs again", async (managed) => {

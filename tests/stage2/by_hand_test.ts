@@ -345,7 +345,7 @@ function processes(): number[] {
 }
 
 async function eventually<T>(find: () => T | undefined): Promise<T> {
-  for (let attempt = 0; attempt < 200; attempt++) {
+  for (let attempt = 0; attempt < 2_000; attempt++) {
     const found = find();
     if (found !== undefined) return found;
     await new Promise((resolve) => setTimeout(resolve, 10));

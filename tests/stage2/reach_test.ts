@@ -8,7 +8,7 @@
 import type { Plan } from "../../stage2/spec.ts";
 import { assert, assertEquals } from "../assert.ts";
 import { mustRun } from "../harness.ts";
-import { cgroupFolders, Output, refusal, serverTest } from "./served.ts";
+import { cgroupFolders, Output, refusal, serverTest, until } from "./served.ts";
 
 serverTest("nothing of the host is reached through a container's init", async (server) => {
   await Deno.mkdir(`${server.dir}/log`);
@@ -98,7 +98,7 @@ serverTest("a plan that fails at any step leaves nothing", async (server) => {
     spoil(plan);
     const said = await refusal(server.stage2.create(plan, null));
     assert(expected.test(said), `${what}: ${said}`);
-    for (let tries = 0; await server.find("web"); tries++) assert(tries < 1000, what);
+    await until(`the end of ${what}`, async () => await server.find("web") ? undefined : true);
     assertEquals(await cgroupFolders("web"), [], what);
     assertEquals(held(), before, what);
   }

@@ -102,7 +102,7 @@ export class ByHand implements AsyncDisposable {
 
   /** The pid, outside, of the process of this stage3 whose command line is `args`. */
   async child(args: readonly string[]): Promise<number> {
-    for (let attempt = 0; attempt < 200; attempt++) {
+    for (let attempt = 0; attempt < 2_000; attempt++) {
       const pid = children(this.pid).find((pid) => commandLine(pid).join(" ") === args.join(" "));
       if (pid !== undefined) return pid;
       await new Promise((resolve) => setTimeout(resolve, 10));
@@ -112,7 +112,7 @@ export class ByHand implements AsyncDisposable {
 
   /** Waits until it has as many children. */
   async has(amount: number): Promise<void> {
-    for (let attempt = 0; attempt < 200; attempt++) {
+    for (let attempt = 0; attempt < 2_000; attempt++) {
       if (children(this.pid).length === amount) return;
       await new Promise((resolve) => setTimeout(resolve, 10));
     }

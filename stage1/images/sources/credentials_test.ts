@@ -150,7 +150,7 @@ for (const [name, script, message] of helpers) {
 }
 
 Deno.test("a helper that hangs ends with the pull, also with its children", async () => {
-  await withHelper("sleep 5 & wait", async () => {
+  await withHelper("sleep 20 & wait", async () => {
     const file = await Deno.makeTempFile();
     await Deno.writeTextFile(file, JSON.stringify(config));
     const start = performance.now();
@@ -158,7 +158,7 @@ Deno.test("a helper that hangs ends with the pull, also with its children", asyn
       credentialsFrom([file]).find("example.com", "app", AbortSignal.timeout(100)),
     );
     assertEquals(error.name, "TimeoutError");
-    assert(performance.now() - start < 1000);
+    assert(performance.now() - start < 10_000);
     await Deno.remove(file);
   });
 });
