@@ -438,6 +438,8 @@ export class Store implements Disposable {
 
   /**
    * Removes what dead processes left in `tmp`, except downloads that can be taken up again.
+   * A program that a process was about to start when it was killed holds its locks until it
+   * runs: what they are of goes with a later sweep.
    *
    * @param idleMs Downloads that nobody has gone on with for longer go too.
    */
