@@ -68,7 +68,7 @@ function told(text: string): string {
   // The first of ours that the failure went through; else where the test is defined.
   const place = /file:\/\/(\S+_test\.ts:\d+)/.exec(text)?.[1].replace(`${Deno.cwd()}/`, "") ??
     /classname="([^"]*)"/.exec(text)?.[1];
-  return plain(`${name} (${place}): ${shortened(reason.replaceAll(/\s+/g, " "))}`);
+  return `${plain(name)} (${place}): ${shortened(plain(reason).replaceAll(/\s+/g, " "))}`;
 }
 
 /** A long reason without its middle: it ends with what a command printed, or how values differ. */

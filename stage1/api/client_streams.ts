@@ -141,10 +141,10 @@ function overFetch(client: Deno.HttpClient, reason: Reason): UniversalClientFn {
 const graceMs = 100;
 
 /**
- * Ends a call: at once if its answer has begun. Else two things are given their time first. Of an answer
- * that comes in the moment of the abort, Deno's fetch() tells nobody, and the server goes on for
- * ever. And of a request that is still to be sent, its HTTP/2 sends the reset alone, for which a
- * server has to end the connection with all its calls.
+ * Ends a call: at once if its answer has begun. Else two things are given their time first. Of
+ * an answer that comes in the moment of the abort, Deno's fetch() tells nobody, and the server
+ * goes on for ever. And of a request that is still to be sent, its HTTP/2 sends the reset alone,
+ * for which a server has to end the connection with all its calls.
  *
  * @see RFC 9113, section 5.1; docs/decisions/108-giving-up-a-streaming-call.md
  */

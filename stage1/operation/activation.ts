@@ -10,20 +10,10 @@ import { Socket } from "node:net";
 import process from "node:process";
 import { KurmaError } from "../../ffi/errors.ts";
 import { type Accepted, type Descriptor, type Kernel, KernelError } from "../../ffi/kernel.ts";
+import type { Connection } from "../api/http2/exchange.ts";
 
 /** The first descriptor that is passed. */
 const firstDescriptor = 3;
-
-/** Bytes both ways. */
-export interface Stream {
-  /** Reads at least one byte; null at the end. */
-  read(into: Uint8Array): Promise<number | null>;
-  /** Writes all. None writes nothing, and rejects if nobody is at the other end any more. */
-  write(bytes: Uint8Array): Promise<number>;
-  /** Ends what is written; reading goes on. */
-  closeWrite(): Promise<void>;
-  close(): void;
-}
 
 /**
  * The sockets that were passed to this process, by LISTEN_PID and LISTEN_FDS.
@@ -51,7 +41,7 @@ export function inheritedSockets(
 export async function acceptAll(
   kernel: Pick<Kernel, "accept" | "endOutput" | "write">,
   socket: Descriptor,
-  serve: (stream: Stream, who: Omit<Accepted, "descriptor">) => void,
+  serve: (connection: Connection, who: Omit<Accepted, "descriptor">) => void,
   failed: (error: KernelError) => void,
 ): Promise<never> {
   while (true) {
@@ -81,7 +71,7 @@ interface PipeBinding {
  * A connected unix stream socket, by its descriptor. Deno has no way of its own to take one
  * over; this is the one that Node's `net` has, and a test holds Deno to it.
  */
-function adopt(kernel: Pick<Kernel, "endOutput" | "write">, descriptor: Descriptor): Stream {
+function adopt(kernel: Pick<Kernel, "endOutput" | "write">, descriptor: Descriptor): Connection {
   const { binding } = process as unknown as { binding(name: "pipe_wrap"): PipeBinding };
   const { Pipe, constants } = binding.call(process, "pipe_wrap");
   const handle = new Pipe(constants.SOCKET);

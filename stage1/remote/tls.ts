@@ -113,9 +113,7 @@ export class TlsConnection implements Connection {
 
   async closeWrite(): Promise<void> {
     if (this.#isClosed) throw new Deno.errors.BrokenPipe("The connection is closed");
-    this.#session.end();
-    await this.#flush();
-    await this.#socket.closeWrite();
+    await this.#endOutput(true);
   }
 
   close(): void {
@@ -164,9 +162,7 @@ export class TlsConnection implements Connection {
     this.#isClosed = true;
     const timer = setTimeout(() => this.#abandon(), lingerMs);
     try {
-      if (isPolite) this.#session.end();
-      await this.#flush();
-      await this.#socket.closeWrite();
+      await this.#endOutput(isPolite);
       for (let late = 0; late < maxLate;) {
         const count = await this.#socket.read(this.#received);
         if (count === null) break;
@@ -176,6 +172,12 @@ export class TlsConnection implements Connection {
       clearTimeout(timer);
       this.#abandon();
     }
+  }
+
+  async #endOutput(isPolite: boolean): Promise<void> {
+    if (isPolite) this.#session.end();
+    await this.#flush();
+    await this.#socket.closeWrite();
   }
 
   #abandon(): void {

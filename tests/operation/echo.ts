@@ -9,12 +9,13 @@
 
 import { kernel } from "../../ffi/mod.ts";
 import { isBroken } from "../../stage1/api/http2/broken.ts";
-import { acceptAll, inheritedSockets, type Stream } from "../../stage1/operation/activation.ts";
+import type { Connection } from "../../stage1/api/http2/exchange.ts";
+import { acceptAll, inheritedSockets } from "../../stage1/operation/activation.ts";
 
 const [socket] = inheritedSockets(Deno.env.toObject());
 if (socket === undefined) Deno.exit(3);
 
-async function answer(stream: Stream, { uid }: { uid: number }): Promise<void> {
+async function answer(stream: Connection, { uid }: { uid: number }): Promise<void> {
   await stream.write(new TextEncoder().encode(`uid ${uid}\n`));
   const buffer = new Uint8Array(1_000); // Less than is sent at once.
   const said: string[] = [];
@@ -32,7 +33,7 @@ async function answer(stream: Stream, { uid }: { uid: number }): Promise<void> {
   }
 }
 
-async function listen(stream: Stream): Promise<void> {
+async function listen(stream: Connection): Promise<void> {
   await stream.closeWrite();
   const buffer = new Uint8Array(1_000);
   for (let count; (count = await stream.read(buffer)) !== null;) {
@@ -41,7 +42,7 @@ async function listen(stream: Stream): Promise<void> {
   console.log("heard all");
 }
 
-async function serve(stream: Stream, who: { uid: number }): Promise<void> {
+async function serve(stream: Connection, who: { uid: number }): Promise<void> {
   try {
     await answer(stream, who);
   } catch (error) {

@@ -8,6 +8,7 @@ import {
   type Scratch,
   test,
 } from "../harness.ts";
+import { until } from "./served.ts";
 import { children, commandLine } from "../stage3/by_hand.ts";
 
 /** One launch: `SPAWNER_INTERCEPT=1 kurma ARGS`. */
@@ -327,8 +328,9 @@ test("--detach returns once the command runs", async (scratch) => {
     ...[`exec >/dev/null 2>&1; exec sleep 4321`],
   ]);
   assertEquals(said, "");
-  const pid = await eventually(() =>
-    processes().find((pid) => commandLine(pid).join(" ") === "sleep 4321")
+  const pid = await until(
+    "its process",
+    () => processes().find((pid) => commandLine(pid).join(" ") === "sleep 4321"),
   );
   Deno.kill(pid, "SIGKILL");
 });
@@ -342,13 +344,4 @@ test("SPAWNER_DEBUG tells each step", async (scratch) => {
 /** The pids there are. */
 function processes(): number[] {
   return [...Deno.readDirSync("/proc")].map(({ name }) => Number(name)).filter((pid) => pid > 0);
-}
-
-async function eventually<T>(find: () => T | undefined): Promise<T> {
-  for (let attempt = 0; attempt < 2_000; attempt++) {
-    const found = find();
-    if (found !== undefined) return found;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new assert.AssertionError({ message: "It never came" });
 }

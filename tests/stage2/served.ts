@@ -294,7 +294,7 @@ export async function within<Value>(what: string, promise: Promise<Value>): Prom
 /** Looks again and again until there is something; 20 s at most. */
 export async function until<Value>(
   what: string,
-  look: () => Promise<Value | undefined>,
+  look: () => Promise<Value | undefined> | Value | undefined,
 ): Promise<Value> {
   const deadline = performance.now() + 20_000;
   while (true) {

@@ -6,7 +6,7 @@
  */
 
 import { isDeepStrictEqual } from "node:util";
-import { assert, assertEquals } from "../assert.ts";
+import { assertEquals } from "../assert.ts";
 import { binary, Running, type Scratch } from "../harness.ts";
 import { until } from "../stage2/served.ts";
 import { Stage3Client } from "../../stage3/client.ts";
@@ -102,21 +102,16 @@ export class ByHand implements AsyncDisposable {
 
   /** The pid, outside, of the process of this stage3 whose command line is `args`. */
   async child(args: readonly string[]): Promise<number> {
-    for (let attempt = 0; attempt < 2_000; attempt++) {
-      const pid = children(this.pid).find((pid) => commandLine(pid).join(" ") === args.join(" "));
-      if (pid !== undefined) return pid;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    throw new assert.AssertionError({ message: `No child runs ${args.join(" ")}` });
+    const line = args.join(" ");
+    return await until(
+      `a child that runs ${line}`,
+      () => children(this.pid).find((pid) => commandLine(pid).join(" ") === line),
+    );
   }
 
   /** Waits until it has as many children. */
   async has(amount: number): Promise<void> {
-    for (let attempt = 0; attempt < 2_000; attempt++) {
-      if (children(this.pid).length === amount) return;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    throw new assert.AssertionError({ message: `It has not ${amount} children` });
+    await until(`${amount} children`, () => children(this.pid).length === amount || undefined);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -158,7 +153,7 @@ export function descriptors(pid: number): Record<string, string> {
 
 /** That these and no others stay open, once a program has loaded its libraries. */
 export async function assertOpen(pid: number, expected: Record<string, string>): Promise<void> {
-  const isSo = () => Promise.resolve(isDeepStrictEqual(descriptors(pid), expected) || undefined);
+  const isSo = () => isDeepStrictEqual(descriptors(pid), expected) || undefined;
   await until(`the descriptors of ${pid}`, isSo).catch(() => {});
   assertEquals(descriptors(pid), expected);
 }

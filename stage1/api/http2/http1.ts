@@ -181,8 +181,7 @@ export class Http1Connection {
     if (response.status < 400) body.ask();
     // What is left of a body that nobody wanted would be taken for the next request; an answer
     // that is made while it goes out may still read it.
-    const isWhole = response.body === undefined || response.body instanceof Uint8Array;
-    const goOn = head.keepAlive && !this.#stopping && (body.isRead() || !isWhole);
+    const goOn = head.keepAlive && !this.#stopping && (body.isRead() || !isWhole(response.body));
     await this.#respond(response, head.method === "HEAD", goOn);
     this.#abort = undefined; // It is answered: nothing is left to be told.
     return { isAllRead: body.isRead(), goOn };
@@ -190,7 +189,7 @@ export class Http1Connection {
 
   async #respond(response: Response, headOnly: boolean, keepAlive: boolean): Promise<void> {
     const { status, header, trailer } = response;
-    const length = response.body === undefined || response.body instanceof Uint8Array
+    const length = isWhole(response.body)
       ? String(response.body?.length ?? 0)
       : header?.get("content-length") ?? undefined;
     const chunked = length === undefined;
@@ -384,6 +383,11 @@ export class Http1Connection {
 }
 
 const maxHead = 32 * 1024;
+
+/** Whether the body of an answer is all there before the answer begins. */
+function isWhole(body: Response["body"]): body is Uint8Array | undefined {
+  return body === undefined || body instanceof Uint8Array;
+}
 
 /**
  * The head of a request.

@@ -245,11 +245,6 @@ export async function failure(registry: TestRegistry, rest?: string): Promise<st
   return "it went well";
 }
 
-const dripMs = 20;
-
-/** How long those bytes drip. */
-export const drippingMs = (bytes: Uint8Array) => bytes.length * dripMs;
-
 /** Sends a byte now and then: never silent, never done. */
 export function drip(bytes: Uint8Array): Response {
   let at = 0;
@@ -257,7 +252,7 @@ export function drip(bytes: Uint8Array): Response {
   return new Response(
     new ReadableStream({
       start: (controller) => {
-        timer = setInterval(() => controller.enqueue(bytes.slice(at, ++at)), dripMs);
+        timer = setInterval(() => controller.enqueue(bytes.slice(at, ++at)), 20);
       },
       cancel: () => clearInterval(timer),
     }),

@@ -29,7 +29,7 @@ Deno.test("retrying() ends in the middle of a wait when it is cancelled", async 
   const signal = AbortSignal.timeout(20);
   const error = await rejection(retrying(slow, signal, () => Promise.reject(busy(true))));
   assertEquals(error.name, "TimeoutError");
-  assert(performance.now() - start < 30_000);
+  assert(performance.now() - start < 5_000);
 });
 
 Deno.test("retryAfter() reads seconds and dates", () => {
